@@ -1,0 +1,5 @@
+"""``python -m codec`` is the command ``lacuna``; ``accelerate launch -m codec`` needs it."""
+
+from codec.cli import main
+
+main()

@@ -1,0 +1,157 @@
+"""Checkpoints: one safetensors file with the weights, the latents' statistics, the entropy
+coder's tables, and the config as JSON in its metadata. Nothing in it is ever executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from codec.autoencoder import Autoencoder
+from codec.config import ModelConfig, validate
+from codec.entropy import EntropyTables
+from codec.errors import CheckpointError, ConfigError
+from codec.files import atomic_path
+
+FORMAT = "lacuna-codec-1"
+
+
+@dataclass(frozen=True)
+class LatentStatistics:
+    """Per latent channel, over the training data: each (latent_dim,).
+
+    ``mean`` and ``std`` of the posterior mean in the network's units, and ``sigma``, the mean
+    posterior standard deviation in units of ``std``: the yardstick of the quantiser's step.
+    """
+
+    mean: Tensor
+    std: Tensor
+    sigma: Tensor
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a checkpoint file holds."""
+
+    config: ModelConfig
+    autoencoder: Autoencoder
+    statistics: LatentStatistics
+    tables: EntropyTables
+    kbps_range: tuple[float, float]
+    """Useful bit rates per coded channel."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """How it was trained: for people, never read by code."""
+
+    @property
+    def latent_id(self) -> str:
+        """16 hex digits over all that fixes the meaning of a stored symbol.
+
+        Encoder, statistics and entropy tables; not the decoder, which may be trained on.
+        Computed from the weights as stored (float16), so saving and loading keeps it.
+        """
+        digest = hashlib.sha256(self.config.model_dump_json(exclude={"name"}).encode())
+        tensors = _tensors(self)
+        for key in sorted(tensors):
+            if not key.startswith("autoencoder.decoder."):
+                digest.update(key.encode())
+                digest.update(tensors[key].numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def _tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    tensors = {
+        f"autoencoder.{key}": value.detach().cpu().half().contiguous()
+        for key, value in checkpoint.autoencoder.state_dict().items()
+    }
+    for name in ("mean", "std", "sigma"):
+        tensors[f"latents.{name}"] = getattr(checkpoint.statistics, name).detach().cpu().float()
+    for name, array in checkpoint.tables.to_arrays().items():
+        tensors[f"entropy.{name}"] = torch.from_numpy(np.ascontiguousarray(array))
+    return tensors
+
+
+def save(checkpoint: Checkpoint, path: str | Path) -> None:
+    """Write a checkpoint, weights as float16; replaces an older file in one step.
+
+    Raises:
+        CheckpointError: a weight is not finite, or too large for float16.
+    """
+    tensors = _tensors(checkpoint)
+    for key, value in tensors.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise CheckpointError(f"'{key}' is not finite as float16; the training has diverged")
+    metadata = {
+        "format": FORMAT,
+        "config": checkpoint.config.model_dump_json(),
+        "latent_id": checkpoint.latent_id,
+        "kbps_range": json.dumps(checkpoint.kbps_range),
+        "provenance": json.dumps(checkpoint.provenance),
+    }
+    with atomic_path(Path(path), force=True) as partial:
+        save_file(tensors, partial, metadata)
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read a checkpoint; the network is in evaluation mode, float32, on the CPU.
+
+    Raises:
+        CheckpointError: no such file, not a safetensors file, damaged, or of another program.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at '{path}'; `lacuna models` lists the shipped ones")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"'{path}' is not a safetensors file, or is damaged: {error}"
+        ) from None
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"'{path}' is not a checkpoint of this codec: its format is "
+            f"'{metadata.get('format', 'not given')}', expected '{FORMAT}'"
+        )
+    try:
+        config = validate(ModelConfig, json.loads(metadata["config"]), str(path))
+        autoencoder = Autoencoder(config)
+        weights = _below(tensors, "autoencoder.")
+        broken = [key for key, value in weights.items() if not torch.isfinite(value).all()]
+        if broken:
+            raise CheckpointError(f"'{path}' holds weights that are not finite: {broken[0]}, ...")
+        autoencoder.load_state_dict({key: value.float() for key, value in weights.items()})
+        statistics = LatentStatistics(**_below(tensors, "latents."))
+        arrays = {k: v.numpy() for k, v in _below(tensors, "entropy.").items()}
+        low, high = json.loads(metadata["kbps_range"])
+        checkpoint = Checkpoint(
+            config,
+            autoencoder.eval(),
+            statistics,
+            EntropyTables.from_arrays(arrays),
+            (float(low), float(high)),
+            json.loads(metadata.get("provenance", "{}")),
+        )
+    except CheckpointError:
+        raise
+    except (ConfigError, KeyError, TypeError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"'{path}' is damaged or of another version: {error}") from None
+    if checkpoint.latent_id != metadata.get("latent_id"):
+        raise CheckpointError(
+            f"'{path}' is damaged: its tensors give latent_id {checkpoint.latent_id}, "
+            f"its header says {metadata.get('latent_id')}"
+        )
+    return checkpoint
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}

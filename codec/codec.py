@@ -1,0 +1,178 @@
+"""The public class: waveforms to latents and back, and audio to bytes and back."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from codec import checkpoint
+from codec.audio import from_mid_side, to_mid_side
+from codec.checkpoint import Checkpoint
+from codec.config import ModelConfig
+from codec.entropy import EntropyTables
+from codec.errors import AudioError, LacunaError
+from codec.models import DEFAULT_MODEL, find_checkpoint
+
+
+class Codec(nn.Module):
+    """A trained codec.
+
+    Latents are posterior means, standardised per channel to zero mean and unit variance over the
+    training data: (batch, coded_channels, latent_dim, frames), frames = ceil(time / hop_length).
+    A one-channel network codes stereo as mid and side, in this order; other channel counts
+    are coded channel by channel. A two-channel network has coded_channels 1.
+
+    As an ``nn.Module`` it can be a part of a larger model: ``encode`` and ``decode`` are
+    differentiable, and ``.to(device)`` moves everything.
+    """
+
+    latent_mean: Tensor
+    latent_std: Tensor
+
+    def __init__(self, loaded: Checkpoint) -> None:
+        super().__init__()
+        self.config: ModelConfig = loaded.config
+        self.autoencoder = loaded.autoencoder
+        self.tables: EntropyTables = loaded.tables
+        self.latent_id = loaded.latent_id
+        self.kbps_range = loaded.kbps_range
+        self.provenance: dict[str, Any] = loaded.provenance
+        self.register_buffer("latent_mean", loaded.statistics.mean[:, None])
+        self.register_buffer("latent_std", loaded.statistics.std[:, None])
+        self.register_buffer("latent_sigma", loaded.statistics.sigma[:, None])
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.config.sample_rate
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per latent frame."""
+        return self.config.hop_length
+
+    @property
+    def frame_rate(self) -> float:
+        """Latent frames per second."""
+        return self.config.frame_rate
+
+    @property
+    def latent_dim(self) -> int:
+        return self.config.latent_dim
+
+    @property
+    def device(self) -> torch.device:
+        return self.latent_mean.device
+
+    def coded_channels(self, channels: int) -> int:
+        """How many latent streams a signal of ``channels`` channels has.
+
+        Raises:
+            AudioError: a two-channel network cannot code that many.
+        """
+        if self.config.channels == 1:
+            return channels
+        if channels > 2:
+            raise AudioError(
+                f"the model '{self.config.name}' takes one or two channels, got {channels}; "
+                f"use a one-channel model such as '{DEFAULT_MODEL}'"
+            )
+        return 1
+
+    def encode(self, waveform: Tensor) -> Tensor:
+        """(batch, channels, time) at ``sample_rate`` -> (batch, coded, latent_dim, frames).
+
+        Raises:
+            AudioError: no such shape, no samples, or a channel count the model cannot code.
+        """
+        if waveform.ndim != 3 or waveform.shape[2] == 0:
+            raise AudioError(
+                f"expected a waveform (batch, channels, time) with at least one sample, got "
+                f"{tuple(waveform.shape)}; add dimensions with waveform[None]"
+            )
+        batch, channels, time = waveform.shape
+        coded = self.coded_channels(channels)
+        waveform = F.pad(waveform, (0, -time % self.hop_length))
+        if self.config.channels == 1:
+            rows = rearrange(to_mid_side(waveform), "b c t -> (b c) 1 t")
+        else:
+            rows = waveform.expand(batch, 2, -1)
+        z = (self.autoencoder.posterior(rows).mean - self.latent_mean) / self.latent_std
+        return rearrange(z, "(b c) d f -> b c d f", c=coded)
+
+    def decode(self, z: Tensor, length: int | None = None) -> Tensor:
+        """(batch, coded, latent_dim, frames) -> (batch, channels, time) at ``sample_rate``.
+
+        ``length`` (samples) trims the result; without it time is frames * hop_length.
+
+        Raises:
+            LacunaError: no such shape, or a length beyond the frames.
+        """
+        if z.ndim != 4 or z.shape[2] != self.latent_dim or z.shape[3] == 0:
+            raise LacunaError(
+                f"expected latents (batch, coded_channels, {self.latent_dim}, frames), "
+                f"got {tuple(z.shape)}"
+            )
+        available = z.shape[3] * self.hop_length
+        if length is not None and not 0 <= length <= available:
+            raise LacunaError(
+                f"length {length} is outside 0..{available}, what {z.shape[3]} frames hold"
+            )
+        rows = rearrange(z, "b c d f -> (b c) d f") * self.latent_std + self.latent_mean
+        waveform = rearrange(self.autoencoder.decode(rows), "(b c) n t -> b (c n) t", b=len(z))
+        if self.config.channels == 1:
+            waveform = from_mid_side(waveform)
+        return waveform[..., :length]
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Encode and decode without quantisation; (batch, channels, time) -> the same."""
+        return self.decode(self.encode(waveform), length=waveform.shape[-1])
+
+    def compress(
+        self, waveform: Tensor | np.ndarray, sample_rate: int, kbps: float | None = None
+    ) -> bytes:
+        """A ``.lac`` file of (channels, time) or (time,), at any sample rate, as bytes.
+
+        ``kbps`` is a ceiling for the whole file; the default is 3 per channel.
+
+        Raises:
+            AudioError: no samples, a wrong shape, or values that are not finite.
+            RateError: the model cannot reach so low a rate.
+        """
+        from codec.compression import compress_array
+
+        array = np.asarray(torch.as_tensor(waveform).detach().cpu(), dtype=np.float32)
+        if array.ndim == 1:
+            array = array[None]
+        output = io.BytesIO()
+        compress_array(self, array, sample_rate, output, kbps)
+        return output.getvalue()
+
+    def decompress(self, data: bytes) -> tuple[Tensor, int]:
+        """Samples (channels, time) and their rate in Hz, from the bytes of a ``.lac`` file.
+
+        Raises:
+            FormatError: not such a file, of another model, or damaged beyond use; blocks that
+                are damaged alone come back as silence, with a warning.
+        """
+        from codec.compression import decompress_array
+
+        waveform, sample_rate = decompress_array(self, data)
+        return torch.from_numpy(waveform), sample_rate
+
+
+def load(name_or_path: str | Path = DEFAULT_MODEL, device: str | torch.device = "cpu") -> Codec:
+    """A shipped model by name, or any checkpoint by path, in evaluation mode.
+
+    Raises:
+        CheckpointError: there is no such model, or the file is damaged.
+    """
+    codec = Codec(checkpoint.load(find_checkpoint(name_or_path)))
+    return codec.eval().requires_grad_(False).to(device)

@@ -1,0 +1,202 @@
+"""Configuration of a model: frozen, validated classes filled from the TOML files in configs/.
+
+The class that describes a network is stored as JSON inside every checkpoint, so a checkpoint
+never depends on a config file. Unknown keys are errors that list the known ones.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from math import prod
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from codec.errors import ConfigError
+
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class StrictConfig(BaseModel):
+    """Base of all config classes: immutable, and unknown keys fail."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SpectralConfig(StrictConfig):
+    """STFT analysis, ConvNeXt blocks, inverse-STFT head (see codec/spectral.py).
+
+    Stages run from the STFT's frame rate down to the latent frame rate; between stage ``i`` and
+    ``i + 1`` the encoder downsamples by ``strides[i]``. The decoder mirrors the order.
+    """
+
+    kind: Literal["spectral"] = "spectral"
+    n_fft: PositiveInt = 2048
+    stft_hop: PositiveInt = 512
+    phase_bins: PositiveInt = 512
+    """The encoder sees the phase of this many of the lowest bins, and the level of all."""
+    strides: tuple[PositiveInt, ...] = (2,)
+    widths: tuple[PositiveInt, ...] = (384, 384)
+    encoder_depths: tuple[PositiveInt, ...] = (2, 3)
+    decoder_depths: tuple[PositiveInt, ...] = (3, 3)
+    expansion: PositiveInt = 3
+    kernel_size: PositiveInt = 7
+
+    @property
+    def hop_length(self) -> int:
+        return self.stft_hop * prod(self.strides)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        stages = len(self.strides) + 1
+        for name in ("widths", "encoder_depths", "decoder_depths"):
+            if len(getattr(self, name)) != stages:
+                raise ValueError(
+                    f"{name} has {len(getattr(self, name))} entries, expected {stages}: "
+                    f"one more than strides has"
+                )
+        if self.n_fft % (2 * self.stft_hop):
+            raise ValueError(
+                f"n_fft {self.n_fft} must be a multiple of 2 * stft_hop ({2 * self.stft_hop})"
+            )
+        if self.phase_bins > self.n_fft // 2 + 1:
+            raise ValueError(
+                f"phase_bins {self.phase_bins} exceeds the {self.n_fft // 2 + 1} bins of the STFT"
+            )
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size {self.kernel_size} must be odd")
+        return self
+
+
+class OobleckConfig(StrictConfig):
+    """Stable Audio's waveform network (see codec/oobleck.py), optionally behind a PQMF."""
+
+    kind: Literal["oobleck"] = "oobleck"
+    width: PositiveInt = 128
+    width_multiples: tuple[PositiveInt, ...] = (1, 2, 4, 8, 16)
+    strides: tuple[PositiveInt, ...] = (2, 4, 4, 8, 8)
+    dilations: tuple[PositiveInt, ...] = (1, 3, 9)
+    pqmf_bands: Literal[1, 16] = 1
+
+    @property
+    def hop_length(self) -> int:
+        return self.pqmf_bands * prod(self.strides)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.width_multiples) != len(self.strides):
+            raise ValueError(
+                f"width_multiples has {len(self.width_multiples)} entries, "
+                f"expected {len(self.strides)}: one for each stride"
+            )
+        return self
+
+
+class ModelConfig(StrictConfig):
+    """What fixes a codec: its signal, its latents and its network."""
+
+    name: str
+    sample_rate: PositiveInt
+    channels: Literal[1, 2] = 1
+    """Channels the network takes at once: 1 codes mid and side one by one, 2 codes L/R jointly."""
+    latent_dim: PositiveInt
+    network: Annotated[SpectralConfig | OobleckConfig, Field(discriminator="kind")]
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per latent frame."""
+        return self.network.hop_length
+
+    @property
+    def frame_rate(self) -> float:
+        """Latent frames per second (Hz)."""
+        return self.sample_rate / self.hop_length
+
+    @property
+    def compression(self) -> float:
+        """Waveform samples in per latent value out."""
+        return self.hop_length * self.channels / self.latent_dim
+
+
+C = TypeVar("C", bound=StrictConfig)
+
+
+def validate(cls: type[C], values: dict[str, Any], where: str) -> C:
+    """Fill ``cls`` from ``values``; ``where`` names their source in error messages.
+
+    Raises:
+        ConfigError: an unknown key (the known ones are listed) or a value out of range.
+    """
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            key = ".".join(str(part) for part in item["loc"])
+            if item["type"] == "extra_forbidden":
+                known = _known_keys(cls, item["loc"][:-1])
+                problems.append(f"unknown key '{key}'; known keys here: {', '.join(known)}")
+            else:
+                problems.append(f"'{key}' = {item['input']!r}: {item['msg']}")
+        raise ConfigError(f"{where}: " + "; ".join(problems)) from None
+
+
+def _known_keys(cls: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The field names of the config class nested in ``cls`` at ``location``."""
+    for part in location:
+        field = cls.model_fields.get(str(part))
+        if field is None:  # the tag of a discriminated union, e.g. 'spectral'
+            cls = {"spectral": SpectralConfig, "oobleck": OobleckConfig}.get(str(part), cls)
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            cls = field.annotation
+    return sorted(cls.model_fields)
+
+
+def config_dir() -> Path:
+    """The folder of the shipped TOML files: inside the package once installed, else configs/."""
+    installed = Path(__file__).parent / "configs"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "configs"
+
+
+def find_config(name_or_path: str) -> Path:
+    """A config file by path, or by the name of one in configs/.
+
+    Raises:
+        ConfigError: there is no such file; the message lists the names that exist.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".toml" and path.is_file():
+        return path
+    shipped = config_dir() / f"{name_or_path}.toml"
+    if shipped.is_file():
+        return shipped
+    known = ", ".join(sorted(p.stem for p in config_dir().glob("*.toml")))
+    raise ConfigError(
+        f"no config '{name_or_path}': expected the path of a .toml file or one of: {known}"
+    )
+
+
+def read_toml(name_or_path: str) -> tuple[dict[str, Any], str]:
+    """The tables of a config file and its path, for messages.
+
+    Raises:
+        ConfigError: no such file, or not TOML.
+    """
+    path = find_config(name_or_path)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")), str(path)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def load_model_config(name_or_path: str) -> ModelConfig:
+    """The ``[model]`` table of a config file.
+
+    Raises:
+        ConfigError: no such file, no such table, an unknown key or a bad value.
+    """
+    tables, where = read_toml(name_or_path)
+    if "model" not in tables:
+        raise ConfigError(f"{where} has no [model] table; see configs/small.toml for an example")
+    return validate(ModelConfig, tables["model"], f"{where} [model]")

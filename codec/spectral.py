@@ -1,0 +1,194 @@
+"""The spectral network: STFT in, ConvNeXt blocks, inverse-STFT head (the default).
+
+All convolutions run at the STFT's frame rate or below, which is what makes it fast on a CPU.
+The head is that of Vocos (Siuzdak 2023, "Vocos: closing the gap between time-domain and
+Fourier-based neural vocoders"), with one change: the phase is a unit vector from two outputs
+and not an angle from one, because no continuous map takes a circle of signals to an angle
+without a jump, and this network has to carry real phase and not only plausible phase.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from codec.config import SpectralConfig
+from codec.layers import ConvNeXtBlock, Downsample, Upsample
+
+COMPRESSION = 0.3
+"""Exponent of magnitudes in the encoder's complex features (about the ear's loudness law)."""
+
+MAX_LOG_MAGNITUDE = 8.0
+"""exp(8) is a full-scale sine in a 4096-point Hann frame, with 9 dB to spare."""
+
+
+def stft(waveform: Tensor, window: Tensor, hop: int) -> Tensor:
+    """Complex spectra of frames centred on the middle of each hop.
+
+    (batch, time), time a multiple of hop -> (batch, time // hop, len(window) // 2 + 1)
+    """
+    pad = (len(window) - hop) // 2
+    spectra = torch.stft(
+        F.pad(waveform, (pad, pad)),
+        len(window),
+        hop,
+        window=window,
+        center=False,
+        return_complex=True,
+    )
+    return spectra.transpose(1, 2)
+
+
+def inverse_stft(spectra: Tensor, window: Tensor, hop: int) -> Tensor:
+    """Least-squares inverse of :func:`stft` (Griffin and Lim 1984, eq. 6).
+
+    (batch, frames, len(window) // 2 + 1) -> (batch, frames * hop)
+    """
+    n_fft, frames = len(window), spectra.shape[1]
+    segments = torch.fft.irfft(spectra, n_fft, dim=-1) * window
+    envelope = _overlap_add((window**2).expand(1, frames, n_fft), hop)
+    pad = (n_fft - hop) // 2
+    keep = slice(pad, pad + frames * hop)
+    return _overlap_add(segments, hop)[:, keep] / envelope[:, keep]
+
+
+def _overlap_add(segments: Tensor, hop: int) -> Tensor:
+    """(batch, frames, n_fft), n_fft a multiple of hop -> (batch, (frames - 1) * hop + n_fft)."""
+    batch, frames, n_fft = segments.shape
+    overlap = n_fft // hop
+    pieces = segments.reshape(batch, frames, overlap, hop)
+    total = segments.new_zeros(batch, frames + overlap - 1, hop)
+    for shift in range(overlap):
+        total[:, shift : shift + frames] += pieces[:, :, shift]
+    return total.reshape(batch, -1)
+
+
+def _blocks(config: SpectralConfig, stage: int, depth: int, total: int) -> list[nn.Module]:
+    scale = 1.0 / total  # residual branches start small, together about as large as the trunk
+    return [
+        ConvNeXtBlock(config.widths[stage], config.expansion, config.kernel_size, scale)
+        for _ in range(depth)
+    ]
+
+
+class SpectralEncoder(nn.Module):
+    """Waveform to frames of ``out_dim`` values.
+
+    Shape: (batch, channels, time) -> (batch, out_dim, time // hop_length)
+    """
+
+    window: Tensor
+
+    def __init__(self, config: SpectralConfig, channels: int, out_dim: int) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+        bins = config.n_fft // 2 + 1
+        self.embed = nn.Linear(channels * (bins + 2 * config.phase_bins), config.widths[0])
+        total = sum(config.encoder_depths)
+        layers: list[nn.Module] = []
+        for stage, depth in enumerate(config.encoder_depths):
+            if stage:
+                layers.append(
+                    Downsample(
+                        config.widths[stage - 1], config.widths[stage], config.strides[stage - 1]
+                    )
+                )
+            layers += _blocks(config, stage, depth, total)
+        self.layers = nn.Sequential(*layers)
+        self.norm = nn.LayerNorm(config.widths[-1], eps=1e-6)
+        self.project = nn.Linear(config.widths[-1], out_dim)
+
+    @property
+    def receptive_frames(self) -> int:
+        """Latent frames on either side whose audio can influence one latent frame."""
+        return _receptive_frames(self.config, self.config.encoder_depths)
+
+    def features(self, waveform: Tensor) -> Tensor:
+        """Log-magnitudes of all bins and power-compressed complex values of the lowest bins.
+
+        (batch, channels, time) -> (batch, frames, channels * (bins + 2 * phase_bins))
+        """
+        batch, channels, time = waveform.shape
+        with torch.autocast(waveform.device.type, enabled=False):  # no half-precision FFT on CPUs
+            rows = waveform.float().reshape(batch * channels, time)
+            spectra = stft(rows, self.window, self.config.stft_hop)
+            magnitude = (spectra.real**2 + spectra.imag**2 + 1e-10).sqrt()
+            low = spectra[..., : self.config.phase_bins]
+            gain = magnitude[..., : self.config.phase_bins] ** (COMPRESSION - 1.0)
+            parts = [magnitude.log() / 3.0 + 1.0, low.real * gain, low.imag * gain]
+            features = torch.cat(parts, dim=-1)
+        frames = features.shape[1]
+        return (
+            features.reshape(batch, channels, frames, -1).transpose(1, 2).reshape(batch, frames, -1)
+        )
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        x = self.layers(self.embed(self.features(waveform)))
+        return self.project(self.norm(x)).transpose(1, 2)
+
+
+class SpectralDecoder(nn.Module):
+    """Latents to waveform.
+
+    Shape: (batch, latent_dim, frames) -> (batch, channels, frames * hop_length)
+    """
+
+    window: Tensor
+
+    def __init__(self, config: SpectralConfig, channels: int, latent_dim: int) -> None:
+        super().__init__()
+        self.config = config
+        self.channels = channels
+        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+        self.embed = nn.Conv1d(latent_dim, config.widths[-1], 3, padding=1)
+        total = sum(config.decoder_depths)
+        layers: list[nn.Module] = []
+        for stage in reversed(range(len(config.decoder_depths))):
+            layers += _blocks(config, stage, config.decoder_depths[stage], total)
+            if stage:
+                layers.append(
+                    Upsample(
+                        config.widths[stage], config.widths[stage - 1], config.strides[stage - 1]
+                    )
+                )
+        self.layers = nn.Sequential(*layers)
+        self.norm = nn.LayerNorm(config.widths[0], eps=1e-6)
+        bins = config.n_fft // 2 + 1
+        self.head = nn.Linear(config.widths[0], channels * 3 * bins)
+        nn.init.normal_(self.head.weight, std=0.02)
+
+    @property
+    def receptive_frames(self) -> int:
+        """Latent frames on either side that can influence the samples of one frame."""
+        return 1 + _receptive_frames(self.config, self.config.decoder_depths)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.layers(self.embed(z).transpose(1, 2))
+        x = self.head(self.norm(x))
+        batch, frames, _ = x.shape
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.float().reshape(batch, frames, self.channels, -1).transpose(1, 2)
+            x = x.reshape(batch * self.channels, frames, -1)
+            log_magnitude, real, imag = x.chunk(3, dim=-1)
+            magnitude = log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp()
+            gain = magnitude * torch.rsqrt(real**2 + imag**2 + 1e-6)
+            waveform = inverse_stft(
+                torch.complex(real * gain, imag * gain), self.window, self.config.stft_hop
+            )
+        return waveform.reshape(batch, self.channels, -1)
+
+
+def _receptive_frames(config: SpectralConfig, depths: tuple[int, ...]) -> int:
+    """One-sided reach of the STFT and of all blocks, in latent frames, rounded up."""
+    reach = config.n_fft / (2 * config.stft_hop)  # in frames of the STFT
+    stride = 1
+    for stage, depth in enumerate(depths):
+        if stage:
+            stride *= config.strides[stage - 1]
+            reach += stride - 1  # a merged frame reaches to both of its ends
+        reach += depth * (config.kernel_size // 2) * stride
+    return math.ceil(reach / stride)

@@ -1,0 +1,221 @@
+"""What it is to train the codec: its loss, its validation, its checkpoint."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from codec import checkpoint
+from codec.autoencoder import Autoencoder
+from codec.bottleneck import Posterior
+from codec.checkpoint import Checkpoint, LatentStatistics
+from codec.config import ModelConfig
+from codec.entropy import EntropyTables
+from codec.errors import CheckpointError
+from codec.evaluation.metrics import si_sdr
+from codec.evaluation.pictures import spectrogram_pair
+from codec.mel import mel_distance
+from codec.rate import useful_range
+from codec.training import kl
+from codec.training.config import TrainingConfig
+from codec.training.data import AudioSource, item_rng
+from codec.training.losses import ReconstructionLoss
+
+STATISTICS_ITEMS = 256
+VALIDATION_ITEMS = 32
+PREVIEW_ITEMS = 3
+
+
+class CodecTask:
+    """Trains an :class:`Autoencoder` on crops of ``source``."""
+
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        config: TrainingConfig,
+        source: AudioSource,
+        validation: AudioSource,
+        device: torch.device,
+    ) -> None:
+        self.model = autoencoder
+        self.config = config
+        self.source = source
+        self.validation = validation
+        self.device = device
+        self.model_config: ModelConfig = autoencoder.config
+        self.reconstruction = ReconstructionLoss(config.loss, self.model_config.sample_rate)
+        self.reconstruction.to(device)
+        self.kl_weight = kl.KLWeight(config.kl, self.model_config)
+
+    # -- training --------------------------------------------------------------------------
+
+    def loss(
+        self, model: nn.Module, indices: range, step: int
+    ) -> tuple[Tensor, dict[str, Tensor | float]]:
+        batch = self.source.batch(indices)
+        waveform = batch.waveform.to(self.device)
+        output = model(waveform, self._sampler(indices))
+        terms = self.reconstruction(output.reconstruction, waveform)
+
+        per_channel = kl.kl_per_channel(output.posterior)
+        over_processes = kl.reduce_mean(per_channel)
+        weight = self.kl_weight.at(step)
+        loss = terms.total(self.config.loss) + weight * kl.kl_loss(
+            per_channel, over_processes, self.config.kl.free_nats
+        )
+        nats = float(over_processes.mean())
+        self.kl_weight.observe(nats)
+        logs: dict[str, Tensor | float] = {
+            "stft": terms.stft.detach(),
+            "mel": terms.mel.detach(),
+            "l1": terms.l1.detach(),
+            "kl_weight": weight,
+            "kbps": kl.kl_to_kbps(nats, self.model_config),
+            "active_channels": float(kl.active_channels(over_processes)),
+        }
+        return loss, logs
+
+    def _sampler(self, indices: range) -> Callable[[Posterior], Tensor]:
+        """How latents are drawn: per item either the posterior's noise or a quantiser's.
+
+        A quantiser's step is a multiple of each channel's mean sigma, the same for every frame,
+        as in a file; its rounding error is uniform and knows nothing of the local posterior.
+        """
+        share, (low, high) = self.config.noise.uniform_share, self.config.noise.steps
+
+        def sample(posterior: Posterior) -> Tensor:
+            shape = posterior.mean.shape[1:]
+            gaussian, uniform = [], []
+            for index in indices:
+                rng = item_rng(self.config.seed, index, purpose=1)
+                multiple = np.exp(rng.uniform(np.log(low), np.log(high)))
+                if rng.random() < share:
+                    uniform.append(multiple * (rng.random(shape, dtype=np.float32) - 0.5))
+                    gaussian.append(np.zeros(shape, np.float32))
+                else:
+                    uniform.append(np.zeros(shape, np.float32))
+                    gaussian.append(rng.standard_normal(shape, dtype=np.float32))
+            to = posterior.mean
+            table = kl.reduce_mean(posterior.sigma.mean(dim=(0, 2)))[:, None]
+            normal = torch.from_numpy(np.stack(gaussian)).to(to)
+            rounding = torch.from_numpy(np.stack(uniform)).to(to) * table
+            return posterior.sample(normal) + rounding
+
+        return sample
+
+    def state(self) -> dict[str, float]:
+        return self.kl_weight.state()
+
+    def load_state(self, state: dict[str, float]) -> None:
+        self.kl_weight.load_state(state)
+
+    # -- validation ------------------------------------------------------------------------
+
+    def _validation_waveform(self, items: int) -> Tensor:
+        return self.validation.batch(range(items)).waveform.to(self.device)
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """The loss terms and distances at the posterior mean, on fixed crops."""
+        assert isinstance(model, Autoencoder)
+        waveform = self._validation_waveform(VALIDATION_ITEMS)
+        posterior = model.posterior(waveform)
+        estimate = model.decode(posterior.mean)
+        terms = self.reconstruction(estimate, waveform)
+        rows = [x.reshape(-1, x.shape[-1]) for x in (estimate, waveform)]
+        per_channel = kl.kl_per_channel(posterior)
+        if kl.collapsed(per_channel):
+            warnings.warn(
+                f"posterior collapse: only {kl.active_channels(per_channel)} of "
+                f"{len(per_channel)} latent channels carry information; lower kl.weight or "
+                f"raise kl.target_kbps or kl.free_nats",
+                stacklevel=2,
+            )
+        mel = float(mel_distance(*rows, self.model_config.sample_rate).mean())
+        return {
+            "score": float(terms.total(self.config.loss)),
+            "mel_distance": mel,
+            "stft": float(terms.stft),
+            "l1": float(terms.l1),
+            "si_sdr": float(si_sdr(*rows).median()),
+            "kbps": kl.kl_to_kbps(float(per_channel.mean()), self.model_config),
+            "active_channels": float(kl.active_channels(per_channel)),
+            **{f"kl_channel/{i:02d}": float(v) for i, v in enumerate(per_channel)},
+        }
+
+    def preview(self, model: nn.Module, writer: SummaryWriter, step: int) -> None:
+        """Audio and spectrograms of the first validation crops."""
+        assert isinstance(model, Autoencoder)
+        rate = self.model_config.sample_rate
+        waveform = self._validation_waveform(PREVIEW_ITEMS)
+        estimate = model.decode(model.posterior(waveform).mean)
+        for item, (original, decoded) in enumerate(zip(waveform, estimate, strict=True)):
+            for name, sound in (("original", original), ("decoded", decoded)):
+                writer.add_audio(f"{item}/{name}", sound[0].cpu().clamp(-1, 1)[None], step, rate)
+            figure = spectrogram_pair(original.cpu().numpy(), decoded.cpu().numpy(), rate)
+            writer.add_figure(f"{item}/spectrogram", figure, step)
+
+    # -- export ----------------------------------------------------------------------------
+
+    def export(self, model: nn.Module, path: Path, provenance: dict[str, Any]) -> None:
+        assert isinstance(model, Autoencoder)
+        seen = provenance["steps"] * self.config.batch_size * self.config.data.crop_seconds
+        provenance = {
+            **provenance,
+            "data_hours": round(self.source.hours, 2),
+            "audio_hours_seen": round(seen / 3600, 2),
+            "training": self.config.model_dump(mode="json"),
+        }
+        checkpoint.save(fit_checkpoint(model, self.source, self.device, provenance), path)
+
+
+def fit_checkpoint(
+    autoencoder: Autoencoder, source: AudioSource, device: torch.device, provenance: dict[str, Any]
+) -> Checkpoint:
+    """Measure the latents' statistics on training crops and build the entropy tables."""
+    means, sigmas = [], []
+    for first in range(0, STATISTICS_ITEMS, 16):
+        # Far from the indices that training uses, so that every export measures the same crops.
+        batch = source.batch(range((1 << 40) + first, (1 << 40) + first + 16))
+        posterior = autoencoder.posterior(batch.waveform.to(device))
+        means.append(posterior.mean.transpose(0, 1).flatten(1).cpu())
+        sigmas.append(posterior.sigma.transpose(0, 1).flatten(1).cpu())
+    mean_values, sigma_values = torch.cat(means, 1), torch.cat(sigmas, 1)
+    mean, std = mean_values.mean(1), mean_values.std(1).clamp(min=1e-4)
+    sigma = sigma_values.mean(1) / std
+    standardised = (mean_values - mean[:, None]) / std[:, None]
+    tables = EntropyTables.fit(standardised.numpy(), sigma.numpy())
+    return Checkpoint(
+        autoencoder.config,
+        autoencoder,
+        LatentStatistics(mean, std, sigma),
+        tables,
+        useful_range(standardised.numpy(), tables, autoencoder.config.frame_rate),
+        provenance,
+    )
+
+
+def initial_weights(autoencoder: Autoencoder, path: str | Path) -> None:
+    """Start from a checkpoint's weights, for fine-tuning.
+
+    Raises:
+        CheckpointError: the checkpoint is of another network.
+    """
+    loaded = checkpoint.load(path)
+    ours, theirs = autoencoder.config, loaded.config
+    different = [
+        f"{key}: {getattr(theirs, key)} there, {getattr(ours, key)} in the config"
+        for key in ("sample_rate", "channels", "latent_dim", "network")
+        if getattr(ours, key) != getattr(theirs, key)
+    ]
+    if different:
+        raise CheckpointError(
+            f"'{path}' cannot start this run, since it differs in {'; '.join(different)}"
+        )
+    autoencoder.load_state_dict(loaded.autoencoder.state_dict())

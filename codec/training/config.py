@@ -1,0 +1,109 @@
+"""Configuration of a codec's training run: the [training] table of a config file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from codec.config import StrictConfig, read_toml, validate
+from codec.errors import ConfigError
+from codec.mel import MEL_WINDOWS
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class LossConfig(StrictConfig):
+    """Weights of the reconstruction terms, and their windows in samples."""
+
+    stft: NonNegative = 1.0
+    mel: NonNegative = 1.0
+    l1: NonNegative = 1.0
+    stft_windows: tuple[Count, ...] = (2048, 1024, 512, 256, 128)
+    mel_windows: tuple[int, ...] = MEL_WINDOWS
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        unknown = sorted(set(self.mel_windows) - set(MEL_WINDOWS))
+        if unknown:
+            raise ValueError(f"mel_windows {unknown} are not among {list(MEL_WINDOWS)}")
+        return self
+
+
+class KLConfig(StrictConfig):
+    """How the KL to the unit Gaussian is weighted (see codec/training/kl.py)."""
+
+    mode: Literal["linear", "cyclical", "target"] = "target"
+    weight: Positive = 1e-2
+    """Final weight; the initial one with ``target``."""
+    anneal_steps: Count = 1000
+    target_kbps: Positive = 3.5
+    """Information rate per coded channel that ``target`` holds."""
+    free_nats: NonNegative = 0.0
+    """Each latent channel's KL per value below which there is no pressure."""
+
+
+class NoiseConfig(StrictConfig):
+    """What is added to the posterior mean in training."""
+
+    uniform_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of items that get a quantiser's uniform noise in place of the posterior's own."""
+    steps: tuple[Positive, Positive] = (1.0, 12.0)
+    """Range of that quantiser's step, in posterior sigmas; drawn log-uniformly."""
+
+
+class DataConfig(StrictConfig):
+    """How crops are cut from a folder of audio."""
+
+    crop_seconds: Positive = 0.75
+    gain_db: tuple[float, float] = (-9.0, 3.0)
+    side_share: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """Share of a stereo file's crops that are its side signal (one-channel networks only)."""
+
+
+class OptimizerConfig(StrictConfig):
+    """AdamW, linear warm-up, then cosine decay to ``final_rate`` of the peak."""
+
+    learning_rate: Positive = 1e-3
+    betas: tuple[float, float] = (0.8, 0.99)
+    weight_decay: NonNegative = 0.01
+    warmup_steps: Annotated[int, Field(ge=0)] = 500
+    final_rate: NonNegative = 0.02
+    clip_norm: Positive = 1.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+
+
+class TrainingConfig(StrictConfig):
+    """Everything about a run that is not the model."""
+
+    seed: int = 0
+    steps: Count = 100_000
+    batch_size: Count = 8
+    """Items per optimiser step over all processes."""
+    accumulate: Count = 1
+    """Forward passes per optimiser step; each takes its share of the batch."""
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    compile: bool = False
+    log_every: Count = 10
+    validate_every: Count = 1000
+    checkpoint_every: Count = 1000
+    loss: LossConfig = LossConfig()
+    kl: KLConfig = KLConfig()
+    noise: NoiseConfig = NoiseConfig()
+    data: DataConfig = DataConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+
+
+def load_training_config(name_or_path: str, **overrides: Any) -> TrainingConfig:
+    """The ``[training]`` table of a config file, with top-level values overridden.
+
+    Raises:
+        ConfigError: no such file, no such table, an unknown key or a bad value.
+    """
+    tables, where = read_toml(name_or_path)
+    if "training" not in tables:
+        raise ConfigError(f"{where} has no [training] table; see configs/small.toml")
+    values = {**tables["training"], **{k: v for k, v in overrides.items() if v is not None}}
+    return validate(TrainingConfig, values, f"{where} [training]")

@@ -1,0 +1,285 @@
+"""Random crops of a folder of audio, each fixed by (seed, index) alone.
+
+Item ``index`` of a run is the same crop with the same gain and the same noise whichever process
+asks for it, in whichever order, before or after a restart. That is what makes resumed and
+multi-process runs repeat exactly, and why nothing here keeps a random state.
+
+Two sources share the choice of crops: :class:`ResidentAudio` holds everything decoded in memory
+(on the GPU when there is one), :class:`StreamedAudio` reads each crop from disk.
+"""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+
+from codec import audio
+from codec.config import ModelConfig
+from codec.errors import AudioError, LacunaError
+from codec.training.config import DataConfig
+
+SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {
+    ".aif",
+    ".oga",
+    ".opus",
+}
+SILENT_PEAK = 1e-4
+INT16 = 32767.0
+
+
+@dataclass(frozen=True)
+class AudioFile:
+    """One usable file: its path, its labels, and its length at the model's sample rate."""
+
+    path: Path
+    samples: int
+    channels: int
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Where an item comes from, and how it is changed."""
+
+    file: int
+    start: int
+    gain: float
+    side: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """waveform (items, channels, time); index (items,) keys every other random choice."""
+
+    waveform: Tensor
+    index: Tensor
+
+
+def item_rng(seed: int, index: int, purpose: int = 0) -> np.random.Generator:
+    """The random generator of one item; ``purpose`` tells its independent uses apart."""
+    return np.random.Generator(np.random.Philox(key=[seed, (purpose << 48) + index]))
+
+
+def find_audio(folder: str | Path) -> list[Path]:
+    """All files below ``folder`` with a suffix that soundfile reads, sorted.
+
+    Raises:
+        AudioError: no such folder, or no such file in it.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise AudioError(f"'{root}' is not a folder; --data takes a folder of audio files")
+    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not paths:
+        raise AudioError(f"no audio file below '{root}'; looked for {', '.join(sorted(SUFFIXES))}")
+    return paths
+
+
+def split_files(data: str | Path, valid: str | Path | None) -> tuple[list[Path], list[Path]]:
+    """Files to train on and to validate on: of two folders, or every 20th file of one.
+
+    Raises:
+        AudioError: no such folder, no audio in it, or a single file and no folder to validate on.
+    """
+    paths = find_audio(data)
+    if valid is not None:
+        return paths, find_audio(valid)
+    if len(paths) < 2:
+        raise AudioError(f"'{data}' holds one audio file; name another folder with --valid")
+    return [p for i, p in enumerate(paths) if i % 20], paths[::20]
+
+
+def read_manifest(path: str | Path) -> dict[str, dict[str, str]]:
+    """A CSV with a ``path`` column, relative to the manifest: path -> its other columns.
+
+    Raises:
+        LacunaError: no such file, or no ``path`` column.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise LacunaError(f"cannot read the manifest '{path}': {error.strerror}") from None
+    if not rows or "path" not in rows[0]:
+        raise LacunaError(f"the manifest '{path}' needs a header line with a 'path' column")
+    base = Path(path).parent.resolve()
+    return {str((base / row.pop("path")).resolve()): row for row in rows}
+
+
+class AudioSource:
+    """A set of audio files from which item ``index`` is cut."""
+
+    def __init__(
+        self, files: list[AudioFile], model: ModelConfig, config: DataConfig, seed: int
+    ) -> None:
+        self.files = files
+        self.config = config
+        self.seed = seed
+        self.sample_rate = model.sample_rate
+        self.channels = model.channels
+        hop = model.hop_length
+        self.crop_samples = max(1, round(config.crop_seconds * model.sample_rate / hop)) * hop
+        # A file is drawn by its length: every second of audio is equally likely.
+        lengths = np.array([max(f.samples, self.crop_samples) for f in files], dtype=np.float64)
+        self._cumulative = np.cumsum(lengths) / lengths.sum()
+
+    @property
+    def hours(self) -> float:
+        return sum(f.samples for f in self.files) / self.sample_rate / 3600
+
+    def crop(self, index: int) -> Crop:
+        """The choice for item ``index``."""
+        rng = item_rng(self.seed, index)
+        file = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
+        file = min(file, len(self.files) - 1)
+        free = max(self.files[file].samples - self.crop_samples, 0)
+        start = int(rng.integers(free + 1))
+        gain = 10 ** (rng.uniform(*self.config.gain_db) / 20) * (1 if rng.random() < 0.5 else -1)
+        side = self.files[file].channels == 2 and rng.random() < self.config.side_share
+        return Crop(file, start, gain, side)
+
+    def batch(self, indices: Iterable[int]) -> Batch:
+        """Items ``indices`` as one batch."""
+        indices = list(indices)
+        waveform = torch.stack([self._item(self.crop(i)) for i in indices])
+        return Batch(waveform, torch.tensor(indices))
+
+    def _item(self, crop: Crop) -> Tensor:
+        raise NotImplementedError
+
+    def _finish(self, samples: Tensor, crop: Crop) -> Tensor:
+        """Channel layout, gain and zero-padding of a raw crop (1 or 2 channels, time)."""
+        if self.channels == 1 and samples.shape[0] == 2:
+            left, right = samples
+            samples = ((left - right if crop.side else left + right) / 2)[None]
+        elif self.channels == 2 and samples.shape[0] == 1:
+            samples = samples.expand(2, -1)
+        missing = self.crop_samples - samples.shape[1]
+        return torch.nn.functional.pad(samples * crop.gain, (0, missing))
+
+
+class ResidentAudio(AudioSource):
+    """Decoded audio as 16-bit integers in one tensor on ``device``: 0.6 GB per stereo hour."""
+
+    def __init__(
+        self,
+        files: list[AudioFile],
+        samples: list[np.ndarray],
+        model: ModelConfig,
+        config: DataConfig,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        super().__init__(files, model, config, seed)
+        self._samples = [torch.from_numpy(s).to(device) for s in samples]
+
+    def _item(self, crop: Crop) -> Tensor:
+        stored = self._samples[crop.file][:, crop.start : crop.start + self.crop_samples]
+        return self._finish(stored.float() / INT16, crop)
+
+
+class StreamedAudio(AudioSource):
+    """Crops read from disk when asked for; several threads, since libsndfile frees the GIL."""
+
+    def __init__(
+        self, files: list[AudioFile], model: ModelConfig, config: DataConfig, seed: int
+    ) -> None:
+        super().__init__(files, model, config, seed)
+        self._pool = ThreadPoolExecutor(max_workers=4)
+
+    def batch(self, indices: Iterable[int]) -> Batch:
+        indices = list(indices)
+        items = self._pool.map(self._item, [self.crop(i) for i in indices])
+        return Batch(torch.stack(list(items)), torch.tensor(indices))
+
+    def _item(self, crop: Crop) -> Tensor:
+        with soundfile.SoundFile(self.files[crop.file].path) as file:
+            ratio = file.samplerate / self.sample_rate
+            file.seek(min(round(crop.start * ratio), file.frames))
+            raw = file.read(round(self.crop_samples * ratio), dtype="float32", always_2d=True)
+            rate = file.samplerate
+        samples = audio.resample(_two_channels(raw.T), rate, self.sample_rate)
+        return self._finish(torch.from_numpy(samples[:, : self.crop_samples]), crop)
+
+
+def open_source(
+    paths: list[Path],
+    model: ModelConfig,
+    config: DataConfig,
+    *,
+    seed: int,
+    device: torch.device,
+    resident: bool = True,
+    manifest: str | Path | None = None,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> AudioSource:
+    """Look at every file and make a source of the usable ones.
+
+    Files that cannot be read, are silent or shorter than 0.1 s are skipped with one warning
+    that names them all. With a manifest only the files in it are used, with its labels.
+    ``progress(what, done, total)`` is called after every file.
+
+    Raises:
+        AudioError: no usable file.
+    """
+    labels = read_manifest(manifest) if manifest is not None else None
+    if labels is not None:
+        paths = [p for p in paths if str(p.resolve()) in labels]
+    files: list[AudioFile] = []
+    decoded: list[np.ndarray] = []
+    skipped: list[str] = []
+
+    def load(path: Path) -> tuple[np.ndarray | None, int, int, str]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a truncated file is used as far as it goes
+                waveform, rate = audio.read(path)
+        except LacunaError as error:
+            return None, 0, 0, str(error)
+        if waveform.shape[1] < 0.1 * rate:
+            return None, 0, 0, f"'{path}': shorter than 0.1 s"
+        if np.abs(waveform).max() < SILENT_PEAK:
+            return None, 0, 0, f"'{path}': silent"
+        waveform = audio.resample(_two_channels(waveform), rate, model.sample_rate)
+        channels, samples = waveform.shape
+        if not resident:
+            return None, channels, samples, ""
+        peak = max(1.0, float(np.abs(waveform).max()))  # decoded Vorbis may exceed full scale
+        return np.round(waveform / peak * INT16).astype(np.int16), channels, samples, ""
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for done, (path, result) in enumerate(zip(paths, pool.map(load, paths), strict=True), 1):
+            samples, channels, length, problem = result
+            if problem:
+                skipped.append(problem)
+            else:
+                file_labels = labels[str(path.resolve())] if labels is not None else {}
+                files.append(AudioFile(path, length, channels, file_labels))
+                if samples is not None:
+                    decoded.append(samples)
+            progress(path.name, done, len(paths))
+    if skipped:
+        warnings.warn(f"skipped {len(skipped)} files:\n  " + "\n  ".join(skipped), stacklevel=2)
+    if not files:
+        raise AudioError(
+            "no usable audio: every file was skipped, or the manifest names none of them"
+        )
+    if resident:
+        return ResidentAudio(files, decoded, model, config, seed, device)
+    return StreamedAudio(files, model, config, seed)
+
+
+def _two_channels(waveform: np.ndarray) -> np.ndarray:
+    """The first two channels, or one if both are equal: it would only teach silence."""
+    if waveform.shape[0] == 1 or np.array_equal(waveform[0], waveform[1]):
+        return waveform[:1]
+    return waveform[:2]

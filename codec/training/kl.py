@@ -1,0 +1,104 @@
+"""The weight of the KL term: fixed, annealed, or controlled to hold an information rate.
+
+The KL of a latent value is the bits that value carries about the sound (Alemi et al. 2018,
+"Fixing a Broken ELBO"), so a target for it sets the rate of the codec directly.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from codec.bottleneck import Posterior
+from codec.config import ModelConfig
+from codec.training.config import KLConfig
+
+NATS_PER_BIT = math.log(2.0)
+ACTIVE_NATS = 0.05
+"""A channel whose mean KL is below this carries nothing: the decoder ignores it."""
+
+COLLAPSED_SHARE = 0.5
+"""Fewer active channels than this share is reported as posterior collapse."""
+
+_RESPONSE = 0.02
+"""Largest relative change of the controlled weight per step, at 100 % error."""
+
+
+def kl_to_kbps(nats_per_value: float, config: ModelConfig) -> float:
+    """Information rate of one coded channel, from the mean KL of a latent value."""
+    return nats_per_value / NATS_PER_BIT * config.latent_dim * config.frame_rate / 1000
+
+
+def kbps_to_kl(kbps: float, config: ModelConfig) -> float:
+    """Mean KL of a latent value (nats) at an information rate of one coded channel."""
+    return kbps * 1000 * NATS_PER_BIT / (config.latent_dim * config.frame_rate)
+
+
+def kl_per_channel(posterior: Posterior) -> Tensor:
+    """Mean KL of each latent channel over batch and time, in nats: (latent_dim,)."""
+    return posterior.kl().mean(dim=(0, 2))
+
+
+def kl_loss(per_channel: Tensor, over_processes: Tensor, free_nats: float) -> Tensor:
+    """Mean KL per value; a channel below ``free_nats`` is not pushed further down.
+
+    Free bits as in Kingma et al. 2016, "Improved variational inference with inverse
+    autoregressive flow", eq. 15. Which channels are below is read from ``over_processes``, the
+    mean over all processes: else each process would decide from its part of the batch.
+    """
+    return torch.where(over_processes > free_nats, per_channel, free_nats).mean()
+
+
+def active_channels(per_channel: Tensor) -> int:
+    return int((per_channel > ACTIVE_NATS).sum())
+
+
+def collapsed(per_channel: Tensor) -> bool:
+    return active_channels(per_channel) < COLLAPSED_SHARE * len(per_channel)
+
+
+class KLWeight:
+    """The weight of the KL term at each step; holds state only for the controller."""
+
+    def __init__(self, config: KLConfig, model: ModelConfig) -> None:
+        self.config = config
+        self.target = kbps_to_kl(config.target_kbps, model)
+        self.value = config.weight
+
+    def at(self, step: int) -> float:
+        """The weight for the given step.
+
+        ``linear`` rises over the first ``anneal_steps``; ``cyclical`` rises over the first half
+        of every period of ``anneal_steps`` and stays for the second (Fu et al. 2019, "Cyclical
+        annealing schedule", with R = 0.5); ``target`` is what :meth:`observe` left.
+        """
+        config = self.config
+        if config.mode == "linear":
+            return config.weight * min(1.0, step / config.anneal_steps)
+        if config.mode == "cyclical":
+            position = (step % config.anneal_steps) / config.anneal_steps
+            return config.weight * min(1.0, 2 * position)
+        return self.value
+
+    def observe(self, kl: float) -> None:
+        """Move the controlled weight by the measured KL per value (mean over all processes)."""
+        if self.config.mode == "target":
+            error = max(-1.0, min(1.0, (kl - self.target) / self.target))
+            self.value = min(max(self.value * math.exp(_RESPONSE * error), 1e-8), 1e3)
+
+    def state(self) -> dict[str, float]:
+        return {"value": self.value}
+
+    def load_state(self, state: dict[str, float]) -> None:
+        self.value = state["value"]
+
+
+def reduce_mean(value: Tensor) -> Tensor:
+    """Mean over processes of a detached copy; unchanged outside a process group."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return value.detach()
+    reduced = value.detach().clone()
+    torch.distributed.all_reduce(reduced)
+    return reduced / torch.distributed.get_world_size()

@@ -1,0 +1,88 @@
+"""Reconstruction losses of the VAE, one value per item.
+
+Every loss is computed for each item alone and only then averaged, so that a batch split over
+processes gives the gradient of the whole batch. Rows are what a listener hears apart: the mid and
+side signals of a stereo pair, or a mono signal. A one-channel network codes mid and side as two
+rows; a two-channel one codes left/right, which is turned into mid and side here. The multi-
+resolution STFT distance of those rows is the sum-and-difference loss of Steinmetz et al. 2020
+("Automatic multitrack mixing with a differentiable mixing console").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from auraloss.freq import STFTLoss
+from auraloss.perceptual import FIRFilter
+from torch import Tensor, nn
+
+from codec.audio import to_mid_side
+from codec.mel import MEL_BANDS, MEL_WINDOWS, mel_distance
+from codec.training.config import LossConfig
+
+SILENT_RMS = 1e-4  # -80 dB: below it a row has no spectrum worth matching relatively
+
+
+class SpectralConvergencePerRow(nn.Module):
+    """auraloss' spectral convergence with the norms taken over each row, not over the batch."""
+
+    def forward(self, x_mag: Tensor, y_mag: Tensor) -> Tensor:
+        error = torch.linalg.vector_norm(y_mag - x_mag, dim=(-2, -1))
+        level = torch.linalg.vector_norm(y_mag, dim=(-2, -1))
+        return (error / level.clamp(min=1e-2)).mean()
+
+
+class MagnitudeSTFTLoss(STFTLoss):
+    """auraloss' STFT loss without the phases that it would compute and not use."""
+
+    def __init__(self, window: int) -> None:
+        super().__init__(fft_size=window, hop_size=window // 4, win_length=window)
+        self.spectralconv = SpectralConvergencePerRow()
+
+    def stft(self, x: Tensor) -> tuple[Tensor, None]:
+        spectrum = torch.stft(
+            x, self.fft_size, self.hop_size, self.win_length, self.window, return_complex=True
+        )
+        return (spectrum.real**2 + spectrum.imag**2).clamp(min=self.eps).sqrt(), None
+
+
+@dataclass(frozen=True)
+class ReconstructionTerms:
+    """The terms before weighting, each a scalar: the mean over rows."""
+
+    stft: Tensor
+    mel: Tensor
+    l1: Tensor
+
+    def total(self, config: LossConfig) -> Tensor:
+        return config.stft * self.stft + config.mel * self.mel + config.l1 * self.l1
+
+
+class ReconstructionLoss(nn.Module):
+    """Sum-and-difference multi-resolution STFT, mel and waveform distance."""
+
+    def __init__(self, config: LossConfig, sample_rate: int) -> None:
+        super().__init__()
+        self.config = config
+        self.sample_rate = sample_rate
+        self.weighting = FIRFilter(filter_type="aw", fs=sample_rate)
+        self.stft_losses = nn.ModuleList(MagnitudeSTFTLoss(w) for w in config.stft_windows)
+        mel = dict(zip(MEL_WINDOWS, MEL_BANDS, strict=True))
+        self.mel_bands = tuple(mel[w] for w in config.mel_windows)
+
+    def forward(self, estimate: Tensor, target: Tensor) -> ReconstructionTerms:
+        """Two of (batch, channels, time) -> terms averaged over the batch."""
+        time = target.shape[-1]
+        x = to_mid_side(estimate).reshape(-1, time)
+        y = to_mid_side(target).reshape(-1, time)
+
+        # Relative to the row's own level: else quiet passages would not count at all.
+        level = y.abs().mean(dim=1).clamp(min=SILENT_RMS)
+        l1 = ((x - y).abs().mean(dim=1) / level).mean()
+
+        mel = mel_distance(x, y, self.sample_rate, self.config.mel_windows, self.mel_bands).mean()
+
+        xw, yw = self.weighting(x[:, None], y[:, None])  # A-weighting, IEC 61672
+        stft = torch.stack([loss(xw, yw) for loss in self.stft_losses]).mean()
+        return ReconstructionTerms(stft, mel, l1)

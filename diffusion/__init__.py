@@ -1,0 +1,1 @@
+"""Second stage: latent diffusion over the codec's latents (in preparation)."""

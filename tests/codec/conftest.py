@@ -1,0 +1,75 @@
+"""A tiny untrained codec, made in milliseconds, for tests of everything around the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from codec import checkpoint
+from codec.autoencoder import Autoencoder
+from codec.checkpoint import Checkpoint, LatentStatistics
+from codec.codec import Codec, load
+from codec.config import ModelConfig, SpectralConfig
+from codec.entropy import EntropyTables
+from codec.rate import useful_range
+
+
+def tiny_checkpoint(channels: int = 1, seed: int = 0) -> Checkpoint:
+    """A spectral network of about 20,000 parameters at 16 kHz, hop 128, four latents."""
+    torch.manual_seed(seed)
+    network = SpectralConfig(
+        n_fft=256,
+        stft_hop=64,
+        phase_bins=32,
+        strides=(2,),
+        widths=(16, 16),
+        encoder_depths=(1, 1),
+        decoder_depths=(1, 1),
+        expansion=2,
+        kernel_size=5,
+    )
+    config = ModelConfig(
+        name="tiny", sample_rate=16000, channels=channels, latent_dim=4, network=network
+    )
+    autoencoder = Autoencoder(config).eval()
+    with torch.inference_mode():
+        noise = torch.randn(4, channels, 128 * 256)
+        posterior = autoencoder.posterior(noise * torch.logspace(-3, 0, 4)[:, None, None])
+    means = posterior.mean.transpose(0, 1).flatten(1)
+    statistics = LatentStatistics(means.mean(1), means.std(1), torch.full((4,), 0.2))
+    latents = ((means - means.mean(1, keepdim=True)) / means.std(1, keepdim=True)).numpy()
+    tables = EntropyTables.fit(latents, np.full(4, 0.2, np.float32))
+    kbps_range = useful_range(latents, tables, config.frame_rate)
+    return Checkpoint(config, autoencoder, statistics, tables, kbps_range, {"note": "untrained"})
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
+    checkpoint.save(tiny_checkpoint(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_codec(tiny_path: Path) -> Codec:
+    return load(tiny_path)
+
+
+@pytest.fixture(scope="session")
+def tiny_stereo_codec(tmp_path_factory: pytest.TempPathFactory) -> Codec:
+    """A network that takes two channels at once."""
+    path = tmp_path_factory.mktemp("models") / "tiny_stereo.safetensors"
+    checkpoint.save(tiny_checkpoint(channels=2), path)
+    return load(path)
+
+
+def music(seconds: float, sample_rate: int, channels: int, seed: int = 0) -> np.ndarray:
+    """A chord with noise, float32 (channels, time), other in each channel."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(seconds * sample_rate)) / sample_rate
+    tones = [np.sin(2 * np.pi * f * t) for f in (220, 277.2, 329.6)]
+    mix = rng.uniform(0.05, 0.2, (channels, 3)) @ np.array(tones)
+    return (mix + 0.01 * rng.standard_normal(mix.shape)).astype(np.float32)

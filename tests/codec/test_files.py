@@ -1,0 +1,97 @@
+"""Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from codec.errors import LacunaError
+from codec.files import atomic_path
+
+
+def write_half(target: Path, error: type[BaseException]) -> None:
+    with atomic_path(target, force=True) as temporary:
+        temporary.write_bytes(b"half")
+        raise error
+
+
+def test_file_appears_only_after_success(tmp_path: Path) -> None:
+    target = tmp_path / "a.lac"
+    with atomic_path(target, force=False) as temporary:
+        temporary.write_bytes(b"new")
+        assert temporary.suffix == ".lac"
+        assert temporary.parent == tmp_path
+        assert not target.exists()
+    assert target.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["a.lac"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_failure_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error):
+        write_half(tmp_path / "a.lac", error)
+    assert os.listdir(tmp_path) == []
+
+
+def test_failure_keeps_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.lac"
+    target.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt):
+        write_half(target, KeyboardInterrupt)
+    assert target.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.lac"]
+
+
+def test_replaces_only_with_force(tmp_path: Path) -> None:
+    target = tmp_path / "a.lac"
+    target.write_bytes(b"old")
+    with pytest.raises(LacunaError, match="--force"), atomic_path(target, force=False):
+        pytest.fail("the body must not run")
+    with atomic_path(target, force=True) as temporary:
+        temporary.write_bytes(b"new")
+    assert target.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("", "is a folder"), ("missing/a.lac", "no folder"), ("file/a.lac", "no folder")],
+)
+def test_impossible_targets_are_refused_at_once(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LacunaError, match=message), atomic_path(tmp_path / name, force=True):
+        pytest.fail("the body must not run")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/null"), reason="needs a device file")
+def test_device_is_not_replaced() -> None:
+    with pytest.raises(LacunaError, match="ordinary file"), atomic_path("/dev/null", force=True):
+        pytest.fail("the body must not run")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+def test_read_only_folder_is_refused_at_once(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(LacunaError, match="cannot write"):
+            atomic_path(tmp_path / "a.lac", force=False).__enter__()
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_new_file_has_the_usual_permissions(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    with atomic_path(tmp_path / "a.lac", force=False):
+        pass
+    assert (tmp_path / "a.lac").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_symbolic_link_survives(tmp_path: Path) -> None:
+    (tmp_path / "real.lac").write_bytes(b"old")
+    link = tmp_path / "link.lac"
+    link.symlink_to(tmp_path / "real.lac")
+    with atomic_path(link, force=True) as temporary:
+        temporary.write_bytes(b"new")
+    assert link.is_symlink()
+    assert (tmp_path / "real.lac").read_bytes() == b"new"

@@ -1,0 +1,543 @@
+"""Speed and memory of Lacuna and of other neural codecs on this machine's CPU, in one run.
+
+Every model gets its own process, so that its peak memory is its own, the same number of threads
+and a clip of the same duration. Encoding and decoding are timed apart, in float32 and inference
+mode, and every output is checked. The peers' packages are in tools/benchmark_requirements.txt;
+their weights are random, which needs no download and leaves the amount of work unchanged.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+# torch is imported by the workers only: Linux hands a parent's peak memory on to its children's
+# ru_maxrss, so the process that starts them has to stay small.
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+MIB = 2**20
+TOP_OPS = 12
+
+
+# --- the models -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Model:
+    """A codec ready to run. ``encode`` takes (1, channels, time); ``decode`` takes what ``encode``
+    returned and the length in samples, and returns (1, channels, length)."""
+
+    module: nn.Module
+    sample_rate: int
+    encode: Callable[[Tensor], Any]
+    decode: Callable[[Any, int], Tensor]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a distribution on PyPI, the module it is imported as, the model."""
+
+    title: str
+    distribution: str
+    module: str
+    channels: int
+    build: Callable[[], Model]
+
+
+def lacuna() -> Model:
+    import codec
+
+    model = codec.load()
+    return Model(
+        module=model,
+        sample_rate=model.sample_rate,
+        encode=model.encode,
+        decode=lambda z, length: model.decode(z, length=length),
+    )
+
+
+def encodec_24khz() -> Model:
+    from encodec import EncodecModel
+
+    return _encodec(EncodecModel.encodec_model_24khz(pretrained=False))
+
+
+def encodec_48khz() -> Model:
+    from encodec import EncodecModel
+
+    return _encodec(EncodecModel.encodec_model_48khz(pretrained=False))
+
+
+def _encodec(model: Any) -> Model:
+    model.set_target_bandwidth(6.0)
+    for name, codebook in model.named_buffers():
+        if name.endswith(".embed"):  # zeros until training: every input would decode alike
+            codebook.normal_()
+    return Model(
+        module=model,
+        sample_rate=model.sample_rate,
+        encode=model.encode,
+        decode=lambda frames, length: model.decode(frames)[..., :length],
+    )
+
+
+def dac_44khz() -> Model:
+    import dac
+
+    model = dac.DAC(
+        encoder_dim=64,
+        encoder_rates=[2, 4, 8, 8],
+        decoder_dim=1536,
+        decoder_rates=[8, 8, 4, 2],
+        n_codebooks=9,
+        sample_rate=44_100,
+    )
+
+    def encode(x: Tensor) -> Tensor:
+        return model.encode(model.preprocess(x, model.sample_rate))[1]
+
+    def decode(codes: Tensor, length: int) -> Tensor:
+        return model.decode(model.quantizer.from_codes(codes)[0])[..., :length]
+
+    return Model(model, model.sample_rate, encode, decode)
+
+
+def snac_44khz() -> Model:
+    from snac import SNAC
+
+    # snac_44khz as published: codes at 14, 29, 57 and 115 Hz, 54.5 M parameters
+    model = SNAC(
+        sampling_rate=44_100,
+        encoder_dim=64,
+        encoder_rates=[2, 3, 8, 8],
+        decoder_dim=1536,
+        decoder_rates=[8, 8, 3, 2],
+        attn_window_size=32,
+        codebook_size=4096,
+        codebook_dim=8,
+        vq_strides=[8, 4, 2, 1],
+    )
+    return Model(
+        module=model,
+        sample_rate=model.sampling_rate,
+        encode=model.encode,
+        decode=lambda codes, length: model.decode(codes)[..., :length],
+    )
+
+
+def oobleck() -> Model:
+    import torch.nn.functional as F
+    from diffusers import AutoencoderOobleck
+
+    model = AutoencoderOobleck(
+        encoder_hidden_size=128,
+        downsampling_ratios=[2, 4, 4, 8, 8],
+        channel_multiples=[1, 2, 4, 8, 16],
+        decoder_channels=128,
+        decoder_input_channels=64,
+        audio_channels=2,
+        sampling_rate=44_100,
+    )
+
+    def encode(x: Tensor) -> Tensor:
+        padded = F.pad(x, (0, -x.shape[-1] % model.hop_length))
+        return model.encode(padded).latent_dist.mode()
+
+    def decode(z: Tensor, length: int) -> Tensor:
+        return model.decode(z).sample[..., :length]
+
+    return Model(model, model.sampling_rate, encode, decode)
+
+
+# diffusers and codec import lazily: only the model's own module brings in what it needs
+OOBLECK_MODULE = "diffusers.models.autoencoders.autoencoder_oobleck"
+
+ROWS = {
+    "lacuna-mono": Row("Lacuna", "lacuna-codec", "codec.codec", 1, lacuna),
+    "lacuna-stereo": Row("Lacuna", "lacuna-codec", "codec.codec", 2, lacuna),
+    "encodec-24k": Row("EnCodec 24 kHz, 6 kbps", "encodec", "encodec", 1, encodec_24khz),
+    "encodec-48k": Row("EnCodec 48 kHz, 6 kbps", "encodec", "encodec", 2, encodec_48khz),
+    "dac": Row("DAC 44 kHz", "descript-audio-codec", "dac", 1, dac_44khz),
+    "snac": Row("SNAC 44 kHz", "snac", "snac", 1, snac_44khz),
+    "oobleck": Row("Stable Audio Oobleck", "diffusers", OOBLECK_MODULE, 2, oobleck),
+}
+
+
+# --- in the worker process ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Sizes in numbers or MiB, times in seconds for the whole clip."""
+
+    sample_rate: int
+    parameters: int
+    encode_seconds: float
+    decode_seconds: float
+    import_rss: float
+    peak_rss: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Self CPU time of one direction: ``ops`` holds (name, milliseconds, calls), slowest first."""
+
+    direction: str
+    ops: list[tuple[str, float, int]]
+
+
+def peak_rss() -> float:
+    """The largest resident memory this process has had so far (MiB)."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
+
+
+def prepare(row: Row, seconds: float, threads: int) -> tuple[Model, Tensor]:
+    """Build the model and a noise clip (1, channels, time) at its sample rate."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    model = row.build()
+    model.module.eval()
+    return model, 0.1 * torch.randn(1, row.channels, round(seconds * model.sample_rate))
+
+
+def check(output: Tensor, clip: Tensor) -> None:
+    """Raise ValueError unless ``output`` is a waveform of the clip's shape that is not constant."""
+    if output.shape != clip.shape:
+        raise ValueError(f"expected an output of {tuple(clip.shape)}, got {tuple(output.shape)}")
+    if not output.isfinite().all():
+        raise ValueError("expected a finite output, got NaN or infinity")
+    if not (output.std(dim=-1) > 0).all():
+        raise ValueError("expected a waveform, got a constant output: the decoder did no work")
+
+
+def measure(row: Row, seconds: float, threads: int, repeats: int) -> Measurement:
+    """Median times after one warm-up, and memory, of one model in this process."""
+    import torch
+
+    importlib.import_module(row.module)
+    import_rss = peak_rss()
+    model, clip = prepare(row, seconds, threads)
+    length = clip.shape[-1]
+
+    def timed(function: Callable[[], Any]) -> float:
+        start = time.perf_counter()
+        function()
+        return time.perf_counter() - start
+
+    with torch.inference_mode():
+        code = model.encode(clip)
+        check(model.decode(code, length), clip)
+        encode = median(timed(lambda: model.encode(clip)) for _ in range(repeats))
+        decode = median(timed(lambda: model.decode(code, length)) for _ in range(repeats))
+    parameters = sum(parameter.numel() for parameter in model.module.parameters())
+    return Measurement(model.sample_rate, parameters, encode, decode, import_rss, peak_rss())
+
+
+def profile(row: Row, seconds: float, threads: int, repeats: int) -> list[Profile]:
+    """Where an encoding and a decoding spend their time: means over repeats, after a warm-up."""
+    import torch
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as torch_profile
+
+    model, clip = prepare(row, seconds, threads)
+    profiles = []
+    with torch.inference_mode():
+        code = model.encode(clip)
+        check(model.decode(code, clip.shape[-1]), clip)
+        directions: dict[str, Callable[[], Any]] = {
+            "encode": lambda: model.encode(clip),
+            "decode": lambda: model.decode(code, clip.shape[-1]),
+        }
+        for direction, run in directions.items():
+            with torch_profile(activities=[ProfilerActivity.CPU]) as record:
+                for _ in range(repeats):
+                    run()
+            ops = [
+                (op.key, op.self_cpu_time_total / 1e3 / repeats, op.count // repeats)
+                for op in record.key_averages()
+            ]
+            profiles.append(Profile(direction, sorted(ops, key=lambda op: -op[1])))
+    return profiles
+
+
+# --- in the process that starts the workers --------------------------------------------------
+
+
+def run_worker(options: Sequence[str]) -> Any:
+    """What ``benchmark.py OPTIONS`` prints as JSON on its last line.
+
+    Raises:
+        RuntimeError: it failed; the message holds the signal or the last line it wrote.
+    """
+    command = [sys.executable, str(Path(__file__).resolve()), *options]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode < 0:
+        raise RuntimeError(f"killed by signal {-result.returncode}; out of memory?")
+    if result.returncode:
+        lines = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
+        raise RuntimeError(lines[-1])
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def select(only: str) -> dict[str, Row]:
+    """The rows named in a comma-separated list, in the order of the table."""
+    names = {name.strip() for name in only.split(",")} if only else set(ROWS)
+    if unknown := sorted(names - set(ROWS)):
+        raise typer.BadParameter(f"no row {', '.join(unknown)}; the rows are {', '.join(ROWS)}")
+    return {name: row for name, row in ROWS.items() if name in names}
+
+
+def installed_version(distribution: str) -> str | None:
+    """The version of a distribution, None where it is not installed."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def cpu_name() -> str:
+    """The CPU as Linux names it, elsewhere what Python knows of it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def times_real_time(duration: float, elapsed: float) -> str:
+    """Speed with three digits or so: 0.42, 4.17, 41.7, 417."""
+    ratio = duration / elapsed
+    return f"{ratio:.{2 if ratio < 10 else 1 if ratio < 100 else 0}f}"
+
+
+HEADER = (
+    "model",
+    "audio",
+    "parameters (M)",
+    "encode (x real time)",
+    "decode (x real time)",
+    "peak RSS (MiB)",
+    "imports (MiB)",
+)
+
+
+def cells(row: Row, result: Measurement, seconds: float) -> list[str]:
+    """One line of the table, in the order of ``HEADER``."""
+    channels = "mono" if row.channels == 1 else "stereo"
+    return [
+        row.title,
+        f"{result.sample_rate / 1000:g} kHz {channels}",
+        f"{result.parameters / 1e6:.1f}",
+        times_real_time(seconds, result.encode_seconds),
+        times_real_time(seconds, result.decode_seconds),
+        f"{result.peak_rss:.0f}",
+        f"{result.import_rss:.0f}",
+    ]
+
+
+PROFILE_HEADER = ("op", "self CPU (ms)", "share (%)", "calls")
+
+
+def profile_cells(result: Profile) -> list[list[str]]:
+    """The slowest ops, in the order of ``PROFILE_HEADER``."""
+    total = sum(op[1] for op in result.ops)
+    return [
+        [name, f"{elapsed:.1f}", f"{100 * elapsed / total:.1f}", str(calls)]
+        for name, elapsed, calls in result.ops[:TOP_OPS]
+    ]
+
+
+def kind_of(op: str) -> str:
+    """What an op of the profiler's belongs to; the first fragment found in its name decides."""
+    kinds = {
+        "STFT (transform and overlap-add)": ("fft", "stft", "col2im", "im2col"),
+        "convolutions": ("conv",),
+        "matrix products": ("mm", "linear"),
+    }
+    for kind, fragments in kinds.items():
+        if any(fragment in op for fragment in fragments):
+            return kind
+    return "elementwise, norms and copies"
+
+
+def shares(result: Profile) -> str:
+    """For example "convolutions 60 %, matrix products 40 %", the largest first."""
+    times: dict[str, float] = {}
+    for name, elapsed, _ in result.ops:
+        times[kind_of(name)] = times.get(kind_of(name), 0.0) + elapsed
+    total = sum(times.values())
+    ordered = sorted(times.items(), key=lambda item: -item[1])
+    return ", ".join(f"{kind} {100 * elapsed / total:.0f} %" for kind, elapsed in ordered)
+
+
+def show(console: Console, title: str, header: Sequence[str], lines: list[list[str]]) -> None:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    for index, name in enumerate(header):
+        longest_word = max(len(word) for word in name.split())
+        table.add_column(name, justify="right" if index else "left", min_width=longest_word)
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)
+
+
+def markdown_table(header: Sequence[str], lines: list[list[str]]) -> str:
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [header, rule, *lines])
+
+
+READING = """\
+"x real time" is seconds of audio per second of computing: above 1 keeps up with a live signal.
+A second of stereo is one second, so a model for mono needs twice its time for stereo.
+Times run from a waveform to latents (Lacuna, Oobleck) or code indices (the others), and back;
+nobody's entropy coder or files are in them.
+Lacuna runs its shipped weights. The others have random weights, so this page says nothing about
+how they sound; each runs as its package builds it, in float32.
+Peak RSS includes Python, torch and whatever the package imports. The last column is that share:
+the peak before the model was built."""
+
+LIMITS = """\
+Self CPU time of Lacuna's mono run by op, the {top} slowest, under torch.profiler (which slows small
+ops a little). The kinds are told apart by the ops' names, so the STFT's windowing and magnitudes
+count as elementwise."""
+
+
+def report(
+    facts: Sequence[str], lines: list[list[str]], skipped: list[str], profiles: list[Profile]
+) -> str:
+    """The page as markdown."""
+    command = shlex.join(["python", "tools/benchmark.py", *sys.argv[1:]])
+    parts = [
+        "# Speed on a CPU",
+        "Written by `tools/benchmark.py`; run it again rather than edit this page.",
+        "\n".join(f"- {fact}" for fact in [*facts, f"Date: {datetime.date.today()}"]),
+        f"```\n{command}\n```",
+        markdown_table(HEADER, lines),
+    ]
+    if skipped:
+        parts.append("Not measured, because not installed: " + ", ".join(skipped) + ".")
+    parts += ["## How to read it", READING]
+    if profiles:
+        parts += ["## What limits it", LIMITS.format(top=TOP_OPS)]
+    for result in profiles:
+        total = sum(op[1] for op in result.ops)
+        parts += [
+            f"### {result.direction.capitalize()}: {total:.0f} ms",
+            shares(result)[:1].upper() + shares(result)[1:] + ".",
+            markdown_table(PROFILE_HEADER, profile_cells(result)),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def main(
+    only: Annotated[
+        str, typer.Option(help=f"Rows to run, separated by commas: {', '.join(ROWS)}; default all.")
+    ] = "",
+    seconds: Annotated[float, typer.Option(min=0.5, help="Duration of the clip.")] = 10.0,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each model.")] = 2,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Timed runs after one warm-up; the median counts.")
+    ] = 5,
+    with_profile: Annotated[
+        bool, typer.Option("--profile", help="Also say where Lacuna's time goes, op by op.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Markdown file to write, such as docs/BENCHMARK.md.")
+    ] = None,
+    worker: Annotated[str, typer.Option(hidden=True)] = "",
+) -> None:
+    """Time Lacuna and other neural codecs on this CPU.
+
+    Needs the packages of tools/benchmark_requirements.txt; a row whose
+    package is missing is named and skipped. Example:
+
+    python tools/benchmark.py --profile --out docs/BENCHMARK.md
+    """
+    if worker:
+        row = ROWS[worker]
+        if with_profile:
+            parts = profile(row, seconds, threads, repeats)
+            print(json.dumps([asdict(part) for part in parts]))
+        else:
+            print(json.dumps(asdict(measure(row, seconds, threads, repeats))))
+        return
+
+    selected = select(only)
+    if out is not None and not out.parent.is_dir():
+        raise typer.BadParameter(f"no folder {out.parent} to write {out.name} to; create it first")
+    versions = {row.distribution: installed_version(row.distribution) for row in selected.values()}
+    present = {name: row for name, row in selected.items() if versions[row.distribution]}
+    skipped = [
+        f"{row.title} ({row.distribution})" for name, row in selected.items() if name not in present
+    ]
+    packages = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    facts = [
+        f"Machine: {cpu_name()}, {os.cpu_count()} cores, "
+        f"load average before the run {os.getloadavg()[0]:.1f}",
+        f"Settings: {seconds:g} s of noise, {threads} threads, float32, "
+        f"median of {repeats} after a warm-up",
+        f"Software: Python {platform.python_version()}, torch {installed_version('torch')}, "
+        f"{packages}",
+    ]
+    console = Console()
+    console.print(*facts, sep="\n", highlight=False)
+    for name in skipped:
+        console.print(f"skipped {name}: not installed; see tools/benchmark_requirements.txt")
+
+    common = ["--seconds", str(seconds), "--threads", str(threads), "--repeats", str(repeats)]
+    lines: list[list[str]] = []
+    profiles: list[Profile] = []
+    failures: list[str] = []
+    for name, row in present.items():
+        with console.status(f"measuring {row.title}"):
+            try:
+                result = Measurement(**run_worker(["--worker", name, *common]))
+            except RuntimeError as error:
+                failures.append(f"{name}: {error}")
+            else:
+                lines.append(cells(row, result, seconds))
+    if with_profile:
+        with console.status("profiling Lacuna"):
+            try:
+                parts = run_worker(["--worker", "lacuna-mono", "--profile", *common])
+            except RuntimeError as error:
+                failures.append(f"--profile: {error}")
+            else:
+                profiles = [Profile(**part) for part in parts]
+
+    show(console, "Speed on a CPU", HEADER, lines)
+    for part in profiles:
+        show(console, f"Lacuna, {part.direction}", PROFILE_HEADER, profile_cells(part))
+        console.print(shares(part))
+    for failure in failures:
+        console.print(f"failed: {failure}", style="red", markup=False)
+    if failures:  # a page with rows missing for no stated reason would look complete
+        raise typer.Exit(1)
+    if out is not None:
+        out.write_text(report(facts, lines, skipped, profiles), encoding="utf-8")
+        console.print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
