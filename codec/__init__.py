@@ -16,18 +16,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from codec.audio import resample
+    from codec.audio import read, resample, write
     from codec.codec import Codec, load
     from codec.errors import LacunaError
 
 _HOMES = {
     "Codec": "codec.codec",
     "load": "codec.codec",
+    "read": "codec.audio",
     "resample": "codec.audio",
+    "write": "codec.audio",
     "LacunaError": "codec.errors",
 }
 
-__all__ = ["Codec", "LacunaError", "load", "resample"]
+__all__ = ["Codec", "LacunaError", "load", "read", "resample", "write"]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,9 +16,9 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
@@ -100,6 +100,7 @@ class AudioReader:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._name = "standard input" if str(path) == "-" else str(path)
         self._path = str(path)
+        self._open_file: Callable[[str], _SequentialFile] = _SequentialFile
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
@@ -108,6 +109,11 @@ class AudioReader:
             with self._open() as file:
                 self.info = self._read_info(file)
                 self._promised = _promised_samples(file)
+            if self.info.format == "MP3":
+                self._open_file = _open_mp3
+                with self._open() as file:
+                    self._promised = _promised_samples(file)
+                self.info = replace(self.info, samples=self._promised)
         except BaseException:
             self._resources.close()
             raise
@@ -202,10 +208,7 @@ class AudioReader:
     @contextmanager
     def _open(self) -> Iterator[_SequentialFile]:
         try:
-            file = _SequentialFile(self._path)
-            if file.format == "MP3":
-                file.close()
-                file = _open_mp3(self._path)
+            file = self._open_file(self._path)
         except soundfile.LibsndfileError as error:
             raise AudioError(self._unreadable(error)) from None
         except TypeError:  # soundfile's answer to the suffix .raw
@@ -259,15 +262,14 @@ class AudioReader:
         """Move to sample ``start``; False if the stream ends before it.
 
         Only PCM formats seek exactly. In Vorbis a seek near the end was measured to land on other
-        samples, and MP3 is read through a pipe: those are decoded from the beginning, and so is a
-        FLAC file that was cut short, in which seeking fails.
+        samples, and MP3 is read through a pipe: those are decoded from the beginning.
         """
         if start and file.subtype.startswith(("PCM_", "FLOAT", "DOUBLE")):
             try:
                 file.seek(start)
-                return True
             except soundfile.LibsndfileError:
-                file.seek(0)
+                return False
+            return True
         readable = True
         while start and readable:
             block, readable = _read_block(file, min(start, 65_536))
@@ -307,6 +309,15 @@ def _open_mp3(path: str) -> _SequentialFile:
     def feed() -> None:
         # Nobody reads to the end when the reader is closed early.
         with suppress(OSError), open(write_end, "wb") as sink, open(path, "rb") as source:
+            # libsndfile skips a tag by seeking, unless it is small.
+            header = source.read(10)
+            if header.startswith(b"ID3"):
+                # Four bytes of 7 bits each: https://id3.org/id3v2.3.0#ID3v2_header
+                shifts = (21, 14, 7, 0)
+                size = sum(byte << shift for byte, shift in zip(header[6:], shifts, strict=True))
+                source.seek(10 + size)
+            else:
+                source.seek(0)
             shutil.copyfileobj(source, sink)
 
     threading.Thread(target=feed, daemon=True).start()
@@ -320,8 +331,8 @@ def _read_block(file: soundfile.SoundFile, size: int) -> tuple[FloatArray, bool]
     try:
         count = len(file.read(out=frames))
     except soundfile.LibsndfileError:
-        missing = np.isnan(frames[:, 0])
-        return np.ascontiguousarray(frames[: int(missing.argmax())].T), False
+        count = int(np.count_nonzero(~np.isnan(frames[:, 0])))
+        return np.ascontiguousarray(frames[:count].T), False
     return np.ascontiguousarray(frames[:count].T), count == size
 
 
@@ -494,9 +505,13 @@ class AudioWriter:
     def _open(self, destination: Path) -> soundfile.SoundFile:
         try:
             return soundfile.SoundFile(
-                destination, "w", self._sample_rate, self._channels, self._subtype,
+                destination,
+                "w",
+                samplerate=self._sample_rate,
+                channels=self._channels,
+                subtype=self._subtype,
                 format=self._format,
-            )  # fmt: skip
+            )
         except soundfile.LibsndfileError as error:
             raise AudioError(
                 f"{self._name}: {self._subtype} in {self._format} cannot hold {self._channels} "

@@ -35,5 +35,5 @@ class Posterior:
         return self.mean + self.sigma * noise
 
     def kl(self) -> Tensor:
-        """KL(q(z|x) || N(0, 1)) of every latent value, in nats (Kingma and Welling 2014, app. B)."""
+        """KL(q(z|x) || N(0, 1)) of each value, in nats (Kingma and Welling 2014, app. B)."""
         return 0.5 * (self.mean**2 + self.logvar.exp() - 1.0 - self.logvar)

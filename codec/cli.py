@@ -369,6 +369,50 @@ def models(as_json: AsJson = False) -> None:
         )
 
 
+@app.command(epilog="Example: lacuna evaluate recordings/ --kbps 2,3,6 --out report/")
+def evaluate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of audio files.")],
+    out: Annotated[Path, typer.Option(help="Folder for evaluation.md, .csv and .json.")],
+    kbps: Annotated[str, typer.Option(help="Rates to try, with commas between.")] = "3,6",
+    model: Model = DEFAULT_MODEL,
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """Compress and decompress a folder of audio and measure what is lost."""
+    from codec.evaluation.evaluate import evaluate as run_evaluation
+    from codec.evaluation.evaluate import write_report
+
+    try:
+        rates = [float(rate) for rate in kbps.split(",")]
+    except ValueError:
+        raise LacunaError(
+            f"--kbps '{kbps}': expected numbers with commas between, as in 3,6"
+        ) from None
+    codec = _load(model, device, threads)
+    with _files_progress("evaluating") as progress:
+        rows, skipped = run_evaluation(codec, folder, rates, progress)
+    print(write_report(rows, skipped, codec, out))
+
+
+@contextmanager
+def _files_progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar in files, on standard error, if a person is watching."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        job = bar.add_task("", total=None)
+        yield lambda name, done, total: bar.update(
+            job, description=name, completed=done, total=total
+        )
+
+
 @app.command(epilog="Example: lacuna demo --out lacuna_demo")
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("lacuna_demo"),

@@ -144,10 +144,11 @@ def validate(cls: type[C], values: dict[str, Any], where: str) -> C:
 
 def _known_keys(cls: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """The field names of the config class nested in ``cls`` at ``location``."""
+    tagged: dict[str, type[BaseModel]] = {"spectral": SpectralConfig, "oobleck": OobleckConfig}
     for part in location:
         field = cls.model_fields.get(str(part))
-        if field is None:  # the tag of a discriminated union, e.g. 'spectral'
-            cls = {"spectral": SpectralConfig, "oobleck": OobleckConfig}.get(str(part), cls)
+        if field is None:  # the tag of a discriminated union
+            cls = tagged.get(str(part), cls)
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             cls = field.annotation
     return sorted(cls.model_fields)

@@ -1,4 +1,4 @@
-"""Building blocks that work on (batch, time, channels), the layout that is fastest for linear layers.
+"""Building blocks for (batch, time, channels), the layout that is fastest for linear layers.
 
 None of them looks further along time than its kernel: a block of audio with enough halo gives the
 same result as the whole file.

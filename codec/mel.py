@@ -31,13 +31,17 @@ def mel_to_hz(mel: Tensor) -> Tensor:
 @lru_cache(maxsize=64)
 def mel_filters(sample_rate: int, n_fft: int, bands: int, device: torch.device) -> Tensor:
     """Triangular filters of unit area, (n_fft // 2 + 1, bands)."""
+    with torch.inference_mode(False):  # kept for later calls, and those may train
+        return _triangles(sample_rate, n_fft, bands).float().to(device)
+
+
+def _triangles(sample_rate: int, n_fft: int, bands: int) -> Tensor:
     top = hz_to_mel(sample_rate / 2)
     edges = mel_to_hz(torch.linspace(0, top, bands + 2, dtype=torch.float64))
     bins = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)[:, None]
     rise = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     fall = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    triangles = torch.minimum(rise, fall).clamp(min=0) * 2 / (edges[2:] - edges[:-2])
-    return triangles.float().to(device)
+    return torch.minimum(rise, fall).clamp(min=0) * 2 / (edges[2:] - edges[:-2])
 
 
 def mel_spectrogram(waveform: Tensor, sample_rate: int, window: int, bands: int) -> Tensor:

@@ -18,10 +18,11 @@ from codec.bottleneck import Posterior
 from codec.checkpoint import Checkpoint, LatentStatistics
 from codec.config import ModelConfig
 from codec.entropy import EntropyTables
-from codec.errors import CheckpointError
+from codec.errors import CheckpointError, ConfigError
 from codec.evaluation.metrics import si_sdr
 from codec.evaluation.pictures import spectrogram_pair
 from codec.mel import mel_distance
+from codec.models import find_checkpoint
 from codec.rate import useful_range
 from codec.training import kl
 from codec.training.config import TrainingConfig
@@ -52,7 +53,13 @@ class CodecTask:
         self.model_config: ModelConfig = autoencoder.config
         self.reconstruction = ReconstructionLoss(config.loss, self.model_config.sample_rate)
         self.reconstruction.to(device)
-        self.kl_weight = kl.KLWeight(config.kl, self.model_config)
+        self.kl_weight = kl.KLWeight(config.kl, self.model_config, config.accumulate)
+        longest = max(config.loss.stft_windows)
+        if source.crop_samples <= longest // 2:
+            raise ConfigError(
+                f"crops of {source.crop_samples} samples are too short for the loss window of "
+                f"{longest}; raise data.crop_seconds or leave this window out of loss.stft_windows"
+            )
 
     # -- training --------------------------------------------------------------------------
 
@@ -76,6 +83,7 @@ class CodecTask:
             "stft": terms.stft.detach(),
             "mel": terms.mel.detach(),
             "l1": terms.l1.detach(),
+            "low_band": terms.low_band.detach(),
             "kl_weight": weight,
             "kbps": kl.kl_to_kbps(nats, self.model_config),
             "active_channels": float(kl.active_channels(over_processes)),
@@ -128,7 +136,7 @@ class CodecTask:
         posterior = model.posterior(waveform)
         estimate = model.decode(posterior.mean)
         terms = self.reconstruction(estimate, waveform)
-        rows = [x.reshape(-1, x.shape[-1]) for x in (estimate, waveform)]
+        decoded, original = (x.reshape(-1, x.shape[-1]) for x in (estimate, waveform))
         per_channel = kl.kl_per_channel(posterior)
         if kl.collapsed(per_channel):
             warnings.warn(
@@ -137,13 +145,14 @@ class CodecTask:
                 f"raise kl.target_kbps or kl.free_nats",
                 stacklevel=2,
             )
-        mel = float(mel_distance(*rows, self.model_config.sample_rate).mean())
+        mel = float(mel_distance(decoded, original, self.model_config.sample_rate).mean())
         return {
             "score": float(terms.total(self.config.loss)),
             "mel_distance": mel,
             "stft": float(terms.stft),
             "l1": float(terms.l1),
-            "si_sdr": float(si_sdr(*rows).median()),
+            "low_band": float(terms.low_band),
+            "si_sdr": float(si_sdr(decoded, original).median()),
             "kbps": kl.kl_to_kbps(float(per_channel.mean()), self.model_config),
             "active_channels": float(kl.active_channels(per_channel)),
             **{f"kl_channel/{i:02d}": float(v) for i, v in enumerate(per_channel)},
@@ -202,12 +211,12 @@ def fit_checkpoint(
 
 
 def initial_weights(autoencoder: Autoencoder, path: str | Path) -> None:
-    """Start from a checkpoint's weights, for fine-tuning.
+    """Start from the weights of a checkpoint, or of a shipped model's name, for fine-tuning.
 
     Raises:
-        CheckpointError: the checkpoint is of another network.
+        CheckpointError: there is no such checkpoint, or it is of another network.
     """
-    loaded = checkpoint.load(path)
+    loaded = checkpoint.load(find_checkpoint(path))
     ours, theirs = autoencoder.config, loaded.config
     different = [
         f"{key}: {getattr(theirs, key)} there, {getattr(ours, key)} in the config"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from codec.config import StrictConfig, read_toml, validate
 from codec.errors import ConfigError
@@ -13,6 +13,14 @@ from codec.mel import MEL_WINDOWS
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
+Window = Annotated[int, Field(ge=4)]  # its hop is a quarter of it
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"{list(bounds)} is no range; expected the lower bound first")
+    return bounds
 
 
 class LossConfig(StrictConfig):
@@ -20,8 +28,11 @@ class LossConfig(StrictConfig):
 
     stft: NonNegative = 1.0
     mel: NonNegative = 1.0
-    l1: NonNegative = 1.0
-    stft_windows: tuple[Count, ...] = (2048, 1024, 512, 256, 128)
+    l1: NonNegative = 0.1
+    low_band: NonNegative = 1.0
+    """Complex STFT distance below ``low_band_hz``: the term that asks for phase."""
+    low_band_hz: Positive = 400.0
+    stft_windows: Annotated[tuple[Window, ...], Field(min_length=1)] = (2048, 1024, 512, 256, 128)
     mel_windows: tuple[int, ...] = MEL_WINDOWS
 
     @model_validator(mode="after")
@@ -50,7 +61,7 @@ class NoiseConfig(StrictConfig):
 
     uniform_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of items that get a quantiser's uniform noise in place of the posterior's own."""
-    steps: tuple[Positive, Positive] = (1.0, 12.0)
+    steps: Annotated[tuple[Positive, Positive], AfterValidator(_rising)] = (1.0, 12.0)
     """Range of that quantiser's step, in posterior sigmas; drawn log-uniformly."""
 
 
@@ -58,7 +69,7 @@ class DataConfig(StrictConfig):
     """How crops are cut from a folder of audio."""
 
     crop_seconds: Positive = 0.75
-    gain_db: tuple[float, float] = (-9.0, 3.0)
+    gain_db: Annotated[tuple[float, float], AfterValidator(_rising)] = (-9.0, 3.0)
     side_share: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Share of a stereo file's crops that are its side signal (one-channel networks only)."""
 
@@ -67,18 +78,18 @@ class OptimizerConfig(StrictConfig):
     """AdamW, linear warm-up, then cosine decay to ``final_rate`` of the peak."""
 
     learning_rate: Positive = 1e-3
-    betas: tuple[float, float] = (0.8, 0.99)
+    betas: tuple[Decay, Decay] = (0.8, 0.99)
     weight_decay: NonNegative = 0.01
     warmup_steps: Annotated[int, Field(ge=0)] = 500
     final_rate: NonNegative = 0.02
     clip_norm: Positive = 1.0
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    ema_decay: Decay = 0.999
 
 
 class TrainingConfig(StrictConfig):
     """Everything about a run that is not the model."""
 
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     steps: Count = 100_000
     batch_size: Count = 8
     """Items per optimiser step over all processes."""

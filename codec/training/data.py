@@ -105,14 +105,14 @@ def read_manifest(path: str | Path) -> dict[str, dict[str, str]]:
         LacunaError: no such file, or no ``path`` column.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:  # Excel writes a mark
             rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise LacunaError(f"cannot read the manifest '{path}': {error.strerror}") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise LacunaError(f"cannot read the manifest '{path}': {error}") from None
     if not rows or "path" not in rows[0]:
         raise LacunaError(f"the manifest '{path}' needs a header line with a 'path' column")
     base = Path(path).parent.resolve()
-    return {str((base / row.pop("path")).resolve()): row for row in rows}
+    return {str((base / (row.pop("path") or "")).resolve()): row for row in rows}
 
 
 class AudioSource:
@@ -202,12 +202,19 @@ class StreamedAudio(AudioSource):
         return Batch(torch.stack(list(items)), torch.tensor(indices))
 
     def _item(self, crop: Crop) -> Tensor:
-        with soundfile.SoundFile(self.files[crop.file].path) as file:
-            ratio = file.samplerate / self.sample_rate
-            file.seek(min(round(crop.start * ratio), file.frames))
-            raw = file.read(round(self.crop_samples * ratio), dtype="float32", always_2d=True)
+        source = self.files[crop.file]
+        with soundfile.SoundFile(source.path) as file:
             rate = file.samplerate
-        samples = audio.resample(_two_channels(raw.T), rate, self.sample_rate)
+            start = round(crop.start * rate / self.sample_rate)
+            count = round(self.crop_samples * rate / self.sample_rate)
+            try:
+                file.seek(min(start, file.frames))
+                raw = file.read(count, dtype="float32", always_2d=True).T
+            except soundfile.LibsndfileError:  # seeking fails in a FLAC file that was cut short
+                with audio.AudioReader(source.path) as reader:
+                    raw = next(reader.blocks(count, start))
+        # As many channels as the whole file has: within a crop both may be equal by chance.
+        samples = audio.resample(raw[: source.channels], rate, self.sample_rate)
         return self._finish(torch.from_numpy(samples[:, : self.crop_samples]), crop)
 
 
@@ -240,9 +247,7 @@ def open_source(
 
     def load(path: Path) -> tuple[np.ndarray | None, int, int, str]:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a truncated file is used as far as it goes
-                waveform, rate = audio.read(path)
+            waveform, rate = audio.read(path)
         except LacunaError as error:
             return None, 0, 0, str(error)
         if waveform.shape[1] < 0.1 * rate:
@@ -256,7 +261,9 @@ def open_source(
         peak = max(1.0, float(np.abs(waveform).max()))  # decoded Vorbis may exceed full scale
         return np.round(waveform / peak * INT16).astype(np.int16), channels, samples, ""
 
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    # The filters of warnings are shared by all threads, hence set out here.
+    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=2) as pool:
+        warnings.simplefilter("ignore")  # a truncated file is used as far as it goes
         for done, (path, result) in enumerate(zip(paths, pool.map(load, paths), strict=True), 1):
             samples, channels, length, problem = result
             if problem:

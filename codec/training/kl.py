@@ -62,8 +62,10 @@ def collapsed(per_channel: Tensor) -> bool:
 class KLWeight:
     """The weight of the KL term at each step; holds state only for the controller."""
 
-    def __init__(self, config: KLConfig, model: ModelConfig) -> None:
+    def __init__(self, config: KLConfig, model: ModelConfig, accumulate: int = 1) -> None:
         self.config = config
+        self.accumulate = accumulate
+        self._observed: list[float] = []
         self.target = kbps_to_kl(config.target_kbps, model)
         self.value = config.weight
 
@@ -83,9 +85,17 @@ class KLWeight:
         return self.value
 
     def observe(self, kl: float) -> None:
-        """Move the controlled weight by the measured KL per value (mean over all processes)."""
+        """Move the controlled weight by the measured KL per value (mean over all processes).
+
+        Once per step: the ``accumulate`` forward passes of a step are weighted alike.
+        """
+        self._observed.append(kl)
+        if len(self._observed) < self.accumulate:
+            return
+        mean = sum(self._observed) / self.accumulate
+        self._observed.clear()
         if self.config.mode == "target":
-            error = max(-1.0, min(1.0, (kl - self.target) / self.target))
+            error = max(-1.0, min(1.0, (mean - self.target) / self.target))
             self.value = min(max(self.value * math.exp(_RESPONSE * error), 1e-8), 1e3)
 
     def state(self) -> dict[str, float]:

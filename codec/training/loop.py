@@ -27,12 +27,14 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
 from codec.errors import CheckpointError, LacunaError
+from codec.files import atomic_path
 from codec.training.config import OptimizerConfig, TrainingConfig
 
 MAX_BAD_STEPS = 50
@@ -44,7 +46,8 @@ KEPT_CHECKPOINTS = 2
 class Task(Protocol):
     """What is trained. ``model`` is the bare module; the loop hands back its wrapped form."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module: ...
 
     def loss(
         self, model: nn.Module, indices: range, step: int
@@ -248,16 +251,19 @@ class Trainer:
 
     def _apply(self, norm: Tensor) -> None:
         """One optimiser step, unless the gradient is not finite: then skip it and count."""
-        if torch.isfinite(norm):
+        finite = bool(torch.isfinite(norm))
+        if finite or self.accelerator.scaler is not None:
+            # A gradient scaler skips the step by itself, and lowers its scale only if called.
             self.optimizer.step()
+        if finite:
             self.ema.update_parameters(self.task.model)
             self.state.bad_steps = 0
         else:
             self.state.bad_steps += 1
-            if self.state.bad_steps > MAX_BAD_STEPS:
+            if self.state.bad_steps >= MAX_BAD_STEPS:
                 raise LacunaError(
                     f"the gradient was not finite for {MAX_BAD_STEPS} steps in a row, until step "
-                    f"{self.state.step}; lower the learning rate and start again from the last "
+                    f"{self.state.step + 1}; lower the learning rate and start again from the last "
                     f"checkpoint in '{self.folder}'"
                 )
         self.optimizer.zero_grad()
@@ -295,6 +301,8 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
+        # Before the state: a run killed between the two repeats steps, and then exports again.
+        self._export("model.safetensors")
         self.state.task = self.task.state()
         scaler = self.accelerator.scaler
         self.state.scaler = scaler.state_dict() if scaler is not None else {}
@@ -316,7 +324,6 @@ class Trainer:
         partial.rename(target)
         for old in self._checkpoints()[:-KEPT_CHECKPOINTS]:
             shutil.rmtree(old)
-        self._export("model.safetensors")
 
     def _restore(self, optimizer: torch.optim.Optimizer) -> None:
         """Take up the newest checkpoint of the folder, if there is one."""
@@ -335,7 +342,7 @@ class Trainer:
                 states.setdefault(int(index), {})[name] = value
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": states, "param_groups": groups})
-        except (OSError, ValueError, RuntimeError, TypeError) as error:
+        except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
             raise CheckpointError(
                 f"'{path}' cannot be taken up by this run: {error}\n"
                 f"Use another --out folder for another config, or delete this checkpoint to go "
@@ -352,9 +359,12 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / "log.jsonl"
         if log.exists():
-            lines = [line for line in log.read_text().splitlines() if line.endswith("}")]
+            lines = [
+                line for line in log.read_text(encoding="utf-8").splitlines() if line.endswith("}")
+            ]
             kept = [line for line in lines if json.loads(line)["step"] <= self.state.step]
-            log.write_text("".join(line + "\n" for line in kept))
+            with atomic_path(log, force=True) as partial:
+                partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
         return SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.state.step + 1)
 
     def _log(self, writer: SummaryWriter | None, kind: str, values: dict[str, float]) -> None:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from codec.autoencoder import Autoencoder
 from codec.config import load_model_config
+from codec.errors import LacunaError
 from codec.training.codec_task import CodecTask, initial_weights
 from codec.training.config import load_training_config
 from codec.training.data import AudioSource, open_source, split_files
@@ -47,6 +48,10 @@ def train_codec(
         gradient_accumulation_steps=training.accumulate,
     )
     device = accelerator.device
+    if training.mixed_precision == "fp16" and device.type == "cpu":
+        raise LacunaError(
+            "mixed_precision 'fp16' needs a GPU, and this run is on the CPU; use 'bf16' or 'no'"
+        )
     torch.manual_seed(training.seed)
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
@@ -68,6 +73,8 @@ def train_codec(
             f"{device}, {accelerator.num_processes} process(es); TensorBoard: "
             f"tensorboard --logdir {out / 'tensorboard'}",
             highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
     autoencoder = Autoencoder(model_config)
     if init is not None:
@@ -78,12 +85,15 @@ def train_codec(
         task, training, out, accelerator, Budget(minutes, schedule_minutes), provenance
     )
     state = trainer.train()
+    finished = trainer.finished  # asked in every process, for they agree on the time
     if accelerator.is_main_process:
-        done = "finished" if trainer.finished else "stopped; the same command goes on"
+        done = "finished" if finished else "stopped; the same command goes on"
         Console(stderr=True).print(
             f"{done} at step {state.step} after {state.seconds / 60:.1f} minutes: "
             f"{out / 'model.safetensors'} (newest), {out / 'best.safetensors'} (best score)",
             highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
     accelerator.end_training()
     if torch.distributed.is_initialized():
@@ -97,7 +107,7 @@ def _progress(shown: bool) -> Iterator[Callable[[str, int, int], None]]:
         TextColumn("reading audio"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # names may hold [brackets]
     )
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown) as bar:
         job = bar.add_task("", total=None)

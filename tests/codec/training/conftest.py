@@ -1,0 +1,124 @@
+"""Fixtures for training tests: runs of the tiny model in this process or in others."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
+from torch import nn
+
+from codec.autoencoder import Autoencoder
+from codec.config import ModelConfig
+from codec.training.codec_task import CodecTask
+from codec.training.config import TrainingConfig, load_training_config
+from codec.training.data import open_source, split_files
+from codec.training.loop import Budget, Trainer
+from codec.training.run import train_codec
+
+
+def _forget_accelerate() -> None:
+    """Accelerate keeps its state for the whole process; every run here starts afresh."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    _forget_accelerate()
+    yield
+    _forget_accelerate()
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def no_preview(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing spectrograms takes longer than a tiny run."""
+    monkeypatch.setattr(CodecTask, "preview", lambda *arguments: None)
+
+
+@pytest.fixture
+def train(audio_folder: Path, no_preview: None) -> Callable[..., Any]:
+    """``train(out, **arguments of train_codec)`` with the tiny config on the CPU."""
+
+    def run(out: Path, **arguments: Any) -> Any:
+        _forget_accelerate()
+        return train_codec("tiny", audio_folder, out, cpu=True, **arguments)
+
+    return run
+
+
+@pytest.fixture
+def make_task(audio_folder: Path, tiny_model: ModelConfig) -> Callable[..., CodecTask]:
+    """``make_task(**overrides of [training])``: a freshly initialised tiny codec's task."""
+
+    def make(**overrides: Any) -> CodecTask:
+        config = load_training_config("tiny", **overrides)
+        device = torch.device("cpu")
+        training, held_out = split_files(audio_folder, None)
+        sources = [
+            open_source(paths, tiny_model, config.data, seed=seed, device=device)
+            for seed, paths in enumerate((training, held_out), config.seed)
+        ]
+        torch.manual_seed(config.seed)
+        return CodecTask(Autoencoder(tiny_model), config, *sources, device)
+
+    return make
+
+
+@pytest.fixture
+def make_trainer(make_task: Callable[..., CodecTask], no_preview: None) -> Callable[..., Trainer]:
+    """``make_trainer(folder, budget=None, accelerator=None, **overrides of [training])``."""
+
+    def make(
+        folder: Path,
+        budget: Budget | None = None,
+        accelerator: Accelerator | None = None,
+        **overrides: Any,
+    ) -> Trainer:
+        task = make_task(**overrides)
+        config: TrainingConfig = task.config
+        if accelerator is None:
+            _forget_accelerate()
+            accelerator = Accelerator(cpu=True, gradient_accumulation_steps=config.accumulate)
+        return Trainer(task, config, folder, accelerator, budget)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def processes() -> ForkServerContext:
+    """Starts processes that find everything imported already, and have run nothing yet."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["codec.training.run", "torch._dynamo", "scipy.signal"])
+    return context
+
+
+@pytest.fixture
+def read_log() -> Callable[..., list[dict[str, Any]]]:
+    """``read_log(run, kind)``: the lines of log.jsonl without their wall-clock time."""
+
+    def read(run: Path, kind: str = "train") -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        return [
+            {key: value for key, value in line.items() if key != "minutes"}
+            for line in lines
+            if line["kind"] == kind
+        ]
+
+    return read
+
+
+@pytest.fixture
+def weights() -> Callable[[nn.Module], torch.Tensor]:
+    """``weights(module)``: all its parameters in one vector."""
+    return lambda module: torch.cat([p.detach().flatten() for p in module.parameters()])

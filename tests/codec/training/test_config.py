@@ -1,0 +1,99 @@
+"""The configs that ship, and what is said about bad ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from codec.autoencoder import Autoencoder
+from codec.config import config_dir, load_model_config, read_toml
+from codec.errors import ConfigError
+from codec.mel import MEL_WINDOWS
+from codec.training.config import load_training_config
+
+NAMES = sorted(path.stem for path in config_dir().glob("*.toml"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_config_builds(name: str) -> None:
+    config = load_model_config(name)
+    training = load_training_config(name)
+    assert config.name == name
+    with torch.device("meta"):
+        model = Autoencoder(config)
+    assert sum(p.numel() for p in model.parameters()) > 1000
+    shortest_crop = training.data.crop_seconds * config.sample_rate - config.hop_length
+    assert shortest_crop > max(training.loss.stft_windows) // 2
+
+
+def test_all_configs_are_there() -> None:
+    assert {"tiny", "small", "small_32x", "stable_audio"} <= set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "compression"), [("small", 64), ("small_32x", 32), ("stable_audio", 64)]
+)
+def test_compression(name: str, compression: float) -> None:
+    assert load_model_config(name).compression == compression
+
+
+def test_small_32x_is_small_with_more_latents() -> None:
+    small, larger = (read_toml(name)[0] for name in ("small", "small_32x"))
+    small["model"] |= {"name": "small_32x", "latent_dim": 32}
+    assert larger == small
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Path:
+    return tmp_path / "edited.toml"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("batch_size = 4", "batchsize = 4", r"'batchsize'.*known keys here:.*batch_size"),
+        ("warmup_steps", "warmup", r"'optimizer\.warmup'.*learning_rate.*warmup_steps"),
+        ("stft_windows", "stft_window", r"'loss\.stft_window'.*mel_windows.*stft_windows"),
+        ("steps = 12", "steps = 0", r"'steps' = 0.*greater than 0"),
+        ("steps = 12", "seed = -1", r"'seed' = -1"),
+        ("mel_windows = [256, 64]", "mel_windows = [100]", r"mel_windows \[100\].*2048"),
+        ("stft_windows = [256, 64]", "stft_windows = []", r"'loss\.stft_windows'"),
+        ("crop_seconds = 0.1", "gain_db = [3, -9]", r"'data\.gain_db'.*lower bound first"),
+        ("warmup_steps = 4", "betas = [0.9, 1.0]", r"'optimizer\.betas\.1' = 1\.0"),
+    ],
+)
+def test_bad_training_values(old: str, new: str, message: str, edited: Path) -> None:
+    text = (config_dir() / "tiny.toml").read_text()
+    assert old in text
+    edited.write_text(text.replace(old, new))
+    with pytest.raises(ConfigError, match=message):
+        load_training_config(str(edited))
+
+
+def test_unknown_model_key_lists_those_of_its_table(edited: Path) -> None:
+    text = (config_dir() / "tiny.toml").read_text()
+    edited.write_text(text.replace("stft_hop", "stft_hopp"))
+    with pytest.raises(ConfigError, match=r"stft_hopp.*known keys here:.*phase_bins, stft_hop"):
+        load_model_config(str(edited))
+
+
+def test_not_toml(edited: Path) -> None:
+    edited.write_text("[model")
+    with pytest.raises(ConfigError, match=r"edited\.toml is not valid TOML"):
+        load_model_config(str(edited))
+
+
+def test_no_training_table(edited: Path) -> None:
+    edited.write_text('[model]\nname = "a"\n')
+    with pytest.raises(ConfigError, match=r"no \[training\] table"):
+        load_training_config(str(edited))
+
+
+def test_overrides() -> None:
+    config = load_training_config("tiny", steps=7, seed=None)
+    assert (config.steps, config.seed, config.batch_size) == (7, 0, 4)
+    assert set(config.loss.mel_windows) <= set(MEL_WINDOWS)
+    with pytest.raises(ConfigError, match="mixed_precision"):
+        load_training_config("tiny", mixed_precision="int3")

@@ -1,0 +1,31 @@
+"""Fixtures that all tests share: the tiny model's config and a folder of short recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from codec.config import ModelConfig, load_model_config
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> ModelConfig:
+    return load_model_config("tiny")
+
+
+@pytest.fixture(scope="session")
+def audio_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six 16 kHz recordings of one second, three of them stereo: tones in noise."""
+    folder = tmp_path_factory.mktemp("audio")
+    rng = np.random.default_rng(0)
+    time = np.arange(16_000) / 16_000
+    for number in range(6):
+        channels = 1 + number % 2
+        pitches = 200 + 150 * number + 90 * np.arange(channels)
+        sound = 0.3 * np.sin(2 * np.pi * np.outer(time, pitches))
+        sound += 0.03 * rng.standard_normal(sound.shape)
+        soundfile.write(folder / f"{number}.wav", sound, 16_000)
+    return folder
