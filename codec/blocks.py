@@ -18,6 +18,7 @@ import torch
 
 from codec.audio import from_mid_side, to_mid_side
 from codec.codec import Codec
+from codec.errors import AudioError
 
 FRAMES_PER_BLOCK = 256
 """5.9 s at 43 Hz: long beside the halo, which is computed twice, and short beside a song."""
@@ -35,11 +36,19 @@ class LatentBlock:
 
     latents: np.ndarray
     silent: np.ndarray
-    """(coded_channels,) bool: digital silence; the latents of such a channel mean nothing."""
+    """(coded_channels,) bool: digital silence, to be decoded as such whatever the latents are."""
 
 
-def encode_blocks(codec: Codec, chunks: Iterable[np.ndarray]) -> Iterator[LatentBlock]:
-    """The latents of a stream of (channels, any length) chunks at the codec's sample rate."""
+def encode_blocks(
+    codec: Codec, chunks: Iterable[np.ndarray], skip_silence: bool = True
+) -> Iterator[LatentBlock]:
+    """The latents of a stream of (channels, any length) chunks at the codec's sample rate.
+
+    With ``skip_silence`` digital silence does not go through the network, and its latents are 0.
+
+    Raises:
+        AudioError: samples so far beyond full scale that the network cannot work with them.
+    """
     hop = codec.hop_length
     halo = codec.autoencoder.encoder.receptive_frames * hop
     size = FRAMES_PER_BLOCK * hop
@@ -49,35 +58,41 @@ def encode_blocks(codec: Codec, chunks: Iterable[np.ndarray]) -> Iterator[Latent
             buffer = np.zeros((chunk.shape[0], halo), np.float32)
         buffer = np.concatenate([buffer, chunk], axis=1)
         while buffer.shape[1] >= halo + size + halo:
-            yield _encode_block(codec, buffer[:, : size + 2 * halo], size)
+            yield _encode_block(codec, buffer[:, : size + 2 * halo], size, skip_silence)
             buffer = buffer[:, size:]
     while buffer is not None and buffer.shape[1] > halo:
         samples = min(size, buffer.shape[1] - halo)
         window = buffer[:, : size + 2 * halo]
         window = np.pad(window, ((0, 0), (0, size + 2 * halo - window.shape[1])))
-        yield _encode_block(codec, window, samples)
+        yield _encode_block(codec, window, samples, skip_silence)
         buffer = buffer[:, size:]
 
 
 @torch.inference_mode()
-def _encode_block(codec: Codec, window: np.ndarray, samples: int) -> LatentBlock:
+def _encode_block(
+    codec: Codec, window: np.ndarray, samples: int, skip_silence: bool
+) -> LatentBlock:
     """One window of a block and its halos, of which ``samples`` after the first halo are real."""
     halo = codec.autoencoder.encoder.receptive_frames
     start = halo * codec.hop_length
     frames = -(-samples // codec.hop_length)
-    waveform = torch.from_numpy(np.ascontiguousarray(window)).to(codec.device)
-    rows = to_mid_side(waveform) if codec.config.channels == 1 else waveform
-    silent = rows[:, start : start + samples].abs().amax(dim=1) <= SILENCE
-    if codec.config.channels == 2:
-        silent = silent.all()[None]
-    coded = codec.coded_channels(window.shape[0])
-    latents = np.zeros((coded, codec.latent_dim, frames), np.float32)
-    for channel in np.flatnonzero(~silent.cpu().numpy()):
+    # One row for each coded channel.
+    rows = to_mid_side(window)[:, None] if codec.config.channels == 1 else window[None]
+    silent = np.abs(rows[..., start : start + samples]).max(axis=(1, 2)) <= SILENCE
+    latents = np.zeros((len(rows), codec.latent_dim, frames), np.float32)
+    for channel, row in enumerate(rows):
+        if silent[channel] and skip_silence:
+            continue
         # One coded channel at a time: the result must not depend on what else is in a batch.
-        row = rows[None, channel : channel + 1] if codec.config.channels == 1 else rows[None]
-        z = codec.encode(row)[0, 0, :, halo : halo + frames]
-        latents[channel] = z.float().cpu().numpy()
-    return LatentBlock(latents, silent.cpu().numpy())
+        waveform = torch.from_numpy(np.ascontiguousarray(row)).to(codec.device)
+        z = codec.encode(waveform[None])[0, 0, :, halo : halo + frames]
+        latents[channel] = z.cpu().numpy()
+    if not np.isfinite(latents).all():
+        raise AudioError(
+            f"the samples reach {np.abs(window).max():.3g}, which the network cannot work with; "
+            f"expected about +-1: scale the audio down"
+        )
+    return LatentBlock(latents, silent)
 
 
 def decode_blocks(
@@ -91,17 +106,17 @@ def decode_blocks(
     ramp = np.linspace(0, 1, fade, dtype=np.float32)
     previous: LatentBlock | None = None
     lost_before = False
-    for position, (block, following) in enumerate(_with_next(blocks)):
+    for block, following in _with_next(blocks):
         if block is None:
             lost_before = True
             previous = None
             yield np.zeros((channels, FRAMES_PER_BLOCK * codec.hop_length), np.float32)
             continue
         samples = _decode_block(codec, previous, block, following.block, channels)
-        if lost_before and position:
+        if lost_before:
             samples[:, :fade] *= ramp[: samples.shape[1]]
         if following.exists and following.block is None:
-            samples[:, -fade:] *= ramp[::-1][-samples.shape[1] :]
+            samples[:, -fade:] *= ramp[::-1]  # a block that another one follows is long
         lost_before = False
         previous = block
         yield samples
@@ -158,7 +173,7 @@ def _decode_block(
             window[:, halo + frames + right.shape[1] :] = right[:, -1:]
         z = torch.from_numpy(window).to(codec.device)[None, None]
         decoded = codec.decode(z)[0, :, halo * hop : (halo + frames) * hop]
-        outputs.append(decoded.float().cpu())
+        outputs.append(decoded.cpu())
     if codec.config.channels == 2:
         stereo = outputs[0]
         return (stereo if channels == 2 else stereo.mean(dim=0, keepdim=True)).numpy()

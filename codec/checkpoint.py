@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from codec.autoencoder import Autoencoder
@@ -55,10 +55,15 @@ class Checkpoint:
     def latent_id(self) -> str:
         """16 hex digits over all that fixes the meaning of a stored symbol.
 
-        Encoder, statistics and entropy tables; not the decoder, which may be trained on.
-        Computed from the weights as stored (float16), so saving and loading keeps it.
+        Encoder, statistics, entropy tables and what their frames stand for in time; not the
+        decoder, which may be trained on or replaced. Computed from the weights as stored
+        (float16), so saving and loading keeps it. The config's text stays out: a field that a
+        later version adds to it must not change the id of older models.
         """
-        digest = hashlib.sha256(self.config.model_dump_json(exclude={"name"}).encode())
+        config = self.config
+        digest = hashlib.sha256(
+            f"{config.sample_rate} {config.hop_length} {config.channels}".encode()
+        )
         tensors = _tensors(self)
         for key in sorted(tensors):
             if not key.startswith("autoencoder.decoder."):
@@ -97,7 +102,8 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
         "provenance": json.dumps(checkpoint.provenance),
     }
     with atomic_path(Path(path), force=True) as partial:
-        save_file(tensors, partial, metadata)
+        # Not save_file, which makes files that only their owner may read.
+        partial.write_bytes(to_bytes(tensors, metadata))
 
 
 def load(path: str | Path) -> Checkpoint:
@@ -128,9 +134,13 @@ def load(path: str | Path) -> Checkpoint:
         weights = _below(tensors, "autoencoder.")
         broken = [key for key, value in weights.items() if not torch.isfinite(value).all()]
         if broken:
-            raise CheckpointError(f"'{path}' holds weights that are not finite: {broken[0]}, ...")
+            raise CheckpointError(
+                f"{len(broken)} weights are not finite, the first is '{broken[0]}': the training "
+                f"has diverged; use an earlier checkpoint"
+            )
         autoencoder.load_state_dict({key: value.float() for key, value in weights.items()})
         statistics = LatentStatistics(**_below(tensors, "latents."))
+        _check_statistics(statistics, config.latent_dim)
         arrays = {k: v.numpy() for k, v in _below(tensors, "entropy.").items()}
         low, high = json.loads(metadata["kbps_range"])
         checkpoint = Checkpoint(
@@ -141,16 +151,33 @@ def load(path: str | Path) -> Checkpoint:
             (float(low), float(high)),
             json.loads(metadata.get("provenance", "{}")),
         )
-    except CheckpointError:
-        raise
+    except CheckpointError as error:
+        raise CheckpointError(f"'{path}': {error}") from None
     except (ConfigError, KeyError, TypeError, RuntimeError, ValueError) as error:
-        raise CheckpointError(f"'{path}' is damaged or of another version: {error}") from None
+        raise CheckpointError(
+            f"'{path}' is damaged or of another version: {' '.join(str(error).split())}"
+        ) from None
     if checkpoint.latent_id != metadata.get("latent_id"):
         raise CheckpointError(
             f"'{path}' is damaged: its tensors give latent_id {checkpoint.latent_id}, "
-            f"its header says {metadata.get('latent_id')}"
+            f"its header says {metadata.get('latent_id')}; fetch it again"
         )
     return checkpoint
+
+
+def _check_statistics(statistics: LatentStatistics, latent_dim: int) -> None:
+    for name, values in vars(statistics).items():
+        if (
+            values.dtype != torch.float32
+            or values.shape != (latent_dim,)
+            or not torch.isfinite(values).all()
+            or (name != "mean" and not (values > 0).all())
+        ):
+            raise CheckpointError(
+                f"latents.{name} is {values.dtype} of shape {tuple(values.shape)}, expected "
+                f"{latent_dim} finite float32 values, above 0 for std and sigma; "
+                f"fetch the checkpoint again"
+            )
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -45,18 +46,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 def main() -> None:
     """Entry point: a user's mistake is one line on standard error and an exit code."""
+    # As Ctrl-C does: end through the exits of all `with` blocks, which remove partial files.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        app()
+        with _shown_warnings():
+            app()
     except LacunaError as error:
         _fail(str(error), error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except OSError as error:
         name = f"'{error.filename}': " if error.filename else ""
         _fail(f"{name}{error.strerror or error}", 1)
-    except KeyboardInterrupt:
-        _fail("interrupted; nothing was written", 130)
 
 
 def _fail(message: str, code: int) -> None:
@@ -85,12 +84,24 @@ def _use_device(device: str, threads: int | None) -> None:
     import torch
 
     try:
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise LacunaError(f"cannot use device '{device}': {reason}; try --device cpu") from None
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+def _refuse_own_input(source: str, target: str) -> None:
+    """Not even --force may replace the file that is being read."""
+    if os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
+        raise LacunaError(f"'{target}' is the input; give the output another name")
+
+
+def _expect_suffix(target: str, suffix: str) -> None:
+    """Swapped or forgotten arguments must not give, say, a .wav that is none."""
+    if Path(target).suffix.lower() != suffix:
+        raise LacunaError(f"'{target}': expected an output name that ends in {suffix}")
 
 
 def _load(model: str, device: str, threads: int | None) -> Codec:
@@ -113,7 +124,9 @@ def _progress(what: str, seconds: float | None) -> Iterator[Callable[[float], No
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         job = bar.add_task(what, total=seconds, speed=0.0)
 
         def update(done: float) -> None:
@@ -129,9 +142,7 @@ def compress(
     target: Annotated[str, typer.Argument(metavar="OUT.lac", help="'-' is stdout.")],
     kbps: Annotated[
         float | None,
-        typer.Option(
-            min=0.01, help="Ceiling for the file's bit rate.", show_default="3 per channel"
-        ),
+        typer.Option(help="Ceiling for the file's bit rate.", show_default="3 per channel"),
     ] = None,
     model: Model = DEFAULT_MODEL,
     force: Force = False,
@@ -143,6 +154,9 @@ def compress(
     from codec.compression import CHUNK, compress_stream
     from codec.files import output_file
 
+    _refuse_own_input(source, target)
+    if target != "-":
+        _expect_suffix(target, ".lac")
     codec = _load(model, device, threads)
     with (
         AudioReader(source) as reader,
@@ -172,9 +186,9 @@ def compress(
 def decompress(
     source: Annotated[str, typer.Argument(metavar="IN.lac", help="'-' is stdin.")],
     target: Annotated[str, typer.Argument(metavar="OUT.wav", help="Audio file; '-' is stdout.")],
-    start: Annotated[float, typer.Option(min=0, help="Seconds to skip.")] = 0.0,
+    start: Annotated[float, typer.Option(help="Seconds to skip.")] = 0.0,
     duration: Annotated[
-        float | None, typer.Option(min=0, help="Seconds to decode.", show_default="to the end")
+        float | None, typer.Option(help="Seconds to decode.", show_default="to the end")
     ] = None,
     bits: Annotated[
         str | None, typer.Option(help="Sample format: 16, 24 or float.", show_default="16")
@@ -193,6 +207,7 @@ def decompress(
     from codec.container import LacReader
     from codec.files import read_bytes
 
+    _refuse_own_input(source, target)
     reader = LacReader(read_bytes(source))
     header = reader.header
     codec = _load(model or _model_of(header.model), device, threads)
@@ -206,11 +221,9 @@ def decompress(
     _say(f"{target}: {seconds:.2f} s, {header.sample_rate} Hz, {header.channels} channels")
     if writer.clipped:
         _say(f"{writer.clipped} samples exceeded full scale and were clipped; --bits float keeps")
-    for begin, end in report.damaged_seconds:
-        _say(f"lacuna: warning: {begin:.2f} s to {end:.2f} s are damaged and silent")
-    if not report.complete:
-        _say("lacuna: warning: the end of the file is damaged or missing")
-    if report.damaged_seconds or not report.complete:
+    for problem in report.problems():
+        _say(f"lacuna: warning: {problem}")
+    if report.problems():
         raise typer.Exit(EXIT_DAMAGED)
 
 
@@ -308,6 +321,8 @@ def encode(
     """Write the continuous latents of an audio file: (coded_channels, latent_dim, frames)."""
     from codec.latent_files import encode_file
 
+    _refuse_own_input(source, target)
+    _expect_suffix(target, ".safetensors")
     codec = _load(model, device, threads)
     with _progress("encoding", None) as progress:
         shape = encode_file(codec, source, target, force=force, progress=progress)
@@ -329,6 +344,7 @@ def decode(
     """Turn latents, as `encode` writes them, back into audio."""
     from codec.latent_files import decode_file
 
+    _refuse_own_input(source, target)
     codec = _load(model, device, threads)
     with _progress("decoding", None) as progress:
         seconds = decode_file(codec, source, target, bits, force=force, progress=progress)
@@ -341,7 +357,7 @@ def models(as_json: AsJson = False) -> None:
     from codec.checkpoint import load as load_checkpoint
     from codec.models import shipped_models
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, path in shipped_models().items():
         loaded = load_checkpoint(path)
         config = loaded.config
@@ -360,6 +376,8 @@ def models(as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(rows))
         return
+    if not rows:
+        print("no model is installed; pass a checkpoint's path with --model")
     for row in rows:
         low, high = row["kbps_per_channel"]
         print(
@@ -406,7 +424,10 @@ def _files_progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
         MofNCompleteColumn(),
         TextColumn("{task.description}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         job = bar.add_task("", total=None)
         yield lambda name, done, total: bar.update(
             job, description=name, completed=done, total=total
@@ -416,15 +437,15 @@ def _files_progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
 @app.command(epilog="Example: lacuna demo --out lacuna_demo")
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("lacuna_demo"),
-    kbps: Annotated[float | None, typer.Option(min=0.01, show_default="3 per channel")] = None,
+    kbps: Annotated[float | None, typer.Option(show_default="3 per channel")] = None,
+    model: Model = DEFAULT_MODEL,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Compress and decompress a bundled recording and show what became of it."""
     from codec.demo import run_demo
 
-    _use_device(device, threads)
-    run_demo(out, kbps, device)
+    run_demo(_load(model, device, threads), out, kbps)
 
 
 @train_app.command("codec", epilog="Example: lacuna train codec small --data music/ --out run/")
@@ -472,25 +493,24 @@ def train_codec(
         import torch
 
         torch.set_num_threads(threads)
-    with _shown_warnings():
-        run(
-            config,
-            data,
-            out,
-            valid=valid,
-            manifest=manifest,
-            init=init,
-            minutes=minutes,
-            schedule_minutes=schedule_minutes,
-            resident=not stream,
-            cpu=device == "cpu",
-            overrides={
-                "steps": steps,
-                "batch_size": batch_size,
-                "seed": seed,
-                "mixed_precision": mixed_precision,
-            },
-        )
+    run(
+        config,
+        data,
+        out,
+        valid=valid,
+        manifest=manifest,
+        init=init,
+        minutes=minutes,
+        schedule_minutes=schedule_minutes,
+        resident=not stream,
+        cpu=device == "cpu",
+        overrides={
+            "steps": steps,
+            "batch_size": batch_size,
+            "seed": seed,
+            "mixed_precision": mixed_precision,
+        },
+    )
 
 
 if __name__ == "__main__":

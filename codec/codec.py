@@ -27,10 +27,13 @@ class Codec(nn.Module):
     Latents are posterior means, standardised per channel to zero mean and unit variance over the
     training data: (batch, coded_channels, latent_dim, frames), frames = ceil(time / hop_length).
     A one-channel network codes stereo as mid and side, in this order; other channel counts
-    are coded channel by channel. A two-channel network has coded_channels 1.
+    are coded channel by channel. A two-channel network has coded_channels 1, takes mono as two
+    equal channels and always decodes to two.
 
     As an ``nn.Module`` it can be a part of a larger model: ``encode`` and ``decode`` are
-    differentiable, and ``.to(device)`` moves everything.
+    differentiable, and ``.to(device)`` moves everything. Its weights stay in float32, because
+    the short-time Fourier transform and the statistics need it; for bfloat16 speed run it under
+    ``torch.autocast``. Inputs of any floating type are taken; results are float32.
     """
 
     latent_mean: Tensor
@@ -90,16 +93,20 @@ class Codec(nn.Module):
         """(batch, channels, time) at ``sample_rate`` -> (batch, coded, latent_dim, frames).
 
         Raises:
-            AudioError: no such shape, no samples, or a channel count the model cannot code.
+            AudioError: no such shape, no samples, integers, or a channel count the model cannot
+                code.
+            LacunaError: the weights are no longer float32.
         """
-        if waveform.ndim != 3 or waveform.shape[2] == 0:
+        if waveform.ndim != 3 or 0 in waveform.shape:
             raise AudioError(
                 f"expected a waveform (batch, channels, time) with at least one sample, got "
                 f"{tuple(waveform.shape)}; add dimensions with waveform[None]"
             )
+        _check_floating(waveform)
+        self._check_float32()
         batch, channels, time = waveform.shape
         coded = self.coded_channels(channels)
-        waveform = F.pad(waveform, (0, -time % self.hop_length))
+        waveform = F.pad(waveform.float(), (0, -time % self.hop_length))
         if self.config.channels == 1:
             rows = rearrange(to_mid_side(waveform), "b c t -> (b c) 1 t")
         else:
@@ -115,17 +122,23 @@ class Codec(nn.Module):
         Raises:
             LacunaError: no such shape, or a length beyond the frames.
         """
-        if z.ndim != 4 or z.shape[2] != self.latent_dim or z.shape[3] == 0:
+        if z.ndim != 4 or z.shape[2] != self.latent_dim or 0 in z.shape:
             raise LacunaError(
-                f"expected latents (batch, coded_channels, {self.latent_dim}, frames), "
-                f"got {tuple(z.shape)}"
+                f"expected latents (batch, coded_channels, {self.latent_dim}, frames) with at "
+                f"least one frame, got {tuple(z.shape)}"
             )
+        if self.config.channels == 2 and z.shape[1] != 1:
+            raise LacunaError(
+                f"expected latents with coded_channels 1, since the model '{self.config.name}' "
+                f"codes two channels at once, got {tuple(z.shape)}"
+            )
+        self._check_float32()
         available = z.shape[3] * self.hop_length
         if length is not None and not 0 <= length <= available:
             raise LacunaError(
                 f"length {length} is outside 0..{available}, what {z.shape[3]} frames hold"
             )
-        rows = rearrange(z, "b c d f -> (b c) d f") * self.latent_std + self.latent_mean
+        rows = rearrange(z.float(), "b c d f -> (b c) d f") * self.latent_std + self.latent_mean
         waveform = rearrange(self.autoencoder.decode(rows), "(b c) n t -> b (c n) t", b=len(z))
         if self.config.channels == 1:
             waveform = from_mid_side(waveform)
@@ -133,39 +146,65 @@ class Codec(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Encode and decode without quantisation; (batch, channels, time) -> the same."""
-        return self.decode(self.encode(waveform), length=waveform.shape[-1])
+        decoded = self.decode(self.encode(waveform), length=waveform.shape[-1])
+        if waveform.shape[1] == 1:  # of which a two-channel network makes two
+            return decoded.mean(dim=1, keepdim=True)
+        return decoded
+
+    def _check_float32(self) -> None:
+        if self.latent_std.dtype != torch.float32:
+            raise LacunaError(
+                f"the codec's weights are {self.latent_std.dtype}, expected torch.float32; load it "
+                f"again and leave it out of .to(dtype), and use torch.autocast for bfloat16"
+            )
 
     def compress(
         self, waveform: Tensor | np.ndarray, sample_rate: int, kbps: float | None = None
     ) -> bytes:
-        """A ``.lac`` file of (channels, time) or (time,), at any sample rate, as bytes.
+        """A ``.lac`` file of (channels, time) or (time,), at any sample rate in Hz, as bytes.
 
-        ``kbps`` is a ceiling for the whole file; the default is 3 per channel.
+        ``kbps`` is a ceiling for the whole file; the default is 3 per channel. A clip of less
+        than 5 s may use the bytes of one of 5 s.
 
         Raises:
-            AudioError: no samples, a wrong shape, or values that are not finite.
+            AudioError: no samples, a wrong shape, integers, or values that are not finite.
             RateError: the model cannot reach so low a rate.
         """
         from codec.compression import compress_array
 
-        array = np.asarray(torch.as_tensor(waveform).detach().cpu(), dtype=np.float32)
+        samples = torch.as_tensor(waveform).detach()
+        _check_floating(samples)
+        array = samples.to("cpu", torch.float32).numpy()
         if array.ndim == 1:
             array = array[None]
         output = io.BytesIO()
         compress_array(self, array, sample_rate, output, kbps)
         return output.getvalue()
 
-    def decompress(self, data: bytes) -> tuple[Tensor, int]:
+    def decompress(
+        self, data: bytes, start: float = 0.0, duration: float | None = None
+    ) -> tuple[Tensor, int]:
         """Samples (channels, time) and their rate in Hz, from the bytes of a ``.lac`` file.
+
+        ``start`` and ``duration`` are seconds; only the blocks that they touch are decoded.
 
         Raises:
             FormatError: not such a file, of another model, or damaged beyond use; blocks that
                 are damaged alone come back as silence, with a warning.
+            AudioError: ``start`` and ``duration`` select nothing.
         """
         from codec.compression import decompress_array
 
-        waveform, sample_rate = decompress_array(self, data)
+        waveform, sample_rate = decompress_array(self, data, start, duration)
         return torch.from_numpy(waveform), sample_rate
+
+
+def _check_floating(waveform: Tensor) -> None:
+    if not waveform.is_floating_point():
+        raise AudioError(
+            f"expected floating-point samples with full scale at +-1, got {waveform.dtype}; "
+            f"divide 16-bit integers by 32768"
+        )
 
 
 def load(name_or_path: str | Path = DEFAULT_MODEL, device: str | torch.device = "cpu") -> Codec:

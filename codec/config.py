@@ -36,6 +36,8 @@ class SpectralConfig(StrictConfig):
     stft_hop: PositiveInt = 512
     phase_bins: PositiveInt = 512
     """The encoder sees the phase of this many of the lowest bins, and the level of all."""
+    waveform_bins: Annotated[int, Field(ge=0)] = 16
+    """The decoder's lowest bins without a gain of their own: where phase is carried."""
     strides: tuple[PositiveInt, ...] = (2,)
     widths: tuple[PositiveInt, ...] = (384, 384)
     encoder_depths: tuple[PositiveInt, ...] = (2, 3)

@@ -16,7 +16,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -202,13 +202,19 @@ class VerifyReport:
         return self.complete and not self.damaged
 
 
+class ByteSink(Protocol):
+    """Where a file goes: anything with ``write``, a pipe included."""
+
+    def write(self, data: bytes, /) -> Any: ...
+
+
 class LacWriter:
     """Writes a ``.lac`` file in one pass; ``fileobj`` needs only ``write`` and stays open.
 
     ``close`` must be called: without it the file has no index and no sample count.
     """
 
-    def __init__(self, fileobj: BinaryIO, header: LacHeader, tables: EntropyTables) -> None:
+    def __init__(self, fileobj: ByteSink, header: LacHeader, tables: EntropyTables) -> None:
         """Writes the header.
 
         Raises:
@@ -301,6 +307,13 @@ class LacReader:
         self._locate(start)
         self.damaged = [i for i in range(self.block_count) if i not in self._blocks]
         """Indices of the blocks that are lost, in order."""
+
+    @property
+    def frames(self) -> int:
+        """Latent frames in all blocks; a lost block counts as a full one."""
+        last = self._blocks.get(self.block_count - 1)
+        missing = self.header.frames_per_block - last.frames if last else 0
+        return self.block_count * self.header.frames_per_block - missing
 
     def blocks(self, tables: EntropyTables) -> Iterator[tuple[int, Block | None]]:
         """All blocks in order; None in the place of a damaged one.
@@ -458,13 +471,6 @@ class LacReader:
         if bits[header.coded_channels :].any():
             return None
         return _Span(sequence, frames, bits[: header.coded_channels], payload, length, stop)
-
-
-def bytes_beside_symbols(header: LacHeader, blocks: int) -> int:
-    """Size of a file of so many blocks, without the symbols' payloads."""
-    per_block = _BLOCK.size + header.mask_bytes + _CRC.size + 4  # 4: its entry in the index
-    index_and_footer = _INDEX.size + _CRC.size + _FOOTER.size
-    return len(header.to_bytes()) + blocks * per_block + index_and_footer
 
 
 def verify(source: BinaryIO | bytes) -> VerifyReport:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from codec import audio
-from codec.codec import Codec, load
+from codec.codec import Codec
 from codec.errors import LacunaError
 from codec.files import atomic_path
 from codec.mel import mel_distance
@@ -20,7 +20,7 @@ CLIP = Path(__file__).parent / "examples" / "plucked.ogg"
 """10 s of Karoryfer Samples' HorsePulse (CC0-1.0), held out from training."""
 
 
-def run_demo(out: Path, kbps: float | None, device: str) -> None:
+def run_demo(model: Codec, out: Path, kbps: float | None) -> None:
     """Write original.wav, demo.lac, decoded.wav and spectrograms.png to ``out`` and print a table.
 
     Raises:
@@ -33,10 +33,9 @@ def run_demo(out: Path, kbps: float | None, device: str) -> None:
     except OSError as error:
         raise LacunaError(f"cannot make the folder '{out}': {error.strerror}") from None
     console = Console()
-    with console.status("loading the model"):
-        model = load(device=device)
+    with console.status("warming up"):
         waveform, sample_rate = audio.read(CLIP)
-        model.decompress(model.compress(waveform[:, :sample_rate], sample_rate))  # warm up
+        model.decompress(model.compress(waveform[:, :sample_rate], sample_rate))
     seconds = waveform.shape[1] / sample_rate
 
     with console.status("compressing"):
@@ -68,11 +67,11 @@ def run_demo(out: Path, kbps: float | None, device: str) -> None:
     table.add_row("times smaller", "1", f"{wav_bytes / len(data):.0f}")
     table.add_row("compress, x real time", "", f"{seconds / compress_seconds:.0f}")
     table.add_row("decompress, x real time", "", f"{seconds / decompress_seconds:.0f}")
-    table.add_row("mel distance", "0", f"{_mel_distance(model, waveform, decoded):.2f}")
+    table.add_row("mel distance", "0", f"{_mel_distance(waveform, decoded, sample_rate):.2f}")
     console.print(table)
     console.print(f"Listen: {out / 'original.wav'} and {out / 'decoded.wav'}", highlight=False)
     console.print(f"Look:   {out / 'spectrograms.png'}", highlight=False)
 
 
-def _mel_distance(model: Codec, waveform: np.ndarray, decoded: torch.Tensor) -> float:
-    return float(mel_distance(decoded, torch.from_numpy(waveform), model.sample_rate).mean())
+def _mel_distance(waveform: np.ndarray, decoded: torch.Tensor, sample_rate: int) -> float:
+    return float(mel_distance(decoded, torch.from_numpy(waveform), sample_rate).mean())

@@ -6,16 +6,17 @@ metadata what is needed to turn them back into the same audio.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as to_bytes
 
-from codec.audio import AudioReader, AudioWriter, StreamResampler, resampled_length
-from codec.blocks import FRAMES_PER_BLOCK, LatentBlock, decode_blocks
+from codec.audio import AudioReader, AudioWriter, resampled_length
+from codec.blocks import FRAMES_PER_BLOCK, LatentBlock, decode_blocks, encode_blocks
 from codec.codec import Codec
-from codec.compression import CHUNK, Progress, latent_blocks
+from codec.compression import CHUNK, Progress, cut, resampled
 from codec.errors import AudioError, CheckpointError
 from codec.files import atomic_path
 
@@ -25,25 +26,27 @@ def encode_file(
 ) -> tuple[int, ...]:
     """Write the latents of an audio file; returns their shape.
 
+    Digital silence is stored as the latents that the network gives it.
+
     Raises:
         AudioError: the audio cannot be used.
+        LacunaError: the file cannot be written there.
     """
-    with AudioReader(source) as reader, atomic_path(Path(target), force=force) as partial:
+    with AudioReader(source) as reader, atomic_path(target, force=force) as partial:
         info = reader.info
         samples = 0
 
-        def counted():  # type: ignore[no-untyped-def]
+        def counted() -> Iterator[np.ndarray]:
             nonlocal samples
             for chunk in reader.blocks(CHUNK):
                 samples += chunk.shape[1]
                 progress(samples / info.sample_rate)
                 yield chunk
 
-        blocks = [
-            _with_silence(codec, block)
-            for block in latent_blocks(codec, counted(), info.sample_rate, info.channels)
-        ]
-        latents = np.concatenate(blocks, axis=-1)
+        at_model_rate = resampled(counted(), info.sample_rate, codec.sample_rate, info.channels)
+        codec.coded_channels(info.channels)  # refuses what the model cannot code
+        blocks = encode_blocks(codec, at_model_rate, skip_silence=False)
+        latents = np.concatenate([block.latents for block in blocks], axis=-1)
         metadata = {
             "latent_id": codec.latent_id,
             "model": codec.config.name,
@@ -53,20 +56,9 @@ def encode_file(
             "channels": str(info.channels),
             "samples": str(samples),
         }
-        save_file({"latents": latents}, partial, metadata)
+        # Not save_file, which makes files that only their owner may read.
+        partial.write_bytes(to_bytes({"latents": latents}, metadata))
     return latents.shape
-
-
-def _with_silence(codec: Codec, block: LatentBlock) -> np.ndarray:
-    """The block's latents; digital silence becomes the latents that the encoder gives it."""
-    import torch
-
-    latents = block.latents.copy()
-    for channel in np.flatnonzero(block.silent):
-        zeros = torch.zeros(1, codec.config.channels, latents.shape[2] * codec.hop_length)
-        with torch.inference_mode():
-            latents[channel] = codec.encode(zeros.to(codec.device))[0, 0].cpu().numpy()
-    return latents
 
 
 def decode_file(
@@ -78,21 +70,25 @@ def decode_file(
         CheckpointError: the latents are another codec's.
         AudioError: the file is not one of latents.
     """
+    if not Path(source).is_file():
+        raise AudioError(f"'{source}' not found, or not a file; check the path")
     try:
-        with safe_open(source, framework="np") as file:
+        with safe_open(source, framework="pt") as file:
             metadata = file.metadata() or {}
-            latents = file.get_tensor("latents")
+            latents = file.get_tensor("latents").float().numpy()
         latent_id, samples = metadata["latent_id"], int(metadata["samples"])
         rate, channels = int(metadata["sample_rate"]), int(metadata["channels"])
-    except (SafetensorError, KeyError, ValueError) as error:
+        if min(samples, rate, channels) < 1:
+            raise ValueError(f"{samples} samples of {channels} channels at {rate} Hz")
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise AudioError(
             f"'{source}' is not a file of latents as `lacuna encode` writes them: {error}"
         ) from None
     if latent_id != codec.latent_id:
         raise CheckpointError(
             f"'{source}' holds latents of the model '{metadata.get('model')}', latent_id "
-            f"{latent_id}; the model at hand is '{codec.config.name}', {codec.latent_id}. "
-            f"Pass the right checkpoint with --model"
+            f"{latent_id}; the model at hand is '{codec.config.name}', latent_id "
+            f"{codec.latent_id}. Pass the right checkpoint with --model"
         )
     length = resampled_length(samples, rate, codec.sample_rate)
     frames = -(-length // codec.hop_length)
@@ -104,23 +100,15 @@ def decode_file(
         )
     nothing_silent = np.zeros(expected[0], np.bool_)
     blocks = (
-        LatentBlock(latents[..., i : i + FRAMES_PER_BLOCK].astype(np.float32), nothing_silent)
+        LatentBlock(latents[..., i : i + FRAMES_PER_BLOCK], nothing_silent)
         for i in range(0, frames, FRAMES_PER_BLOCK)
     )
-    resampler = StreamResampler(codec.sample_rate, rate, channels)
+    at_model_rate = cut(decode_blocks(codec, blocks, channels), 0, length)
+    at_file_rate = resampled(at_model_rate, codec.sample_rate, rate, channels)
     written = 0
     with AudioWriter(target, rate, channels, bits, force=force) as writer:
-
-        def keep(piece: np.ndarray) -> None:
-            nonlocal written
-            piece = piece[:, : samples - written]
-            written += piece.shape[1]
+        for piece in cut(at_file_rate, 0, samples):
             writer.write(piece)
+            written += piece.shape[1]
             progress(written / rate)
-
-        for decoded in decode_blocks(codec, blocks, channels):
-            keep(resampler.process(decoded[:, :length]))
-            length -= decoded.shape[1]
-        keep(resampler.process(np.zeros((channels, 0), np.float32), last=True))
-        writer.write(np.zeros((channels, samples - written), np.float32))
     return samples / rate

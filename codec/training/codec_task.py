@@ -23,6 +23,7 @@ from codec.evaluation.metrics import si_sdr
 from codec.evaluation.pictures import spectrogram_pair
 from codec.mel import mel_distance
 from codec.models import find_checkpoint
+from codec.quantise import MAX_STEP_UNITS, UNITS
 from codec.rate import useful_range
 from codec.training import kl
 from codec.training.config import TrainingConfig
@@ -197,7 +198,8 @@ def fit_checkpoint(
         sigmas.append(posterior.sigma.transpose(0, 1).flatten(1).cpu())
     mean_values, sigma_values = torch.cat(means, 1), torch.cat(sigmas, 1)
     mean, std = mean_values.mean(1), mean_values.std(1).clamp(min=1e-4)
-    sigma = sigma_values.mean(1) / std
+    # A collapsed channel has next to no deviation of its own; the coarsest step suits it.
+    sigma = (sigma_values.mean(1) / std).clamp(max=MAX_STEP_UNITS / UNITS)
     standardised = (mean_values - mean[:, None]) / std[:, None]
     tables = EntropyTables.fit(standardised.numpy(), sigma.numpy())
     return Checkpoint(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import scipy.signal  # noqa: F401  (auraloss imports it late; if it is missing, tell at once)
 import torch
 from auraloss.freq import STFTLoss
 from auraloss.perceptual import FIRFilter
@@ -70,7 +71,7 @@ LOW_BAND_WINDOW = 2048
 
 
 def low_band_distance(estimate: Tensor, target: Tensor, sample_rate: int, hz: float) -> Tensor:
-    """Mean complex STFT distance below ``hz``, relative to the target's mean magnitude there.
+    """Norm of the complex STFT difference below ``hz``, relative to the target's norm there.
 
     The one term that is about phase where phase can be had: at 64x the bits suffice to follow
     the waveform of the lowest few hundred Hz and no more, and above them a waveform distance
@@ -91,10 +92,10 @@ def low_band_distance(estimate: Tensor, target: Tensor, sample_rate: int, hz: fl
         )
         for signal in (estimate, target)
     )
-    error = torch.view_as_real(x - y)[:, :bins].square().sum(-1).clamp(min=1e-12).sqrt()
-    # Next to nothing down there is hum, and not worth a share of the bits.
-    level = torch.maximum(y[:, :bins].abs().mean(dim=(1, 2)), y.abs().mean(dim=(1, 2)))
-    return error.mean(dim=(1, 2)) / level.clamp(min=SILENT_RMS * LOW_BAND_WINDOW)
+    error = torch.view_as_real(x - y)[:, :bins].square().sum(dim=(1, 2, 3)).clamp(min=1e-12).sqrt()
+    # Next to nothing down there is hum, and not worth a share of the bits: at least -20 dB.
+    low, all_bins = (torch.linalg.vector_norm(s, dim=(1, 2)) for s in (y[:, :bins], y))
+    return error / torch.maximum(low, 0.1 * all_bins).clamp(min=SILENT_RMS * LOW_BAND_WINDOW)
 
 
 class ReconstructionLoss(nn.Module):

@@ -64,12 +64,3 @@ def tiny_stereo_codec(tmp_path_factory: pytest.TempPathFactory) -> Codec:
     path = tmp_path_factory.mktemp("models") / "tiny_stereo.safetensors"
     checkpoint.save(tiny_checkpoint(channels=2), path)
     return load(path)
-
-
-def music(seconds: float, sample_rate: int, channels: int, seed: int = 0) -> np.ndarray:
-    """A chord with noise, float32 (channels, time), other in each channel."""
-    rng = np.random.default_rng(seed)
-    t = np.arange(round(seconds * sample_rate)) / sample_rate
-    tones = [np.sin(2 * np.pi * f * t) for f in (220, 277.2, 329.6)]
-    mix = rng.uniform(0.05, 0.2, (channels, 3)) @ np.array(tones)
-    return (mix + 0.01 * rng.standard_normal(mix.shape)).astype(np.float32)

@@ -105,12 +105,12 @@ def processes() -> ForkServerContext:
 
 @pytest.fixture
 def read_log() -> Callable[..., list[dict[str, Any]]]:
-    """``read_log(run, kind)``: the lines of log.jsonl without their wall-clock time."""
+    """``read_log(run, kind)``: the values in log.jsonl without their wall-clock time."""
 
     def read(run: Path, kind: str = "train") -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
         return [
-            {key: value for key, value in line.items() if key != "minutes"}
+            {key: value for key, value in line.items() if key not in ("kind", "minutes")}
             for line in lines
             if line["kind"] == kind
         ]

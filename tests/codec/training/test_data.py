@@ -127,17 +127,15 @@ def test_bad_manifests(tmp_path: Path, source: Callable[..., AudioSource]) -> No
 def test_streamed_crops_equal_resident_ones(
     tmp_path: Path, source: Callable[..., AudioSource]
 ) -> None:
-    """Also of a stereo file that is mono in places, and of a FLAC that was cut short."""
+    """Also of a stereo file that is mono in places."""
     partly_mono = noise(2, 2 * RATE)
     partly_mono[1, : RATE + RATE // 2] = partly_mono[0, : RATE + RATE // 2]
     paths = [
         write(tmp_path / "mono.wav", noise(1, RATE, 1)),
         write(tmp_path / "partly_mono.wav", partly_mono),
-        write(tmp_path / "cut.flac", noise(2, 4 * RATE, 2)),
+        write(tmp_path / "stereo.flac", noise(2, 2 * RATE, 2)),
         write(tmp_path / "short.wav", noise(1, RATE // 8, 3)),
     ]
-    whole = paths[2].read_bytes()
-    paths[2].write_bytes(whole[: len(whole) // 2])
     config = DataConfig(crop_seconds=0.2, side_share=0.5)
 
     resident = source(paths, config).batch(range(80))
@@ -146,6 +144,27 @@ def test_streamed_crops_equal_resident_ones(
     # Half a 16-bit step of rounding, at a gain of up to 3 dB.
     assert (resident.waveform - streamed.waveform).abs().max() < 0.75 * STEP_16_BIT
     assert resident.waveform.abs().amax(dim=(1, 2)).min() == 0.0  # a side signal of the mono part
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_file_that_was_cut_short_is_used_as_far_as_it_goes(
+    resident: bool, tmp_path: Path, source: Callable[..., AudioSource]
+) -> None:
+    """A crop that needs its last sample: soundfile alone fails on reading that of a FLAC."""
+    sound = noise(1, 4 * RATE)
+    path = write(tmp_path / "cut.flac", sound)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    config = DataConfig(crop_seconds=2.5, gain_db=(0.0, 0.0))
+
+    opened = source([path], config, resident=resident)
+
+    samples = opened.files[0].samples
+    assert RATE < samples < 2.5 * RATE
+    crop = opened.batch([0]).waveform
+    expected = torch.zeros_like(crop)
+    expected[0, 0, :samples] = torch.from_numpy(sound[0, :samples])
+    torch.testing.assert_close(magnitude(crop), magnitude(expected), rtol=0, atol=STEP_16_BIT)
 
 
 @pytest.mark.parametrize("resident", [True, False])

@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 
 import codec
+from codec.config import config_dir
 from codec.errors import CheckpointError, ConfigError, LacunaError
 from codec.training import loop
 from codec.training.codec_task import CodecTask
@@ -27,8 +28,12 @@ Train = Callable[..., Any]
 Log = Callable[..., list[dict[str, Any]]]
 Weights = Callable[[nn.Module], Tensor]
 
-GAUSSIAN = {"uniform_share": 0.0}
-"""A quantiser's noise is scaled by the mean sigma of a forward pass, so it depends on its items."""
+SMOOTH = {
+    # A quantiser's noise is scaled by the mean sigma of a forward pass, so it depends on its items.
+    "noise": {"uniform_share": 0.0},
+    # Bins near the floor of this log-magnitude loss turn rounding into up to 1e-3 of the gradient.
+    "loss": {"stft": 0.0, "stft_windows": [256, 64], "mel_windows": [256, 64]},
+}
 
 
 # -- schedules and budgets ---------------------------------------------------------------------
@@ -107,9 +112,7 @@ def test_accumulated_halves_equal_the_whole_batch(
     make_trainer: Callable[..., Trainer], tmp_path: Path, read_log: Log, weights: Weights
 ) -> None:
     for accumulate in (1, 2):
-        trainer = make_trainer(
-            tmp_path / str(accumulate), accumulate=accumulate, steps=3, noise=GAUSSIAN
-        )
+        trainer = make_trainer(tmp_path / str(accumulate), accumulate=accumulate, steps=3, **SMOOTH)
         start = weights(trainer.task.model)
         trainer.train()
         if accumulate == 1:
@@ -168,22 +171,22 @@ def test_gradient_scaler_recovers_from_overflow(
     """As with fp16 on a GPU: its first, too large scales give infinite gradients."""
     accelerator = Accelerator(cpu=True, mixed_precision="fp16")
     accelerator.native_amp = True
-    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**130, growth_interval=10**6)
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, backoff_factor=2.0**-40)
     accelerator.autocast = lambda: torch.autocast("cpu", enabled=False)  # type: ignore[method-assign]
     trainer = make_trainer(tmp_path, accelerator=accelerator, steps=12)
     start = weights(trainer.task.model)
     state = trainer.train()
 
-    assert accelerator.scaler.get_scale() < 2.0**128
+    assert accelerator.scaler.get_scale() < 2.0**127
     assert state.bad_steps == 0
     assert state.scaler["scale"] == accelerator.scaler.get_scale()
     assert not torch.equal(weights(trainer.task.model), start)
 
 
 def test_bfloat16(make_trainer: Callable[..., Trainer], tmp_path: Path, read_log: Log) -> None:
-    make_trainer(tmp_path / "float32", steps=1).train()
     accelerator = Accelerator(cpu=True, mixed_precision="bf16")
     make_trainer(tmp_path / "bf16", accelerator=accelerator, steps=1).train()
+    make_trainer(tmp_path / "float32", steps=1).train()
     full, half = (read_log(tmp_path / name)[0]["loss"] for name in ("float32", "bf16"))
     assert half != full
     assert half == pytest.approx(full, rel=0.02)
@@ -227,12 +230,12 @@ def test_export_is_a_codec(finished_run: Path) -> None:
 def test_export_holds_the_moving_average(
     make_trainer: Callable[..., Trainer], tmp_path: Path, weights: Weights
 ) -> None:
-    trainer = make_trainer(tmp_path, steps=5, optimizer={"learning_rate": 0.01})
+    trainer = make_trainer(tmp_path, steps=5, optimizer={"learning_rate": 0.01, "warmup_steps": 0})
     trainer.train()
     exported = weights(codec.load(tmp_path / "model.safetensors").autoencoder)
     average, newest = weights(trainer.ema.module), weights(trainer.task.model)
-    assert (exported - average).abs().max() < 1e-3  # stored as float16
-    assert (newest - average).abs().max() > 1e-2
+    # Weights are stored as float16.
+    assert (exported - average).norm() < 0.2 * (newest - average).norm()
 
 
 def test_exported_statistics_standardise_the_latents(
@@ -243,6 +246,22 @@ def test_exported_statistics_standardise_the_latents(
     by_channel = latents.transpose(0, 2).flatten(1)
     assert by_channel.mean(1).abs().max() < 0.15
     assert by_channel.std(1).tolist() == pytest.approx([1.0] * 4, abs=0.15)
+
+
+def test_collapsed_channels_can_be_exported(
+    make_task: Callable[..., CodecTask], tmp_path: Path
+) -> None:
+    task = make_task()
+    project = task.model.encoder.project
+    with torch.no_grad():
+        project.weight[:2] = 0.0  # the means of two of four channels no longer vary
+    path = tmp_path / "model.safetensors"
+    with torch.inference_mode():
+        task.export(task.model.eval(), path, {"steps": 1})
+    model = codec.load(path)
+    sound = task.source.batch(range(4)).waveform
+    assert torch.isfinite(model.decode(model.encode(sound))).all()
+    assert len(model.compress(sound[0], model.sample_rate)) > 0
 
 
 def test_log_lines(finished_run: Path, read_log: Log) -> None:
@@ -311,8 +330,6 @@ def test_init_starts_from_the_weights_of_a_checkpoint(
 def test_init_refuses_another_network(
     finished_run: Path, audio_folder: Path, tmp_path: Path
 ) -> None:
-    from codec.config import config_dir
-
     other = tmp_path / "other.toml"
     text = (config_dir() / "tiny.toml").read_text()
     other.write_text(text.replace("latent_dim = 4", "latent_dim = 8"))

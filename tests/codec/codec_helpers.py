@@ -1,0 +1,78 @@
+"""Signals, files and an in-process ``lacuna`` for the tests of the codec's public face."""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from codec.cli import main
+
+BLOCK = 256 * 128
+"""Samples in a block of the tiny codec: 2.048 s at 16 kHz."""
+
+
+def music(seconds: float, sample_rate: int, channels: int, seed: int = 0) -> np.ndarray:
+    """A chord with noise, float32 (channels, time), other in each channel."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(seconds * sample_rate)) / sample_rate
+    tones = [np.sin(2 * np.pi * f * t) for f in (220, 277.2, 329.6)]
+    mix = rng.uniform(0.05, 0.2, (channels, 3)) @ np.array(tones)
+    return (mix + 0.01 * rng.standard_normal(mix.shape)).astype(np.float32)
+
+
+def write_wav(
+    path: Path, seconds: float = 1.0, sample_rate: int = 16000, channels: int = 1
+) -> Path:
+    """A recording of ``music`` as 16-bit audio in the format of the suffix."""
+    soundfile.write(path, music(seconds, sample_rate, channels).T, sample_rate)
+    return path
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left behind."""
+
+    code: int
+    stdout: bytes
+    stderr: str
+
+
+class Lacuna:
+    """Runs ``lacuna`` as the console command does, in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capture: pytest.CaptureFixture) -> None:
+        self._monkeypatch, self._capture = monkeypatch, capture
+
+    def __call__(self, *arguments: object, stdin: bytes = b"") -> Result:
+        self._monkeypatch.setattr(sys, "argv", ["lacuna", *map(str, arguments)])
+        self._monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        self._capture.readouterr()
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            main()
+            code: object = 0
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+        out, err = self._capture.readouterr()
+        assert isinstance(code, int), f"exit code {code!r}"
+        return Result(code, out, err.decode())
+
+    def fails(self, *arguments: object, code: int = 1, stdin: bytes = b"") -> str:
+        """Runs a command that must fail with one line on standard error; returns the line."""
+        result = self(*arguments, stdin=stdin)
+        assert result.code == code, result
+        lines = result.stderr.strip().splitlines()
+        errors = [line for line in lines if not line.startswith("lacuna: warning: ")]
+        assert len(errors) == 1, result.stderr
+        assert errors[0].startswith("lacuna: error: "), result.stderr
+        assert "Traceback" not in result.stderr
+        return errors[0]
