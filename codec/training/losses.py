@@ -10,6 +10,7 @@ resolution STFT distance of those rows is the sum-and-difference loss of Steinme
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import scipy.signal  # noqa: F401  (auraloss imports it late; if it is missing, tell at once)
@@ -22,7 +23,9 @@ from codec.audio import to_mid_side
 from codec.mel import MEL_BANDS, MEL_WINDOWS, mel_distance
 from codec.training.config import LossConfig
 
-SILENT_RMS = 1e-4  # -80 dB: below it a row has no spectrum worth matching relatively
+QUIET = 1e-3
+"""-60 dB. Relative distances count a row or band below this level as if it had it, because what
+is left of an almost silent one would outweigh the rest of the batch a hundred times."""
 
 
 class SpectralConvergencePerRow(nn.Module):
@@ -31,7 +34,10 @@ class SpectralConvergencePerRow(nn.Module):
     def forward(self, x_mag: Tensor, y_mag: Tensor) -> Tensor:
         error = torch.linalg.vector_norm(y_mag - x_mag, dim=(-2, -1))
         level = torch.linalg.vector_norm(y_mag, dim=(-2, -1))
-        return (error / level.clamp(min=1e-2)).mean()
+        bins, frames = y_mag.shape[-2:]
+        # White noise has mean square rms^2 * sum(window^2) in every bin; a Hann window sums to 3/8.
+        quiet = QUIET * math.sqrt(2 * (bins - 1) * 3 / 8 * bins * frames)
+        return (error / level.clamp(min=quiet)).mean()
 
 
 class MagnitudeSTFTLoss(STFTLoss):
@@ -93,9 +99,11 @@ def low_band_distance(estimate: Tensor, target: Tensor, sample_rate: int, hz: fl
         for signal in (estimate, target)
     )
     error = torch.view_as_real(x - y)[:, :bins].square().sum(dim=(1, 2, 3)).clamp(min=1e-12).sqrt()
-    # Next to nothing down there is hum, and not worth a share of the bits: at least -20 dB.
+    # Next to nothing down there is hum, and not worth a share of the bits: at least -20 dB of
+    # the row, and as much as a quiet tone in every bin.
     low, all_bins = (torch.linalg.vector_norm(s, dim=(1, 2)) for s in (y[:, :bins], y))
-    return error / torch.maximum(low, 0.1 * all_bins).clamp(min=SILENT_RMS * LOW_BAND_WINDOW)
+    floor = QUIET * LOW_BAND_WINDOW / 4 * math.sqrt(bins * y.shape[2])
+    return error / torch.maximum(low, 0.1 * all_bins).clamp(min=floor)
 
 
 class ReconstructionLoss(nn.Module):
@@ -117,7 +125,7 @@ class ReconstructionLoss(nn.Module):
         y = to_mid_side(target).reshape(-1, time)
 
         # Relative to the row's own level: else quiet passages would not count at all.
-        level = y.abs().mean(dim=1).clamp(min=SILENT_RMS)
+        level = y.abs().mean(dim=1).clamp(min=QUIET)
         l1 = ((x - y).abs().mean(dim=1) / level).mean()
 
         mel = mel_distance(x, y, self.sample_rate, self.config.mel_windows, self.mel_bands).mean()

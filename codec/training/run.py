@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,10 +96,20 @@ def train_codec(
             markup=False,
             soft_wrap=True,
         )
-    accelerator.end_training()
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    _leave_process_group(accelerator)
     return state
+
+
+def _leave_process_group(accelerator: Accelerator) -> None:
+    """Part from the other processes, without the deadlock that torch 2.11 is prone to here.
+
+    Gloo's threads free the tensors of the last collectives, for which they need Python's lock.
+    The group's destructor holds that lock and waits for these threads. Sleeping lends it to them.
+    """
+    if torch.distributed.is_initialized():
+        accelerator.wait_for_everyone()
+        time.sleep(0.2)
+    accelerator.end_training()
 
 
 @contextmanager
