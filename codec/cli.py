@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -111,31 +111,6 @@ def _load(model: str, device: str, threads: int | None) -> Codec:
     return load(model, device)
 
 
-@contextmanager
-def _progress(what: str, seconds: float | None) -> Iterator[Callable[[float], None]]:
-    """A progress bar in seconds of audio, on standard error, if a person is watching."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f} s of audio, {task.fields[speed]:.0f}x real time"),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        job = bar.add_task(what, total=seconds, speed=0.0)
-
-        def update(done: float) -> None:
-            elapsed = bar.tasks[0].elapsed or 0.0
-            bar.update(job, completed=done, speed=done / elapsed if elapsed else 0.0)
-
-        yield update
-
-
 @app.command(epilog="Example: lacuna compress song.wav song.lac --kbps 6")
 def compress(
     source: Annotated[str, typer.Argument(metavar="IN", help="Audio file; '-' is stdin.")],
@@ -153,6 +128,7 @@ def compress(
     from codec.audio import AudioReader
     from codec.compression import CHUNK, compress_stream
     from codec.files import output_file
+    from codec.progress import audio_progress
 
     _refuse_own_input(source, target)
     if target != "-":
@@ -161,7 +137,7 @@ def compress(
     with (
         AudioReader(source) as reader,
         output_file(target, force=force) as output,
-        _progress("compressing", reader.info.seconds) as progress,
+        audio_progress("compressing", reader.info.seconds) as progress,
     ):
         report = compress_stream(
             codec,
@@ -206,6 +182,7 @@ def decompress(
     from codec.compression import decompress_stream
     from codec.container import LacReader
     from codec.files import read_bytes
+    from codec.progress import audio_progress
 
     _refuse_own_input(source, target)
     reader = LacReader(read_bytes(source))
@@ -214,7 +191,7 @@ def decompress(
     total = reader.samples / header.sample_rate if reader.samples is not None else None
     with (
         AudioWriter(target, header.sample_rate, header.channels, bits, force=force) as writer,
-        _progress("decompressing", duration if duration is not None else total) as progress,
+        audio_progress("decompressing", duration if duration is not None else total) as progress,
     ):
         report = decompress_stream(codec, reader, writer.write, start, duration, progress)
     seconds = report.samples / header.sample_rate
@@ -320,11 +297,12 @@ def encode(
 ) -> None:
     """Write the continuous latents of an audio file: (coded_channels, latent_dim, frames)."""
     from codec.latent_files import encode_file
+    from codec.progress import audio_progress
 
     _refuse_own_input(source, target)
     _expect_suffix(target, ".safetensors")
     codec = _load(model, device, threads)
-    with _progress("encoding", None) as progress:
+    with audio_progress("encoding", None) as progress:
         shape = encode_file(codec, source, target, force=force, progress=progress)
     _say(f"{target}: latents {shape} at {codec.frame_rate:.2f} Hz, latent_id {codec.latent_id}")
 
@@ -343,10 +321,11 @@ def decode(
 ) -> None:
     """Turn latents, as `encode` writes them, back into audio."""
     from codec.latent_files import decode_file
+    from codec.progress import audio_progress
 
     _refuse_own_input(source, target)
     codec = _load(model, device, threads)
-    with _progress("decoding", None) as progress:
+    with audio_progress("decoding", None) as progress:
         seconds = decode_file(codec, source, target, bits, force=force, progress=progress)
     _say(f"{target}: {seconds:.2f} s")
 
@@ -399,6 +378,7 @@ def evaluate(
     """Compress and decompress a folder of audio and measure what is lost."""
     from codec.evaluation.evaluate import evaluate as run_evaluation
     from codec.evaluation.evaluate import write_report
+    from codec.progress import file_progress
 
     try:
         rates = [float(rate) for rate in kbps.split(",")]
@@ -407,31 +387,9 @@ def evaluate(
             f"--kbps '{kbps}': expected numbers with commas between, as in 3,6"
         ) from None
     codec = _load(model, device, threads)
-    with _files_progress("evaluating") as progress:
+    with file_progress("evaluating") as progress:
         rows, skipped = run_evaluation(codec, folder, rates, progress)
     print(write_report(rows, skipped, codec, out))
-
-
-@contextmanager
-def _files_progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar in files, on standard error, if a person is watching."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-    )
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        job = bar.add_task("", total=None)
-        yield lambda name, done, total: bar.update(
-            job, description=name, completed=done, total=total
-        )
 
 
 @app.command(epilog="Example: lacuna demo --out lacuna_demo")

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from codec.autoencoder import Autoencoder
 from codec.config import load_model_config
 from codec.errors import LacunaError
+from codec.progress import file_progress
 from codec.training.codec_task import CodecTask, initial_weights
 from codec.training.config import load_training_config
 from codec.training.data import AudioSource, open_source, split_files
@@ -58,7 +56,7 @@ def train_codec(
     torch.backends.cudnn.allow_tf32 = True
 
     plain = training.data.model_copy(update={"gain_db": (0.0, 0.0)})
-    with _progress(accelerator.is_main_process) as progress:
+    with file_progress("reading audio") as progress:
         paths, held_out = split_files(data, valid)
         options = {"device": device, "resident": resident, "progress": progress}
         source = open_source(
@@ -110,20 +108,3 @@ def _leave_process_group(accelerator: Accelerator) -> None:
         accelerator.wait_for_everyone()
         time.sleep(0.2)
     accelerator.end_training()
-
-
-@contextmanager
-def _progress(shown: bool) -> Iterator[Callable[[str, int, int], None]]:
-    columns = (
-        TextColumn("reading audio"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}", markup=False),  # names may hold [brackets]
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown) as bar:
-        job = bar.add_task("", total=None)
-
-        def update(name: str, done: int, total: int) -> None:
-            bar.update(job, description=name, completed=done, total=total)
-
-        yield update

@@ -94,7 +94,7 @@ def test_only_training_imports_training_packages():
 
 # Bottom-up: each may import only what stands before it (type checking included).
 STRATA = [
-    {"errors", "config", "files", "bottleneck", "layers", "mel", "pqmf", "quantise"},
+    {"errors", "config", "files", "progress", "bottleneck", "layers", "mel", "pqmf", "quantise"},
     {"spectral", "oobleck", "audio", "entropy", "models"},
     {"autoencoder", "container"},
     {"checkpoint", "rate"},

@@ -1,0 +1,40 @@
+"""Progress bars on standard error, shown only if a person is watching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_NAME = TextColumn("{task.description}", markup=False)  # file names may hold [brackets]
+
+
+@contextmanager
+def audio_progress(what: str, seconds: float | None) -> Iterator[Callable[[float], None]]:
+    """Counts seconds of audio; yields a function to call with the seconds done so far."""
+    speed = TextColumn("{task.completed:.0f} s of audio, {task.fields[speed]:.0f}x real time")
+    with _bar(_NAME, BarColumn(), speed, TimeRemainingColumn()) as bar:
+        job = bar.add_task(what, total=seconds, speed=0.0)
+
+        def update(done: float) -> None:
+            elapsed = bar.tasks[0].elapsed or 0.0
+            bar.update(job, completed=done, speed=done / elapsed if elapsed else 0.0)
+
+        yield update
+
+
+@contextmanager
+def file_progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Counts files; yields a function to call with a file's name, how many are done, and all."""
+    with _bar(TextColumn(what), BarColumn(), MofNCompleteColumn(), _NAME) as bar:
+        job = bar.add_task("", total=None)
+        yield lambda name, done, total: bar.update(
+            job, description=name, completed=done, total=total
+        )
+
+
+def _bar(*columns: TextColumn | BarColumn | MofNCompleteColumn | TimeRemainingColumn) -> Progress:
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
