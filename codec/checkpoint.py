@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from codec.config import ModelConfig, validate
 from codec.entropy import EntropyTables
 from codec.errors import CheckpointError, ConfigError
 from codec.files import atomic_path
+from codec.rate import UsefulRange
 
 FORMAT = "lacuna-codec-1"
 
@@ -46,8 +47,8 @@ class Checkpoint:
     autoencoder: Autoencoder
     statistics: LatentStatistics
     tables: EntropyTables
-    kbps_range: tuple[float, float]
-    """Useful bit rates per coded channel."""
+    useful: UsefulRange
+    """The quantiser steps that are of use, and their bit rates."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """How it was trained: for people, never read by code."""
 
@@ -98,7 +99,7 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
         "format": FORMAT,
         "config": checkpoint.config.model_dump_json(),
         "latent_id": checkpoint.latent_id,
-        "kbps_range": json.dumps(checkpoint.kbps_range),
+        "useful": json.dumps(asdict(checkpoint.useful)),
         "provenance": json.dumps(checkpoint.provenance),
     }
     with atomic_path(Path(path), force=True) as partial:
@@ -142,13 +143,12 @@ def load(path: str | Path) -> Checkpoint:
         statistics = LatentStatistics(**_below(tensors, "latents."))
         _check_statistics(statistics, config.latent_dim)
         arrays = {k: v.numpy() for k, v in _below(tensors, "entropy.").items()}
-        low, high = json.loads(metadata["kbps_range"])
         checkpoint = Checkpoint(
             config,
             autoencoder.eval(),
             statistics,
             EntropyTables.from_arrays(arrays),
-            (float(low), float(high)),
+            UsefulRange(**json.loads(metadata["useful"])),
             json.loads(metadata.get("provenance", "{}")),
         )
     except CheckpointError as error:

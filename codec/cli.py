@@ -347,7 +347,10 @@ def models(as_json: AsJson = False) -> None:
                 "compression": config.compression,
                 "latent_dim": config.latent_dim,
                 "frame_rate": round(config.frame_rate, 2),
-                "kbps_per_channel": [round(k, 2) for k in loaded.kbps_range],
+                "kbps_per_channel": [
+                    round(loaded.useful.low_kbps, 2),
+                    round(loaded.useful.high_kbps, 2),
+                ],
                 "latent_id": loaded.latent_id,
                 "path": str(path),
             }

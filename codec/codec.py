@@ -45,7 +45,7 @@ class Codec(nn.Module):
         self.autoencoder = loaded.autoencoder
         self.tables: EntropyTables = loaded.tables
         self.latent_id = loaded.latent_id
-        self.kbps_range = loaded.kbps_range
+        self.useful = loaded.useful
         self.provenance: dict[str, Any] = loaded.provenance
         self.register_buffer("latent_mean", loaded.statistics.mean[:, None])
         self.register_buffer("latent_std", loaded.statistics.std[:, None])

@@ -196,7 +196,9 @@ def compress_stream(
         if samples == 0:
             raise AudioError("the audio has no samples; there is nothing to compress")
         seconds = samples / sample_rate
-        choice = choose_step(lambda step_index: write_file(None, step_index), kbps, seconds)
+        choice = choose_step(
+            lambda step_index: write_file(None, step_index), codec.useful, kbps, seconds
+        )
         size = write_file(output, choice.step_index)
     finally:
         spool.close()

@@ -15,22 +15,18 @@ from torch.utils.tensorboard import SummaryWriter
 from codec import checkpoint
 from codec.autoencoder import Autoencoder
 from codec.bottleneck import Posterior
-from codec.checkpoint import Checkpoint, LatentStatistics
 from codec.config import ModelConfig
-from codec.entropy import EntropyTables
 from codec.errors import CheckpointError, ConfigError
 from codec.evaluation.metrics import si_sdr
 from codec.evaluation.pictures import spectrogram_pair
 from codec.mel import mel_distance
 from codec.models import find_checkpoint
-from codec.quantise import MAX_STEP_UNITS, UNITS
-from codec.rate import useful_range
 from codec.training import kl
 from codec.training.config import TrainingConfig
 from codec.training.data import AudioSource, item_rng
+from codec.training.export import fit_checkpoint
 from codec.training.losses import ReconstructionLoss
 
-STATISTICS_ITEMS = 256
 VALIDATION_ITEMS = 32
 PREVIEW_ITEMS = 3
 
@@ -182,34 +178,9 @@ class CodecTask:
             "audio_hours_seen": round(seen / 3600, 2),
             "training": self.config.model_dump(mode="json"),
         }
-        checkpoint.save(fit_checkpoint(model, self.source, self.device, provenance), path)
-
-
-def fit_checkpoint(
-    autoencoder: Autoencoder, source: AudioSource, device: torch.device, provenance: dict[str, Any]
-) -> Checkpoint:
-    """Measure the latents' statistics on training crops and build the entropy tables."""
-    means, sigmas = [], []
-    for first in range(0, STATISTICS_ITEMS, 16):
-        # Far from the indices that training uses, so that every export measures the same crops.
-        batch = source.batch(range((1 << 40) + first, (1 << 40) + first + 16))
-        posterior = autoencoder.posterior(batch.waveform.to(device))
-        means.append(posterior.mean.transpose(0, 1).flatten(1).cpu())
-        sigmas.append(posterior.sigma.transpose(0, 1).flatten(1).cpu())
-    mean_values, sigma_values = torch.cat(means, 1), torch.cat(sigmas, 1)
-    mean, std = mean_values.mean(1), mean_values.std(1).clamp(min=1e-4)
-    # A collapsed channel has next to no deviation of its own; the coarsest step suits it.
-    sigma = (sigma_values.mean(1) / std).clamp(max=MAX_STEP_UNITS / UNITS)
-    standardised = (mean_values - mean[:, None]) / std[:, None]
-    tables = EntropyTables.fit(standardised.numpy(), sigma.numpy())
-    return Checkpoint(
-        autoencoder.config,
-        autoencoder,
-        LatentStatistics(mean, std, sigma),
-        tables,
-        useful_range(standardised.numpy(), tables, autoencoder.config.frame_rate),
-        provenance,
-    )
+        coarsest = self.config.noise.steps[1]
+        fitted = fit_checkpoint(model, self.source, self.device, coarsest, provenance)
+        checkpoint.save(fitted, path)
 
 
 def initial_weights(autoencoder: Autoencoder, path: str | Path) -> None:

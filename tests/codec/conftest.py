@@ -14,7 +14,7 @@ from codec.checkpoint import Checkpoint, LatentStatistics
 from codec.codec import Codec, load
 from codec.config import ModelConfig, SpectralConfig
 from codec.entropy import EntropyTables
-from codec.rate import useful_range
+from codec.rate import measure_range, nearest_step
 
 
 def tiny_checkpoint(channels: int = 1, seed: int = 0) -> Checkpoint:
@@ -42,8 +42,10 @@ def tiny_checkpoint(channels: int = 1, seed: int = 0) -> Checkpoint:
     statistics = LatentStatistics(means.mean(1), means.std(1), torch.full((4,), 0.2))
     latents = ((means - means.mean(1, keepdim=True)) / means.std(1, keepdim=True)).numpy()
     tables = EntropyTables.fit(latents, np.full(4, 0.2, np.float32))
-    kbps_range = useful_range(latents, tables, config.frame_rate)
-    return Checkpoint(config, autoencoder, statistics, tables, kbps_range, {"note": "untrained"})
+    useful = measure_range(
+        latents, tables, config.frame_rate, nearest_step(1.5), nearest_step(16.0)
+    )
+    return Checkpoint(config, autoencoder, statistics, tables, useful, {"note": "untrained"})
 
 
 @pytest.fixture(scope="session")

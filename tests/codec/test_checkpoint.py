@@ -49,7 +49,7 @@ def test_all_comes_back(tiny_path: Path, tmp_path: Path, loaded: Checkpoint):
     second = checkpoint.load(again)
     assert second.config == loaded.config
     assert second.latent_id == loaded.latent_id == load(tiny_path).latent_id
-    assert second.kbps_range == loaded.kbps_range
+    assert second.useful == loaded.useful
     assert second.provenance == loaded.provenance == {"note": "untrained"}
     x = torch.randn(1, 2, 1000)
     assert torch.equal(load(again)(x), load(tiny_path)(x))
@@ -206,6 +206,9 @@ def _config(**values: Any) -> Callable[[dict, dict], None]:
     return change
 
 
+_USEFUL = '{"finest_step": 1, "coarsest_step": 9, "low_kbps": 1.0, "high_kbps": 2.0}'
+
+
 def _fill(key: str, value: float) -> Callable[[dict, dict], None]:
     return lambda tensors, metadata: tensors[key].view(-1)[:1].fill_(value)
 
@@ -218,8 +221,9 @@ def _fill(key: str, value: float) -> Callable[[dict, dict], None]:
         (lambda t, m: m.pop("config"), "config"),
         (_set(config="{"), "damaged or of another version"),
         (_set(config="[1]"), "damaged or of another version"),
-        (_set(kbps_range="7"), "damaged or of another version"),
-        (_set(kbps_range="[1, null]"), "damaged or of another version"),
+        (_set(useful="7"), "damaged or of another version"),
+        (_set(useful='{"finest_step": 1}'), "damaged or of another version"),
+        (_set(useful=_USEFUL.replace("9", "300")), "useful steps 1..300"),
         (_set(provenance="{"), "damaged or of another version"),
         (_config(colour="red"), "unknown key 'colour'"),
         (_config(latent_dim=5), "size mismatch"),

@@ -12,7 +12,7 @@ from codec_helpers import music
 from codec.codec import Codec
 from codec.compression import CompressionReport, compress_array
 from codec.errors import RateError
-from codec.rate import COARSEST_STEP, FINEST_STEP, SHORTEST_SECONDS, choose_step
+from codec.rate import SHORTEST_SECONDS, UsefulRange, choose_step
 
 
 def compress(codec: Codec, sound: np.ndarray, rate: int, kbps: float) -> CompressionReport:
@@ -32,7 +32,7 @@ def test_rate_is_a_ceiling_and_is_used(tiny_codec: Codec, seconds, rate: int, ch
         compress(tiny_codec, sound, rate, 0.01)
     low, high = map(float, re.findall(r"between ([\d.]+) and ([\d.]+)", str(error.value))[0])
     assert high == pytest.approx(finest.kbps, abs=0.006)
-    assert compress(tiny_codec, sound, rate, low).step_index == COARSEST_STEP
+    assert compress(tiny_codec, sound, rate, low).step_index == tiny_codec.useful.coarsest_step
     assert low < high
     for kbps in np.linspace(low, finest.kbps * 0.999, 7):
         report = compress(tiny_codec, sound, rate, float(kbps))
@@ -57,7 +57,9 @@ def test_what_is_no_rate_is_refused(tiny_codec: Codec, kbps: float):
 
 def test_unlimited_rate_is_the_finest(tiny_codec: Codec):
     sound = music(0.5, 16000, 1)
-    assert compress(tiny_codec, sound, 16000, float("inf")).step_index == FINEST_STEP
+    assert (
+        compress(tiny_codec, sound, 16000, float("inf")).step_index == tiny_codec.useful.finest_step
+    )
 
 
 def test_published_range_is_what_noise_costs(tiny_codec: Codec):
@@ -65,7 +67,7 @@ def test_published_range_is_what_noise_costs(tiny_codec: Codec):
     rng = np.random.default_rng(1)
     gains = np.repeat(np.logspace(-3, 0, 4), 5 * 16000)
     sound = (rng.standard_normal(gains.shape) * gains).astype(np.float32)[None]
-    low, high = tiny_codec.kbps_range
+    low, high = tiny_codec.useful.low_kbps, tiny_codec.useful.high_kbps
     finest = compress(tiny_codec, sound, 16000, 1000.0)
     assert finest.kbps == pytest.approx(high, rel=0.15)
     with pytest.raises(RateError):
@@ -73,14 +75,15 @@ def test_published_range_is_what_noise_costs(tiny_codec: Codec):
 
 
 def test_search_finds_the_finest_step_that_fits_in_few_calls():
-    for wanted in range(FINEST_STEP + 1, COARSEST_STEP + 1):
+    useful = UsefulRange(60, 140, 0.5, 2.0)
+    for wanted in range(61, 141):
         calls = []
 
         def file_bytes(step: int) -> int:
             calls.append(step)  # noqa: B023
             return 10_000 - 10 * step
 
-        choice = choose_step(file_bytes, (10_000 - 10 * wanted) * 8 / 10 / 1000, 10.0)
+        choice = choose_step(file_bytes, useful, (10_000 - 10 * wanted) * 8 / 10 / 1000, 10.0)
         assert choice.step_index == wanted
         assert not choice.at_finest
         assert len(calls) <= 10

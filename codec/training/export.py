@@ -1,0 +1,94 @@
+"""From trained networks to a checkpoint: the latents' statistics, tables and useful steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codec.autoencoder import Autoencoder
+from codec.checkpoint import Checkpoint, LatentStatistics
+from codec.entropy import EntropyTables
+from codec.mel import mel_distance
+from codec.quantise import MAX_STEP_UNITS, UNITS, dequantise, quantise, step_multiple
+from codec.rate import UsefulRange, measure_range, nearest_step
+from codec.training.data import AudioSource
+
+ITEMS = 256
+LISTENED_ITEMS = 48
+BATCH = 16
+
+FIRST_INDEX = 1 << 40
+"""Far from the indices that training uses, so that every export measures the same crops."""
+
+BOUGHT = 0.005
+"""A finer step that lowers the mel distance by less than this share is not worth its bits."""
+
+
+def fit_checkpoint(
+    autoencoder: Autoencoder,
+    source: AudioSource,
+    device: torch.device,
+    coarsest_multiple: float,
+    provenance: dict[str, Any],
+) -> Checkpoint:
+    """Measure the latents of training crops; ``coarsest_multiple`` is in posterior sigmas."""
+    means, sigmas = [], []
+    for first in range(FIRST_INDEX, FIRST_INDEX + ITEMS, BATCH):
+        batch = source.batch(range(first, first + BATCH))
+        posterior = autoencoder.posterior(batch.waveform.to(device))
+        means.append(posterior.mean.transpose(0, 1).flatten(1).cpu())
+        sigmas.append(posterior.sigma.transpose(0, 1).flatten(1).cpu())
+    mean_values, sigma_values = torch.cat(means, 1), torch.cat(sigmas, 1)
+    mean, std = mean_values.mean(1), mean_values.std(1).clamp(min=1e-4)
+    # A collapsed channel has next to no deviation of its own; the coarsest step suits it.
+    sigma = (sigma_values.mean(1) / std).clamp(max=MAX_STEP_UNITS / UNITS)
+    statistics = LatentStatistics(mean, std, sigma)
+    standardised = ((mean_values - mean[:, None]) / std[:, None]).numpy()
+    tables = EntropyTables.fit(standardised, sigma.numpy())
+
+    coarsest = nearest_step(coarsest_multiple)
+    finest = _finest_useful_step(autoencoder, source, device, statistics, tables, coarsest)
+    frame_rate = autoencoder.config.frame_rate
+    useful: UsefulRange = measure_range(standardised, tables, frame_rate, finest, coarsest)
+    return Checkpoint(autoencoder.config, autoencoder, statistics, tables, useful, provenance)
+
+
+def _finest_useful_step(
+    autoencoder: Autoencoder,
+    source: AudioSource,
+    device: torch.device,
+    statistics: LatentStatistics,
+    tables: EntropyTables,
+    coarsest: int,
+) -> int:
+    """The coarsest step that sounds like no quantisation at all, by mel distance on crops."""
+    mean, std = (x[:, None].to(device) for x in (statistics.mean, statistics.std))
+    crops, latents = [], []
+    for first in range(FIRST_INDEX, FIRST_INDEX + LISTENED_ITEMS, BATCH):
+        waveform = source.batch(range(first, first + BATCH)).waveform.to(device)
+        crops.append(waveform)
+        latents.append((autoencoder.posterior(waveform).mean - mean) / std)
+
+    def distance(quantised: list[Tensor]) -> float:
+        distances = [
+            mel_distance(
+                autoencoder.decode(z * std + mean).flatten(0, 1),
+                waveform.flatten(0, 1),
+                autoencoder.config.sample_rate,
+            ).mean()
+            for z, waveform in zip(quantised, crops, strict=True)
+        ]
+        return float(torch.stack(distances).mean())
+
+    def through(step: int) -> list[Tensor]:
+        at = tables.at(step)
+        symbols = [quantise(z.cpu().numpy(), at.step) for z in latents]
+        return [torch.from_numpy(dequantise(s, at.centroids)).to(device) for s in symbols]
+
+    target = distance(latents) * (1 + BOUGHT)
+    half_octaves = np.arange(0, np.log2(max(1.0, step_multiple(coarsest))) + 0.01, 0.5)
+    candidates = [nearest_step(step_multiple(coarsest) / 2**octave) for octave in half_octaves]
+    return next((step for step in candidates if distance(through(step)) <= target), candidates[-1])

@@ -1,0 +1,52 @@
+"""The weights inside the package: small enough, loadable, and of use on real recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from codec import audio
+from codec.codec import Codec, load
+from codec.demo import CLIP
+from codec.mel import mel_distance
+from codec.models import DEFAULT_MODEL, shipped_models
+
+DOG = Path(__file__).parent.parent / "data" / "dog.ogg"
+
+
+@pytest.fixture(scope="module")
+def model() -> Codec:
+    return load()
+
+
+def test_shipped_files_are_small_and_hold_the_default():
+    models = shipped_models()
+    assert DEFAULT_MODEL in models
+    for path in models.values():
+        assert path.stat().st_size < 26e6
+
+
+@pytest.mark.parametrize("clip", [CLIP, DOG], ids=["music", "dog"])
+def test_a_recording_survives_compression(model: Codec, clip: Path):
+    waveform, sample_rate = audio.read(clip)
+    waveform = waveform[:, : 3 * sample_rate]
+    decoded, rate = model.decompress(model.compress(waveform, sample_rate, kbps=6.0))
+    assert (decoded.shape, rate) == (waveform.shape, sample_rate)
+    original = torch.from_numpy(waveform)
+    distance = mel_distance(decoded, original, sample_rate).mean()
+    silence = mel_distance(torch.zeros_like(original), original, sample_rate).mean()
+    noise = 0.05 * torch.randn(original.shape, generator=torch.Generator().manual_seed(0))
+    # Nearer to the recording by a third than silence (which is right for the clips' quiet parts)
+    # and noise are: trained weights, not random numbers.
+    assert distance < 2 / 3 * silence
+    assert distance < 2 / 3 * mel_distance(noise, original, sample_rate).mean()
+
+
+def test_latents_are_standardised(model: Codec):
+    waveform, sample_rate = audio.read(CLIP)
+    assert sample_rate == model.sample_rate
+    z = model.encode(torch.from_numpy(waveform)[None])
+    assert z.abs().mean() < 2
+    assert 0.2 < z.std() < 3

@@ -1,0 +1,39 @@
+"""Which quantiser steps an export calls useful."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+import codec
+from codec.quantise import step_multiple
+from codec.rate import nearest_step
+from codec.training.codec_task import CodecTask
+
+
+def exported(task: CodecTask, path: Path) -> codec.Codec:
+    with torch.inference_mode():
+        task.export(task.model.eval(), path, {"steps": 1})  # type: ignore[arg-type]
+    return codec.load(path)
+
+
+def test_the_coarsest_useful_step_is_the_coarsest_trained_one(
+    make_task: Callable[..., CodecTask], tmp_path: Path
+) -> None:
+    task = make_task()
+    useful = exported(task, tmp_path / "model.safetensors").useful
+    assert useful.coarsest_step == nearest_step(task.config.noise.steps[1])
+    assert step_multiple(useful.finest_step) >= 0.7
+    assert 0 < useful.low_kbps <= useful.high_kbps
+
+
+def test_a_decoder_that_ignores_the_latents_needs_no_fine_step(
+    make_task: Callable[..., CodecTask], tmp_path: Path
+) -> None:
+    task = make_task()
+    with torch.no_grad():
+        task.model.decoder.embed.weight.zero_()  # type: ignore[union-attr]
+    useful = exported(task, tmp_path / "model.safetensors").useful
+    assert useful.finest_step == useful.coarsest_step
