@@ -30,8 +30,8 @@ class LossConfig(StrictConfig):
     mel: NonNegative = 1.0
     l1: NonNegative = 0.1
     low_band: NonNegative = 1.0
-    """Complex STFT distance below ``low_band_hz``: the term that asks for phase."""
-    low_band_hz: Positive = 400.0
+    """One minus the waveforms' correlation below ``low_band_hz``: the term that asks for phase."""
+    low_band_hz: Positive = 150.0
     stft_windows: Annotated[tuple[Window, ...], Field(min_length=1)] = (2048, 1024, 512, 256, 128)
     mel_windows: tuple[int, ...] = MEL_WINDOWS
 

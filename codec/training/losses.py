@@ -77,33 +77,34 @@ LOW_BAND_WINDOW = 2048
 
 
 def low_band_distance(estimate: Tensor, target: Tensor, sample_rate: int, hz: float) -> Tensor:
-    """Norm of the complex STFT difference below ``hz``, relative to the target's norm there.
+    """One minus the correlation of two complex STFTs below ``hz``: 0 for equal waveforms, 1 for
+    waveforms that have nothing to do with each other, 2 for opposite ones.
 
-    The one term that is about phase where phase can be had: at 64x the bits suffice to follow
-    the waveform of the lowest few hundred Hz and no more, and above them a waveform distance
-    only teaches the decoder to be quiet.
+    The one term that is about phase, where phase can be had: at 64x the bits suffice to follow
+    the waveform of the lowest one or two hundred Hz and no more. It says nothing about level,
+    since any distance that does teaches a decoder that does not know the phase to be quiet.
 
     Shape: two of (rows, time) -> (rows,)
     """
     bins = max(1, round(hz / sample_rate * LOW_BAND_WINDOW))
     window = torch.hann_window(LOW_BAND_WINDOW, device=target.device)
     x, y = (
-        torch.stft(
-            signal,
-            LOW_BAND_WINDOW,
-            LOW_BAND_WINDOW // 4,
-            window=window,
-            pad_mode="constant",
-            return_complex=True,
-        )
+        torch.view_as_real(
+            torch.stft(
+                signal,
+                LOW_BAND_WINDOW,
+                LOW_BAND_WINDOW // 4,
+                window=window,
+                pad_mode="constant",
+                return_complex=True,
+            )
+        )[:, :bins].flatten(1)
         for signal in (estimate, target)
     )
-    error = torch.view_as_real(x - y)[:, :bins].square().sum(dim=(1, 2, 3)).clamp(min=1e-12).sqrt()
-    # Next to nothing down there is hum, and not worth a share of the bits: at least -20 dB of
-    # the row, and as much as a quiet tone in every bin.
-    low, all_bins = (torch.linalg.vector_norm(s, dim=(1, 2)) for s in (y[:, :bins], y))
-    floor = QUIET * LOW_BAND_WINDOW / 4 * math.sqrt(bins * y.shape[2])
-    return error / torch.maximum(low, 0.1 * all_bins).clamp(min=floor)
+    # Below the level of a quiet tone in every bin, what there is is hum and not worth bits.
+    quiet = QUIET * LOW_BAND_WINDOW / 4 * math.sqrt(y.shape[1] / 2)
+    norms = x.norm(dim=1).clamp(min=quiet) * y.norm(dim=1).clamp(min=quiet)
+    return 1 - (x * y).sum(dim=1) / norms
 
 
 class ReconstructionLoss(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from auraloss.freq import MultiResolutionSTFTLoss, SumAndDifferenceSTFTLoss
@@ -10,7 +12,7 @@ from torchaudio.functional import melscale_fbanks
 
 from codec.mel import MEL_WINDOWS, mel_distance, mel_filters
 from codec.training.config import LossConfig
-from codec.training.losses import ReconstructionLoss
+from codec.training.losses import ReconstructionLoss, low_band_distance
 
 SAMPLE_RATE = 16_000
 WINDOWS = (512, 128)
@@ -118,3 +120,39 @@ def test_evaluation_does_not_spoil_training() -> None:
     mel_distance(estimate, target, rate, (256,), (40,)).sum().backward()
     assert estimate.grad is not None
     assert estimate.grad.abs().sum() > 0
+
+
+def tone(hz: float, phase: float = 0.0) -> torch.Tensor:
+    t = torch.arange(22050) / 44100
+    return 0.1 * torch.sin(2 * math.pi * hz * t + phase)[None]
+
+
+def test_low_band_distance_is_about_phase_and_not_level() -> None:
+    bass = tone(80.0)
+
+    def distance(estimate: torch.Tensor) -> float:
+        return low_band_distance(estimate, bass, 44100, 150.0).item()
+
+    assert distance(bass) == pytest.approx(0.0, abs=1e-5)
+    assert distance(0.3 * bass) == pytest.approx(0.0, abs=1e-5)
+    assert distance(-bass) == pytest.approx(2.0, abs=1e-5)
+    assert distance(tone(80.0, math.pi / 2)) == pytest.approx(1.0, abs=0.05)
+    assert distance(bass + 10 * tone(2000.0)) == pytest.approx(0.0, abs=0.01)
+
+
+def test_low_band_distance_pulls_a_silent_decoder_towards_the_phase() -> None:
+    """The trap that a distance falls into: once quiet, no gradient."""
+    bass = tone(80.0)
+    estimate = (1e-3 * tone(80.0, math.pi / 2)).requires_grad_()
+    low_band_distance(estimate, bass, 44100, 150.0).sum().backward()
+    assert estimate.grad is not None
+    step = -estimate.grad
+    assert (step * bass).sum() > 0.9 * step.norm() * bass.norm()
+
+
+def test_low_band_distance_of_silence_is_finite() -> None:
+    silence = torch.zeros(1, 22050, requires_grad=True)
+    value = low_band_distance(silence, torch.zeros(1, 22050), 44100, 150.0)
+    value.sum().backward()
+    assert torch.isfinite(value).all()
+    assert torch.isfinite(silence.grad).all()  # type: ignore[arg-type]
