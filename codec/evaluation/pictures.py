@@ -14,11 +14,12 @@ def spectrogram_pair(original: np.ndarray, decoded: np.ndarray, sample_rate: int
     figure = Figure(figsize=(10, 7), layout="constrained")
     axes = figure.subplots(2, 1, sharex=True)
     top = 0.0
+    window = min(2048, original.shape[-1] // 2)
     for axis, sound, title in zip(axes, (original, decoded), ("original", "decoded"), strict=True):
         _, _, _, image = axis.specgram(
             sound[0] + 1e-9,
-            NFFT=min(2048, sound.shape[-1]),
-            noverlap=min(2048, sound.shape[-1]) * 3 // 4,
+            NFFT=window,
+            noverlap=window * 3 // 4,
             Fs=sample_rate,
             cmap=matplotlib.colormaps["magma"],
         )
