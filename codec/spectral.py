@@ -55,18 +55,17 @@ def inverse_stft(spectra: Tensor, window: Tensor, hop: int) -> Tensor:
     """
     n_fft, frames = len(window), spectra.shape[1]
     segments = torch.fft.irfft(spectra, n_fft, dim=-1) * window
-    envelope = _overlap_add((window**2).expand(1, frames, n_fft), hop)
+    shape = (-1, frames, n_fft // hop, hop)
+    envelope = _overlap_add((window**2).reshape(1, 1, -1, hop).expand(shape))
     pad = (n_fft - hop) // 2
     keep = slice(pad, pad + frames * hop)
-    return _overlap_add(segments, hop)[:, keep] / envelope[:, keep]
+    return _overlap_add(segments.reshape(shape))[:, keep] / envelope[:, keep]
 
 
-def _overlap_add(segments: Tensor, hop: int) -> Tensor:
-    """(batch, frames, n_fft), n_fft a multiple of hop -> (batch, (frames - 1) * hop + n_fft)."""
-    batch, frames, n_fft = segments.shape
-    overlap = n_fft // hop
-    pieces = segments.reshape(batch, frames, overlap, hop)
-    total = segments.new_zeros(batch, frames + overlap - 1, hop)
+def _overlap_add(pieces: Tensor) -> Tensor:
+    """Frames cut into pieces of a hop, (batch, frames, n_fft // hop, hop) -> (batch, time)."""
+    batch, frames, overlap, hop = pieces.shape
+    total = pieces.new_zeros(batch, frames + overlap - 1, hop)
     for shift in range(overlap):
         total[:, shift : shift + frames] += pieces[:, :, shift]
     return total.reshape(batch, -1)
@@ -192,13 +191,13 @@ class SpectralDecoder(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             x = x.float().reshape(batch, frames, self.channels, -1).transpose(1, 2)
             x = x.reshape(batch * self.channels, frames, -1)
-            log_gain, real, imag = x.chunk(3, dim=-1)
-            low = torch.full_like(log_gain[..., : self.config.waveform_bins], LOW_LOG_GAIN)
-            log_gain = torch.cat([low, log_gain[..., self.config.waveform_bins :]], dim=-1)
-            gain = log_gain.clamp(max=MAX_LOG_GAIN).exp()
-            waveform = inverse_stft(
-                torch.complex(real * gain, imag * gain), self.window, self.config.stft_hop
-            )
+            # Log-gains of all bins, then their complex values as pairs: no copy to make them one.
+            bins, low = self.config.n_fft // 2 + 1, self.config.waveform_bins
+            fixed = torch.full_like(x[..., :low], LOW_LOG_GAIN)
+            log_gain = torch.cat([fixed, x[..., low:bins].clamp(max=MAX_LOG_GAIN)], dim=-1)
+            pairs = x[..., bins:].unflatten(-1, (bins, 2)) * log_gain.exp()[..., None]
+            spectra = torch.view_as_complex(pairs)
+            waveform = inverse_stft(spectra, self.window, self.config.stft_hop)
         return waveform.reshape(batch, self.channels, -1)
 
 
