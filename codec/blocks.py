@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from codec.audio import from_mid_side, to_mid_side
 from codec.codec import Codec
 from codec.errors import AudioError
 
@@ -77,7 +76,7 @@ def _encode_block(
     start = halo * codec.hop_length
     frames = -(-samples // codec.hop_length)
     # One row for each coded channel.
-    rows = to_mid_side(window)[:, None] if codec.config.channels == 1 else window[None]
+    rows = codec.to_coded(window)[:, None] if codec.config.channels == 1 else window[None]
     silent = np.abs(rows[..., start : start + samples]).max(axis=(1, 2)) <= SILENCE
     latents = np.zeros((len(rows), codec.latent_dim, frames), np.float32)
     for channel, row in enumerate(rows):
@@ -177,4 +176,4 @@ def _decode_block(
     if codec.config.channels == 2:
         stereo = outputs[0]
         return (stereo if channels == 2 else stereo.mean(dim=0, keepdim=True)).numpy()
-    return from_mid_side(torch.cat(outputs)).numpy()
+    return codec.from_coded(torch.cat(outputs)).numpy()

@@ -63,7 +63,7 @@ class Checkpoint:
         """
         config = self.config
         digest = hashlib.sha256(
-            f"{config.sample_rate} {config.hop_length} {config.channels}".encode()
+            f"{config.sample_rate} {config.hop_length} {config.channels} {config.stereo}".encode()
         )
         tensors = _tensors(self)
         for key in sorted(tensors):

@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from codec import checkpoint
-from codec.audio import from_mid_side, to_mid_side
+from codec.audio import Waveform, from_mid_side, to_mid_side
 from codec.checkpoint import Checkpoint
 from codec.config import ModelConfig
 from codec.entropy import EntropyTables
@@ -26,9 +26,9 @@ class Codec(nn.Module):
 
     Latents are posterior means, standardised per channel to zero mean and unit variance over the
     training data: (batch, coded_channels, latent_dim, frames), frames = ceil(time / hop_length).
-    A one-channel network codes stereo as mid and side, in this order; other channel counts
-    are coded channel by channel. A two-channel network has coded_channels 1, takes mono as two
-    equal channels and always decodes to two.
+    A one-channel network codes stereo as mid and side, in this order, or as left and right if
+    its config says so; other channel counts are coded channel by channel. A two-channel network
+    has coded_channels 1, takes mono as two equal channels and always decodes to two.
 
     As an ``nn.Module`` it can be a part of a larger model: ``encode`` and ``decode`` are
     differentiable, and ``.to(device)`` moves everything. Its weights stay in float32, because
@@ -89,6 +89,14 @@ class Codec(nn.Module):
             )
         return 1
 
+    def to_coded(self, waveform: Waveform) -> Waveform:
+        """(..., channels, time) as the signals that a one-channel network codes one by one."""
+        return to_mid_side(waveform) if self.config.stereo == "mid_side" else waveform
+
+    def from_coded(self, coded: Waveform) -> Waveform:
+        """The inverse of ``to_coded``."""
+        return from_mid_side(coded) if self.config.stereo == "mid_side" else coded
+
     def encode(self, waveform: Tensor) -> Tensor:
         """(batch, channels, time) at ``sample_rate`` -> (batch, coded, latent_dim, frames).
 
@@ -108,7 +116,7 @@ class Codec(nn.Module):
         coded = self.coded_channels(channels)
         waveform = F.pad(waveform.float(), (0, -time % self.hop_length))
         if self.config.channels == 1:
-            rows = rearrange(to_mid_side(waveform), "b c t -> (b c) 1 t")
+            rows = rearrange(self.to_coded(waveform), "b c t -> (b c) 1 t")
         else:
             rows = waveform.expand(batch, 2, -1)
         z = (self.autoencoder.posterior(rows).mean - self.latent_mean) / self.latent_std
@@ -141,7 +149,7 @@ class Codec(nn.Module):
         rows = rearrange(z.float(), "b c d f -> (b c) d f") * self.latent_std + self.latent_mean
         waveform = rearrange(self.autoencoder.decode(rows), "(b c) n t -> b (c n) t", b=len(z))
         if self.config.channels == 1:
-            waveform = from_mid_side(waveform)
+            waveform = self.from_coded(waveform)
         return waveform[..., :length]
 
     def forward(self, waveform: Tensor) -> Tensor:

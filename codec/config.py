@@ -102,6 +102,9 @@ class ModelConfig(StrictConfig):
     sample_rate: PositiveInt
     channels: Literal[1, 2] = 1
     """Channels the network takes at once: 1 codes mid and side one by one, 2 codes L/R jointly."""
+    stereo: Literal["mid_side", "left_right"] = "mid_side"
+    """What a one-channel network codes of a stereo signal. Mid and side share what the channels
+    have in common, but put sounds in their place only if the network carries their phase."""
     latent_dim: PositiveInt
     network: Annotated[SpectralConfig | OobleckConfig, Field(discriminator="kind")]
 

@@ -50,3 +50,13 @@ def test_latents_are_standardised(model: Codec):
     z = model.encode(torch.from_numpy(waveform)[None])
     assert z.abs().mean() < 2
     assert 0.2 < z.std() < 3
+
+
+def test_stereo_is_coded_as_left_and_right(model: Codec):
+    waveform, _ = audio.read(CLIP)
+    x = torch.from_numpy(waveform[:, :65536])[None]
+    z = model.encode(x)
+    torch.testing.assert_close(z[:, :1], model.encode(x[:, :1]), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(z[:, 1:], model.encode(x[:, 1:]), rtol=1e-3, atol=1e-3)
+    y = model.decode(z)
+    torch.testing.assert_close(y[:, 1:], model.decode(z[:, 1:]), rtol=1e-3, atol=1e-4)
