@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from codec_helpers import BLOCK, Lacuna, music
 
 from codec import checkpoint
 from codec.autoencoder import Autoencoder
@@ -66,3 +67,16 @@ def tiny_stereo_codec(tmp_path_factory: pytest.TempPathFactory) -> Codec:
     path = tmp_path_factory.mktemp("models") / "tiny_stereo.safetensors"
     checkpoint.save(tiny_checkpoint(channels=2), path)
     return load(path)
+
+
+@pytest.fixture
+def lacuna(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture) -> Lacuna:
+    return Lacuna(monkeypatch, capsysbinary)
+
+
+@pytest.fixture
+def lac(tmp_path: Path, tiny_codec: Codec) -> Path:
+    """Three and a half blocks of 16 kHz mono."""
+    path = tmp_path / "in.lac"
+    path.write_bytes(tiny_codec.compress(music(3.5 * BLOCK / 16000, 16000, 1), 16000))
+    return path

@@ -9,15 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from codec_helpers import BLOCK, Lacuna, music, write_wav
+from codec_helpers import Lacuna, music, write_wav
 from safetensors.numpy import save_file
-
-from codec.codec import Codec
-
-
-@pytest.fixture
-def lacuna(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture) -> Lacuna:
-    return Lacuna(monkeypatch, capsysbinary)
 
 
 @pytest.fixture
@@ -26,14 +19,6 @@ def out(tmp_path: Path) -> Path:
     folder = tmp_path / "out"
     folder.mkdir()
     return folder
-
-
-@pytest.fixture
-def lac(tmp_path: Path, tiny_codec: Codec) -> Path:
-    """Three and a half blocks of 16 kHz mono."""
-    path = tmp_path / "good.lac"
-    path.write_bytes(tiny_codec.compress(music(3.5 * BLOCK / 16000, 16000, 1), 16000))
-    return path
 
 
 # ---------------------------------------------------------------------------- audio that is none

@@ -21,25 +21,12 @@ from codec.codec import Codec, load
 
 
 @pytest.fixture
-def lacuna(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture) -> Lacuna:
-    return Lacuna(monkeypatch, capsysbinary)
-
-
-@pytest.fixture
 def wav(tmp_path: Path) -> Path:
     """One second of 44.1 kHz stereo, with tags."""
     path = tmp_path / "in.flac"
     with soundfile.SoundFile(path, "w", 44100, 2, format="FLAC") as file:
         file.title = "A chord"
         file.write(music(1.0, 44100, 2).T)
-    return path
-
-
-@pytest.fixture
-def lac(tmp_path: Path, tiny_codec: Codec) -> Path:
-    """Three and a half blocks of 16 kHz mono."""
-    path = tmp_path / "in.lac"
-    path.write_bytes(tiny_codec.compress(music(3.5 * BLOCK / 16000, 16000, 1), 16000))
     return path
 
 
