@@ -16,16 +16,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from codec.audio import read, resample, write
     from codec.codec import Codec, load
     from codec.errors import LacunaError
+    from codec.reading import read
+    from codec.resampling import resample
+    from codec.writing import write
 
 _HOMES = {
     "Codec": "codec.codec",
     "load": "codec.codec",
-    "read": "codec.audio",
-    "resample": "codec.audio",
-    "write": "codec.audio",
+    "read": "codec.reading",
+    "resample": "codec.resampling",
+    "write": "codec.writing",
     "LacunaError": "codec.errors",
 }
 

@@ -18,12 +18,15 @@ from torch import Tensor
 
 from codec.autoencoder import Autoencoder
 from codec.config import ModelConfig, validate
+from codec.context import ContextModel
 from codec.entropy import EntropyTables
 from codec.errors import CheckpointError, ConfigError
 from codec.files import atomic_path
 from codec.rate import UsefulRange
 
-FORMAT = "lacuna-codec-1"
+FORMAT = "lacuna-codec-2"
+FORMAT_1 = "lacuna-codec-1"
+"""Without context models, and with 24 steps to an octave where there are 96 now."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Checkpoint:
     """The quantiser steps that are of use, and their bit rates."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """How it was trained: for people, never read by code."""
+    context: ContextModel | None = None
+    """What codes the symbols; without it the static tables do."""
 
     @property
     def latent_id(self) -> str:
@@ -82,6 +87,9 @@ def _tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
         tensors[f"latents.{name}"] = getattr(checkpoint.statistics, name).detach().cpu().float()
     for name, array in checkpoint.tables.to_arrays().items():
         tensors[f"entropy.{name}"] = torch.from_numpy(np.ascontiguousarray(array))
+    if checkpoint.context is not None:
+        for name, array in checkpoint.context.arrays.items():
+            tensors[f"context.{name}"] = torch.from_numpy(np.ascontiguousarray(array))
     return tensors
 
 
@@ -124,7 +132,7 @@ def load(path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"'{path}' is not a safetensors file, or is damaged: {error}"
         ) from None
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") not in (FORMAT, FORMAT_1):
         raise CheckpointError(
             f"'{path}' is not a checkpoint of this codec: its format is "
             f"'{metadata.get('format', 'not given')}', expected '{FORMAT}'"
@@ -142,14 +150,19 @@ def load(path: str | Path) -> Checkpoint:
         autoencoder.load_state_dict({key: value.float() for key, value in weights.items()})
         statistics = LatentStatistics(**_below(tensors, "latents."))
         _check_statistics(statistics, config.latent_dim)
-        arrays = {k: v.numpy() for k, v in _below(tensors, "entropy.").items()}
+        tables, context = (
+            {k: v.numpy() for k, v in _below(tensors, prefix).items()}
+            for prefix in ("entropy.", "context.")
+        )
+        entropy = EntropyTables.from_arrays(tables)
         checkpoint = Checkpoint(
             config,
             autoencoder.eval(),
             statistics,
-            EntropyTables.from_arrays(arrays),
-            UsefulRange(**json.loads(metadata["useful"])),
+            entropy,
+            _useful(metadata),
             json.loads(metadata.get("provenance", "{}")),
+            ContextModel(context, entropy) if context else None,
         )
     except CheckpointError as error:
         raise CheckpointError(f"'{path}': {error}") from None
@@ -163,6 +176,14 @@ def load(path: str | Path) -> Checkpoint:
             f"its header says {metadata.get('latent_id')}; fetch it again"
         )
     return checkpoint
+
+
+def _useful(metadata: dict[str, str]) -> UsefulRange:
+    useful = json.loads(metadata["useful"])
+    if metadata["format"] == FORMAT_1:
+        useful["finest_step"] *= 4
+        useful["coarsest_step"] *= 4
+    return UsefulRange(**useful)
 
 
 def _check_statistics(statistics: LatentStatistics, latent_dim: int) -> None:

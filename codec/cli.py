@@ -8,7 +8,9 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +21,7 @@ from codec.models import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from codec.codec import Codec
+    from codec.folders import Job, Outcome, Work
 
 app = typer.Typer(
     name="lacuna",
@@ -42,15 +45,45 @@ Device = Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, cu
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+JsonLines = Annotated[
+    bool, typer.Option("--json", help="Print a JSON object for each file, and a summary.")
+]
+OutDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--out-dir", metavar="DIR", help="Folder for the results; IN may then be a folder."
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="With --out-dir: processes, each at a file, with one thread if there are several.",
+        show_default="one per core, 1 on a GPU",
+    ),
+]
+
+FOLDER_HELP = (
+    "\n\nWith --out-dir, IN may be a folder: its subfolders are kept, hidden files are left out, "
+    "and files that differ in nothing but their suffix keep it ({clash}). A file that fails does "
+    "not stop the others. Results that are there already are skipped, so that the same command "
+    "goes on where it was stopped; --force makes them again."
+    "\n\n--json: for each file an object with source, target, status (done, damaged, skipped or "
+    "failed), problems (a list of texts), and where there is a result {facts}; at the end one with "
+    "the key summary, which holds the number of files of each status, and sums."
+)
 
 
-def main() -> None:
-    """Entry point: a user's mistake is one line on standard error and an exit code."""
+def main(program: typer.Typer = app) -> None:
+    """Entry point: a user's mistake is one line on standard error and an exit code.
+
+    ``program`` is ``app``, or one that has more commands.
+    """
     # As Ctrl-C does: end through the exits of all `with` blocks, which remove partial files.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         with _shown_warnings():
-            app()
+            program()
     except LacunaError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
@@ -63,7 +96,7 @@ def _fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
     """Reports go to standard error: standard output may be the audio."""
     print(message, file=sys.stderr)
 
@@ -72,14 +105,14 @@ def _say(message: str) -> None:
 def _shown_warnings() -> Iterator[None]:
     """Warnings as plain lines, without the place in the code that they come from."""
     previous = warnings.showwarning
-    warnings.showwarning = lambda message, *args, **kwargs: _say(f"lacuna: warning: {message}")
+    warnings.showwarning = lambda message, *args, **kwargs: say(f"lacuna: warning: {message}")
     try:
         yield
     finally:
         warnings.showwarning = previous
 
 
-def _use_device(device: str, threads: int | None) -> None:
+def use_device(device: str, threads: int | None) -> None:
     """Raises LacunaError for a device that torch does not know or that is not there."""
     import torch
 
@@ -92,7 +125,7 @@ def _use_device(device: str, threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def _refuse_own_input(source: str, target: str) -> None:
+def refuse_own_input(source: str, target: str) -> None:
     """Not even --force may replace the file that is being read."""
     if os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
         raise LacunaError(f"'{target}' is the input; give the output another name")
@@ -107,61 +140,83 @@ def _expect_suffix(target: str, suffix: str) -> None:
 def _load(model: str, device: str, threads: int | None) -> Codec:
     from codec.codec import load
 
-    _use_device(device, threads)
+    use_device(device, threads)
     return load(model, device)
 
 
-@app.command(epilog="Example: lacuna compress song.wav song.lac --kbps 6")
+@app.command(
+    epilog="Example: lacuna compress song.wav song.lac --kbps 6"
+    + FOLDER_HELP.format(
+        clash="song.wav.lac beside song.flac.lac", facts="seconds, bytes, kbps and at_finest"
+    )
+)
 def compress(
-    source: Annotated[str, typer.Argument(metavar="IN", help="Audio file; '-' is stdin.")],
-    target: Annotated[str, typer.Argument(metavar="OUT.lac", help="'-' is stdout.")],
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="Audio file or folder; '-' is stdin.")
+    ],
+    target: Annotated[
+        str | None, typer.Argument(metavar="OUT.lac", help="'-' is stdout.", show_default=False)
+    ] = None,
+    out_dir: OutDir = None,
     kbps: Annotated[
         float | None,
-        typer.Option(help="Ceiling for the file's bit rate.", show_default="3 per channel"),
+        typer.Option(help="Ceiling for each file's bit rate.", show_default="3 per channel"),
     ] = None,
-    model: Model = DEFAULT_MODEL,
+    quality: Annotated[
+        float | None,
+        typer.Option(help="Instead of a rate: 0 (smallest) to 10 (best).", show_default=False),
+    ] = None,
+    max_kbps: Annotated[
+        float | None,
+        typer.Option(help="Ceiling for each block of about 6 s.", show_default="none"),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A shipped model's name, or a checkpoint's path.",
+            show_default="the one whose range holds the rate",
+        ),
+    ] = None,
     force: Force = False,
     device: Device = "cpu",
     threads: Threads = None,
+    workers: Workers = None,
+    as_json: JsonLines = False,
 ) -> None:
-    """Compress an audio file into a small .lac file."""
-    from codec.audio import AudioReader
-    from codec.compression import CHUNK, compress_stream
-    from codec.files import output_file
-    from codec.progress import audio_progress
-
-    _refuse_own_input(source, target)
-    if target != "-":
+    """Compress an audio file, or a folder of them, into small .lac files."""
+    _check_places(source, target, out_dir, "OUT.lac", as_json)
+    if target is not None and target != "-":
         _expect_suffix(target, ".lac")
-    codec = _load(model, device, threads)
-    with (
-        AudioReader(source) as reader,
-        output_file(target, force=force) as output,
-        audio_progress("compressing", reader.info.seconds) as progress,
-    ):
-        report = compress_stream(
-            codec,
-            reader.blocks(CHUNK),
-            reader.info.sample_rate,
-            reader.info.channels,
-            output,
-            kbps,
-            reader.info.tags,
-            progress,
-        )
-    original = report.samples * reader.info.channels * 2
-    _say(
-        f"{target}: {report.bytes:,} bytes for {report.seconds:.2f} s, {report.kbps:.2f} kbps, "
-        f"{original / report.bytes:.0f} times smaller than 16-bit PCM"
+    from codec.folders import SUFFIXES, compress_file, plan
+    from codec.rate import RateTarget
+
+    rate = RateTarget(kbps, quality, max_kbps)
+    how = _How(device, threads, workers, force, as_json)
+    work = partial(compress_file, model=model, target=rate, force=force)
+    if target is not None:
+        _do_file("compress", work, source, target, how)
+    else:
+        assert out_dir is not None
+        jobs = plan(source, out_dir, SUFFIXES, "audio file", ".lac")
+        _do_files("compress", work, jobs, model, how)
+
+
+@app.command(
+    epilog="Example: lacuna decompress song.lac song.wav --start 12.5 --duration 3"
+    + FOLDER_HELP.format(
+        clash="song.lac.wav beside song.LAC.wav",
+        facts="seconds, sample_rate, channels and clipped samples",
     )
-    if report.at_finest:
-        _say(f"this is the finest useful setting of '{codec.config.name}' for this audio")
-
-
-@app.command(epilog="Example: lacuna decompress song.lac song.wav --start 12.5 --duration 3")
+)
 def decompress(
-    source: Annotated[str, typer.Argument(metavar="IN.lac", help="'-' is stdin.")],
-    target: Annotated[str, typer.Argument(metavar="OUT.wav", help="Audio file; '-' is stdout.")],
+    source: Annotated[str, typer.Argument(metavar="IN.lac", help="File or folder; '-' is stdin.")],
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="OUT.wav", help="Audio file; '-' is stdout.", show_default=False),
+    ] = None,
+    out_dir: OutDir = None,
     start: Annotated[float, typer.Option(help="Seconds to skip.")] = 0.0,
     duration: Annotated[
         float | None, typer.Option(help="Seconds to decode.", show_default="to the end")
@@ -176,39 +231,182 @@ def decompress(
     force: Force = False,
     device: Device = "cpu",
     threads: Threads = None,
+    workers: Workers = None,
+    as_json: JsonLines = False,
 ) -> None:
-    """Decompress a .lac file into an audio file, with the sample rate and length it had."""
-    from codec.audio import AudioWriter
-    from codec.compression import decompress_stream
-    from codec.container import LacReader
-    from codec.files import read_bytes
+    """Decompress .lac files into audio files, with the sample rate and length they had."""
+    _check_places(source, target, out_dir, "OUT.wav", as_json)
+    from codec.folders import decompress_file, plan
+
+    how = _How(device, threads, workers, force, as_json)
+    work = partial(
+        decompress_file, model=model, start=start, duration=duration, bits=bits, force=force
+    )
+    if target is not None:
+        _do_file("decompress", work, source, target, how)
+    else:
+        assert out_dir is not None
+        jobs = plan(source, out_dir, {".lac"}, ".lac file", ".wav")
+        _do_files("decompress", work, jobs, model, how)
+
+
+def _check_places(
+    source: str, target: str | None, out_dir: Path | None, metavar: str, as_json: bool
+) -> None:
+    """Where to read and to write, before anything is done."""
+    if target is not None and out_dir is not None:
+        raise LacunaError(f"got both '{target}' and --out-dir '{out_dir}'; give one of them")
+    if out_dir is None and os.path.isdir(source):
+        raise LacunaError(
+            f"'{source}' is a folder, expected an audio file; for all files in it, "
+            f"name a folder for the results with --out-dir"
+        )
+    if target is None and out_dir is None:
+        raise LacunaError(f"no output; name a file, {metavar}, or a folder, with --out-dir")
+    if out_dir is not None:
+        if source == "-":
+            raise LacunaError(f"'-' has no name to use in --out-dir '{out_dir}'; name {metavar}")
+        if out_dir.exists() and not out_dir.is_dir():
+            raise LacunaError(f"--out-dir '{out_dir}' is a file; give a folder, which may be new")
+    if target == "-" and as_json:
+        raise LacunaError("--json and the output '-' both write to stdout; name a file instead")
+
+
+@dataclass(frozen=True)
+class _How:
+    """The options that say how files are done, not what becomes of them."""
+
+    device: str
+    threads: int | None
+    workers: int | None
+    force: bool
+    as_json: bool
+
+
+class _Tally:
+    """Counts what becomes of files and reports it: to scripts here, to people in ``text``."""
+
+    def __init__(self, verb: str, as_json: bool) -> None:
+        self._verb, self._as_json = verb, as_json
+        self.counts = {"done": 0, "damaged": 0, "skipped": 0, "failed": 0}
+        self._seconds, self._bytes = 0.0, 0
+
+    def add(self, outcome: Outcome) -> None:
+        self.counts[outcome.status] += 1
+        self._seconds += outcome.facts.get("seconds", 0.0)
+        self._bytes += outcome.facts.get("bytes", 0)
+        if self._as_json:
+            file = {**asdict(outcome.job), "status": outcome.status, **outcome.facts}
+            print(json.dumps({**file, "problems": outcome.problems}), flush=True)
+
+    def finish(self) -> None:
+        if self._as_json:
+            summary: dict[str, Any] = {**self.counts, "seconds": self._seconds}
+            if self._verb == "compress":
+                summary |= {"bytes": self._bytes, "kbps": self._kbps}
+            print(json.dumps({"summary": summary}))
+
+    @property
+    def _kbps(self) -> float | None:
+        return self._bytes * 8 / self._seconds / 1000 if self._seconds else None
+
+    def text(self) -> str:
+        """Such as: 12 compressed, 3 skipped, 1 failed; 34,567 bytes, 5.98 kbps on average."""
+        damaged = f"{self.counts['damaged']} damaged, " if self.counts["damaged"] else ""
+        text = (
+            f"{self.counts['done']} {self._verb}ed, {damaged}{self.counts['skipped']} skipped, "
+            f"{self.counts['failed']} failed"
+        )
+        if self._verb == "compress" and self._kbps is not None:
+            text += f"; {self._bytes:,} bytes, {self._kbps:.2f} kbps on average"
+        return text
+
+
+def _do_file(verb: str, work: Work, source: str, target: str, how: _How) -> None:
+    """One file, whose failure is that of the command."""
+    from codec.folders import Job, Outcome, collected_warnings, loader
     from codec.progress import audio_progress
 
-    _refuse_own_input(source, target)
-    reader = LacReader(read_bytes(source))
-    header = reader.header
-    codec = _load(model or _model_of(header.model), device, threads)
-    total = reader.samples / header.sample_rate if reader.samples is not None else None
-    with (
-        AudioWriter(target, header.sample_rate, header.channels, bits, force=force) as writer,
-        audio_progress("decompressing", duration if duration is not None else total) as progress,
-    ):
-        report = decompress_stream(codec, reader, writer.write, start, duration, progress)
-    seconds = report.samples / header.sample_rate
-    _say(f"{target}: {seconds:.2f} s, {header.sample_rate} Hz, {header.channels} channels")
-    if writer.clipped:
-        _say(f"{writer.clipped} samples exceeded full scale and were clipped; --bits float keeps")
-    for problem in report.problems():
-        _say(f"lacuna: warning: {problem}")
-    if report.problems():
+    refuse_own_input(source, target)
+    use_device(how.device, how.threads)
+    tally, job = _Tally(verb, how.as_json), Job(source, target)
+    warned: list[str] = []
+    try:
+        with collected_warnings(warned):
+            outcome = work(loader(how.device), job, partial(audio_progress, f"{verb}ing"))
+    except (LacunaError, OSError) as error:
+        tally.add(Outcome(job, "failed", problems=[*warned, str(error)]))
+        tally.finish()
+        raise
+    finally:
+        for text in warned:
+            say(f"lacuna: warning: {text}")
+    if not how.as_json:
+        for text in outcome.notes:
+            say(text)
+    for text in outcome.problems:
+        say(f"lacuna: warning: {text}")
+    outcome.problems[:0] = warned
+    tally.add(outcome)
+    tally.finish()
+    if outcome.status == "damaged":
         raise typer.Exit(EXIT_DAMAGED)
 
 
-def _model_of(name: str) -> str:
-    """The shipped model a file names, or the default one, whose latent_id is then compared."""
-    from codec.models import shipped_models
+def _do_files(verb: str, work: Work, jobs: list[Job], model: str | None, how: _How) -> None:
+    """Many files: what fails is told and counted, and what is there already is left alone."""
+    from codec.folders import Outcome, loader, run_here
+    from codec.progress import file_progress
+    from codec.workers import run_in_workers
 
-    return name if name in shipped_models() else DEFAULT_MODEL
+    tally = _Tally(verb, how.as_json)
+    waiting = []
+    for job in jobs:
+        if Path(job.target).is_file() and not how.force:
+            tally.add(Outcome(job, "skipped"))
+        else:
+            waiting.append(job)
+
+    def report(outcome: Outcome) -> None:
+        tally.add(outcome)
+        source = outcome.job.source
+        for text in outcome.problems:
+            kind = (
+                "error"
+                if outcome.status == "failed" and text is outcome.problems[-1]
+                else "warning"
+            )
+            say(f"lacuna: {kind}: {text if source in text else f'{source}: {text}'}")
+        progress(source, sum(tally.counts.values()), len(jobs))
+
+    # Not beside JSON: where standard error is a terminal, the bar would draw it in there.
+    bar = nullcontext(lambda *_: None) if how.as_json else file_progress(f"{verb}ing")
+    with bar as progress:
+        progress("", len(jobs) - len(waiting), len(jobs))
+        if waiting:
+            use_device(how.device, how.threads)
+            load = loader(how.device)
+            if model is not None:
+                load(model)  # a wrong name is one error, not one for each file
+            workers = min(how.workers or _default_workers(how.device), len(waiting))
+            if workers == 1:
+                run_here(work, waiting, load, report)
+            else:
+                run_in_workers(work, waiting, workers, how.device, how.threads or 1, report)
+    tally.finish()
+    if not how.as_json:
+        say(tally.text())
+    if tally.counts["failed"]:
+        raise typer.Exit(1)
+    if tally.counts["damaged"]:
+        raise typer.Exit(EXIT_DAMAGED)
+
+
+def _default_workers(device: str) -> int:
+    """One per core this process may use; a GPU is shared badly."""
+    if device != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @app.command(epilog="Example: lacuna info song.lac --json")
@@ -216,36 +414,32 @@ def info(
     source: Annotated[str, typer.Argument(metavar="IN.lac", help="'-' is stdin.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show what a .lac file holds; needs no model."""
+    """Show what a .lac file holds, and its bit rate over time; needs no model."""
     from codec.container import LacReader
     from codec.files import read_bytes
-    from codec.quantise import step_multiple
+    from codec.info import block_rates, file_facts, rate_lines
 
     data = read_bytes(source)
     reader = LacReader(data)
-    header = reader.header
-    seconds = reader.samples / header.sample_rate if reader.samples is not None else None
-    facts: dict[str, Any] = {
-        "seconds": seconds,
-        "samples": reader.samples,
-        "sample_rate": header.sample_rate,
-        "channels": header.channels,
-        "bytes": len(data),
-        "kbps": len(data) * 8 / seconds / 1000 if seconds else None,
-        "model": header.model,
-        "latent_id": header.latent_id.hex(),
-        "model_sample_rate": header.model_sample_rate,
-        "hop_length": header.hop_length,
-        "latent_dim": header.latent_dim,
-        "coded_channels": header.coded_channels,
-        "step_index": header.step_index,
-        "step_in_sigmas": step_multiple(header.step_index),
-        "blocks": reader.block_count,
-        "damaged_blocks": reader.damaged,
-        "complete": reader.complete,
-        "tags": header.tags,
-    }
-    _print_facts(facts, as_json)
+    facts, rates = file_facts(reader, len(data)), block_rates(reader)
+    if as_json:
+        print(json.dumps({**facts, **rates}))
+        return
+    tags = facts.pop("tags")
+    _print_facts(facts, as_json=False)
+    # Output that is piped may be in an encoding without blocks, on Windows for one.
+    for line in rate_lines(rates, (sys.stdout.encoding or "").lower().startswith("utf")):
+        print(line)
+    print(f"{'tags':18} {'' if tags else 'none'}".rstrip())
+    for key, text in tags.items():
+        print(f"  {_printable(key)}: {_printable(text)}")
+
+
+def _printable(text: str) -> str:
+    """A file may come from anyone: no line breaks, and no commands to the terminal."""
+    shown = "".join(c if c.isprintable() else "?" for c in text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return shown.encode(encoding, "replace").decode(encoding)
 
 
 @app.command(epilog="Example: lacuna verify song.lac")
@@ -299,12 +493,12 @@ def encode(
     from codec.latent_files import encode_file
     from codec.progress import audio_progress
 
-    _refuse_own_input(source, target)
+    refuse_own_input(source, target)
     _expect_suffix(target, ".safetensors")
     codec = _load(model, device, threads)
     with audio_progress("encoding", None) as progress:
         shape = encode_file(codec, source, target, force=force, progress=progress)
-    _say(f"{target}: latents {shape} at {codec.frame_rate:.2f} Hz, latent_id {codec.latent_id}")
+    say(f"{target}: latents {shape} at {codec.frame_rate:.2f} Hz, latent_id {codec.latent_id}")
 
 
 @app.command(epilog="Example: lacuna decode song.safetensors song.wav")
@@ -323,38 +517,17 @@ def decode(
     from codec.latent_files import decode_file
     from codec.progress import audio_progress
 
-    _refuse_own_input(source, target)
+    refuse_own_input(source, target)
     codec = _load(model, device, threads)
     with audio_progress("decoding", None) as progress:
         seconds = decode_file(codec, source, target, bits, force=force, progress=progress)
-    _say(f"{target}: {seconds:.2f} s")
+    say(f"{target}: {seconds:.2f} s")
 
 
 @app.command(epilog="Example: lacuna models")
 def models(as_json: AsJson = False) -> None:
     """List the models that ship with this package."""
-    from codec.checkpoint import load as load_checkpoint
-    from codec.models import shipped_models
-
-    rows: list[dict[str, Any]] = []
-    for name, path in shipped_models().items():
-        loaded = load_checkpoint(path)
-        config = loaded.config
-        rows.append(
-            {
-                "name": name,
-                "sample_rate": config.sample_rate,
-                "compression": config.compression,
-                "latent_dim": config.latent_dim,
-                "frame_rate": round(config.frame_rate, 2),
-                "kbps_per_channel": [
-                    round(loaded.useful.low_kbps, 2),
-                    round(loaded.useful.high_kbps, 2),
-                ],
-                "latent_id": loaded.latent_id,
-                "path": str(path),
-            }
-        )
+    rows = codec_rows()
     if as_json:
         print(json.dumps(rows))
         return
@@ -369,19 +542,91 @@ def models(as_json: AsJson = False) -> None:
         )
 
 
-@app.command(epilog="Example: lacuna evaluate recordings/ --kbps 2,3,6 --out report/")
+def codec_rows() -> list[dict[str, Any]]:
+    """What `models` tells of each shipped codec."""
+    from codec.checkpoint import load as load_checkpoint
+    from codec.models import shipped_models
+
+    rows: list[dict[str, Any]] = []
+    for name, path in shipped_models().items():
+        loaded = load_checkpoint(path)
+        config = loaded.config
+        rows.append(
+            {
+                "name": name,
+                "kind": "codec",
+                "sample_rate": config.sample_rate,
+                "compression": config.compression,
+                "latent_dim": config.latent_dim,
+                "frame_rate": round(config.frame_rate, 2),
+                "kbps_per_channel": [
+                    round(loaded.useful.low_kbps, 2),
+                    round(loaded.useful.high_kbps, 2),
+                ],
+                "latent_id": loaded.latent_id,
+                "path": str(path),
+            }
+        )
+    return rows
+
+
+@app.command(
+    epilog="Example: lacuna evaluate recordings/ --kbps 2,3,6 --out report/"
+    "\n\nor: lacuna evaluate --generated made/ --reference valid/ --train train/ --out report/"
+)
 def evaluate(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of audio files.")],
-    out: Annotated[Path, typer.Option(help="Folder for evaluation.md, .csv and .json.")],
+    out: Annotated[Path, typer.Option(help="Folder for the report: .md, .json and more.")],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="DIR", help="Folder of audio to compress.", show_default=False),
+    ] = None,
     kbps: Annotated[str, typer.Option(help="Rates to try, with commas between.")] = "3,6",
+    generated: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Instead: generated audio to judge.")
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Real audio to judge it by.")
+    ] = None,
+    train: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="What it was trained on: looks for copies, learns the labels."
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="CSV with 'path' and 'class': labels.", show_default="folder names"),
+    ] = None,
     model: Model = DEFAULT_MODEL,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
-    """Compress and decompress a folder of audio and measure what is lost."""
+    """Measure what compression loses, or how far generated audio is from real audio."""
+    from codec.progress import file_progress
+
+    if generated is not None or reference is not None:
+        if generated is None or reference is None or folder is not None:
+            raise LacunaError(
+                "generated audio is judged with --generated DIR and --reference DIR, both and "
+                "without another folder"
+            )
+        from codec.evaluation import generated as judging
+
+        codec = _load(model, device, threads)
+        with file_progress("judging") as progress:
+            judgement = judging.judge_folders(
+                codec, generated, reference, train=train, manifest=manifest, progress=progress
+            )
+        print(judging.write_report(judgement, codec, out))
+        return
+    if folder is None:
+        raise LacunaError(
+            "nothing to evaluate; name a folder of audio, or --generated and --reference"
+        )
+    if train is not None or manifest is not None:
+        raise LacunaError("--train and --manifest go with --generated and --reference only")
     from codec.evaluation.evaluate import evaluate as run_evaluation
     from codec.evaluation.evaluate import write_report
-    from codec.progress import file_progress
 
     try:
         rates = [float(rate) for rate in kbps.split(",")]
@@ -472,6 +717,26 @@ def train_codec(
             "mixed_precision": mixed_precision,
         },
     )
+
+
+@train_app.command(
+    "context",
+    epilog="Example: lacuna train context run/best.safetensors --data music/ --out my.safetensors",
+)
+def train_context(
+    source: Annotated[str, typer.Argument(metavar="CKPT", help="A trained codec.")],
+    data: Annotated[Path, typer.Option(help="Folder of audio to fit it to.")],
+    out: Annotated[Path, typer.Option(help="The checkpoint with its context model.")],
+    updates: Annotated[int, typer.Option(min=1, help="Optimiser steps; 4000 take minutes.")] = 4000,
+    force: Force = False,
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """Give a trained codec a context model, which makes its files about half as large."""
+    from codec.training.run_context import train_context as run
+
+    use_device(device, threads)
+    run(source, data, out, updates=updates, device=device, force=force)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,16 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from codec import checkpoint
-from codec.audio import Waveform, from_mid_side, to_mid_side
 from codec.checkpoint import Checkpoint
+from codec.coder import SymbolCoder
 from codec.config import ModelConfig
+from codec.context import ContextModel
 from codec.entropy import EntropyTables
-from codec.errors import AudioError, LacunaError
+from codec.errors import AudioError, FormatError, LacunaError
+from codec.header import LacHeader
 from codec.models import DEFAULT_MODEL, find_checkpoint
+from codec.rate import RateTarget
+from codec.waveform import Waveform, from_mid_side, to_mid_side
 
 
 class Codec(nn.Module):
@@ -44,6 +48,7 @@ class Codec(nn.Module):
         self.config: ModelConfig = loaded.config
         self.autoencoder = loaded.autoencoder
         self.tables: EntropyTables = loaded.tables
+        self.context: ContextModel | None = loaded.context
         self.latent_id = loaded.latent_id
         self.useful = loaded.useful
         self.provenance: dict[str, Any] = loaded.provenance
@@ -73,6 +78,26 @@ class Codec(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.latent_mean.device
+
+    @property
+    def coder(self) -> SymbolCoder:
+        """What codes the symbols of new files: the context model, if the checkpoint has one."""
+        return self.tables if self.context is None else self.context
+
+    def coder_of(self, header: LacHeader) -> SymbolCoder:
+        """What decodes the symbols of a file.
+
+        Raises:
+            FormatError: it is coded with a context model, and the checkpoint has none.
+        """
+        if not header.context_coded:
+            return self.tables
+        if self.context is None:
+            raise FormatError(
+                f"the file is coded with a context model, which this checkpoint of "
+                f"'{self.config.name}' lacks: it is forged or damaged"
+            )
+        return self.context
 
     def coded_channels(self, channels: int) -> int:
         """How many latent streams a signal of ``channels`` channels has.
@@ -167,16 +192,23 @@ class Codec(nn.Module):
             )
 
     def compress(
-        self, waveform: Tensor | np.ndarray, sample_rate: int, kbps: float | None = None
+        self,
+        waveform: Tensor | np.ndarray,
+        sample_rate: int,
+        kbps: float | None = None,
+        *,
+        quality: float | None = None,
+        max_kbps: float | None = None,
     ) -> bytes:
         """A ``.lac`` file of (channels, time) or (time,), at any sample rate in Hz, as bytes.
 
-        ``kbps`` is a ceiling for the whole file; the default is 3 per channel. A clip of less
-        than 5 s may use the bytes of one of 5 s.
+        ``kbps`` is a ceiling for the average of the whole file; the default is 3 per channel. A
+        clip of less than 5 s may use the bytes of one of 5 s. Instead of a rate, ``quality`` from
+        0 to 10 asks for one quantiser step throughout. ``max_kbps`` is a ceiling for each block.
 
         Raises:
             AudioError: no samples, a wrong shape, integers, or values that are not finite.
-            RateError: the model cannot reach so low a rate.
+            RateError: the model cannot reach so low a rate, or it is no rate.
         """
         from codec.compression import compress_array
 
@@ -186,7 +218,7 @@ class Codec(nn.Module):
         if array.ndim == 1:
             array = array[None]
         output = io.BytesIO()
-        compress_array(self, array, sample_rate, output, kbps)
+        compress_array(self, array, sample_rate, output, RateTarget(kbps, quality, max_kbps))
         return output.getvalue()
 
     def decompress(

@@ -11,21 +11,37 @@ import math
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from math import gcd
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain
 
 import numpy as np
 
-from codec.audio import StreamResampler, check_finite, resampled_length
 from codec.blocks import FRAMES_PER_BLOCK, LatentBlock, decode_blocks, encode_blocks
 from codec.codec import Codec
-from codec.container import MAX_SAMPLE_RATE, ByteSink, LacHeader, LacReader, LacWriter
-from codec.errors import AudioError, FormatError
-from codec.quantise import dequantise, quantise
-from codec.rate import DEFAULT_KBPS_PER_CHANNEL, check_kbps, choose_step
+from codec.coder import SymbolCoder
+from codec.container import ByteSink, LacReader, LacWriter
+from codec.errors import AudioError, FormatError, RateError
+from codec.header import MAX_SAMPLE_RATE, LacHeader
+from codec.quantise import STEP_INDICES, quantise
+from codec.rate import (
+    RateTarget,
+    StepChoice,
+    UsefulRange,
+    choose_step,
+    step_below,
+    step_of_quality,
+)
+from codec.resampling import input_start, resampled, resampled_length
+from codec.waveform import check_finite
 
 CHUNK = 1 << 16
 """Samples per channel read at a time."""
+
+DEFAULT_TARGET = RateTarget()
+
+SAMPLED_BLOCKS = 4
+"""A file's size at a step is first guessed from so many of its blocks."""
 
 MAX_CHANNELS = 255  # the format counts them in one byte
 MAX_TAG_CHARACTERS = 100
@@ -101,16 +117,6 @@ class LatentSpool:
         self._file.close()
 
 
-def resampled(
-    pieces: Iterable[np.ndarray], from_rate: int, to_rate: int, channels: int
-) -> Iterator[np.ndarray]:
-    """A stream of (channels, any length) pieces at another sample rate."""
-    resampler = StreamResampler(from_rate, to_rate, channels)
-    for piece in pieces:
-        yield resampler.process(piece)
-    yield resampler.process(np.zeros((channels, 0), np.float32), last=True)
-
-
 def cut(pieces: Iterable[np.ndarray], skip: int, length: int) -> Iterator[np.ndarray]:
     """``length`` samples of a stream of (channels, any length) pieces, after ``skip`` others.
 
@@ -133,7 +139,7 @@ def compress_stream(
     sample_rate: int,
     channels: int,
     output: ByteSink,
-    kbps: float | None = None,
+    target: RateTarget = DEFAULT_TARGET,
     tags: dict[str, str] | None = None,
     progress: Progress = _no_progress,
 ) -> CompressionReport:
@@ -154,8 +160,6 @@ def compress_stream(
         raise AudioError(
             f"a sample rate of {sample_rate} Hz, expected 1 to {MAX_SAMPLE_RATE}; resample first"
         )
-    kbps = DEFAULT_KBPS_PER_CHANNEL * channels if kbps is None else kbps
-    check_kbps(kbps)
     samples = 0
 
     def counted() -> Iterator[np.ndarray]:
@@ -166,28 +170,6 @@ def compress_stream(
 
     spool = LatentSpool()
 
-    def write_file(target: ByteSink | None, step_index: int) -> int:
-        header = LacHeader(
-            sample_rate=sample_rate,
-            channels=channels,
-            coded_channels=coded,
-            latent_dim=codec.latent_dim,
-            frames_per_block=FRAMES_PER_BLOCK,
-            step_index=step_index,
-            model_sample_rate=codec.sample_rate,
-            hop_length=codec.hop_length,
-            latent_id=bytes.fromhex(codec.latent_id),
-            model=codec.config.name,
-            tags={key: text[:MAX_TAG_CHARACTERS] for key, text in (tags or {}).items()},
-        )
-        counter = _Counter(target)
-        writer = LacWriter(counter, header, codec.tables)
-        step = codec.tables.at(step_index).step
-        for block in spool:
-            writer.write_block(quantise(block.latents, step), block.silent)
-        writer.close(samples)
-        return counter.bytes
-
     try:
         at_model_rate = resampled(counted(), sample_rate, codec.sample_rate, channels)
         for block in encode_blocks(codec, at_model_rate):
@@ -195,15 +177,111 @@ def compress_stream(
             progress(min(samples / sample_rate, len(spool) * FRAMES_PER_BLOCK / codec.frame_rate))
         if samples == 0:
             raise AudioError("the audio has no samples; there is nothing to compress")
-        seconds = samples / sample_rate
-        choice = choose_step(
-            lambda step_index: write_file(None, step_index), codec.useful, kbps, seconds
+        header = LacHeader(
+            sample_rate=sample_rate,
+            channels=channels,
+            coded_channels=coded,
+            latent_dim=codec.latent_dim,
+            frames_per_block=FRAMES_PER_BLOCK,
+            model_sample_rate=codec.sample_rate,
+            hop_length=codec.hop_length,
+            latent_id=bytes.fromhex(codec.latent_id),
+            model=codec.config.name,
+            tags={key: text[:MAX_TAG_CHARACTERS] for key, text in (tags or {}).items()},
+            context_coded=codec.context is not None,
         )
-        size = write_file(output, choice.step_index)
+        draft = _Draft(codec.coder, header, spool, samples, codec.frame_rate)
+        choice = draft.choose(codec.useful, target)
+        size = draft.write(output, choice.step_index)
     finally:
         spool.close()
+    seconds = samples / sample_rate
     progress(seconds)
     return CompressionReport(seconds, samples, size, choice.step_index, choice.at_finest)
+
+
+class _Draft:
+    """A file that can be written at any step, to find the one that fits."""
+
+    def __init__(
+        self,
+        coder: SymbolCoder,
+        header: LacHeader,
+        spool: LatentSpool,
+        samples: int,
+        frame_rate: float,
+    ) -> None:
+        self._coder, self._header, self._spool = coder, header, spool
+        self._samples, self._frame_rate = samples, frame_rate
+        self._least_steps = [0] * len(spool)
+        """The finest step that each block may have."""
+
+    def choose(self, useful: UsefulRange, target: RateTarget) -> StepChoice:
+        """The step for ``target``; blocks above its ``max_kbps`` are held to a coarser one.
+
+        Raises:
+            RateError: the model cannot reach so low a rate.
+        """
+        if target.max_kbps is not None:
+            self._limit_blocks(target.max_kbps)
+        if target.quality is not None:
+            choice = step_of_quality(useful, target.quality)
+        else:
+            choice = self._choose_by_size(useful, target)
+        limited = any(least > choice.step_index for least in self._least_steps)
+        return replace(choice, at_finest=choice.at_finest and not limited)
+
+    def _choose_by_size(self, useful: UsefulRange, target: RateTarget) -> StepChoice:
+        seconds = self._samples / self._header.sample_rate
+        sample = self._sample()
+        per_sample = len(self._spool) / len(sample)
+        return choose_step(
+            lambda step: self.write(None, step),
+            lambda step: sum(self._cost(block, step) for block in sample) * per_sample,
+            useful,
+            target.budget(self._header.channels, seconds),
+            seconds,
+        )
+
+    def write(self, target: ByteSink | None, step_index: int) -> int:
+        """Write the file, or only find its size; returns its bytes."""
+        counter = _Counter(target)
+        writer = LacWriter(counter, self._header, self._coder)
+        for block, least in zip(self._spool, self._least_steps, strict=True):
+            step = max(step_index, least)
+            writer.write_block(quantise(block.latents, self._coder.steps(step)), step, block.silent)
+        writer.close(self._samples)
+        return counter.bytes
+
+    def _sample(self) -> list[LatentBlock]:
+        """A few blocks from all over the file."""
+        wanted = set(np.linspace(0, len(self._spool) - 1, SAMPLED_BLOCKS).round().astype(int))
+        return [block for index, block in enumerate(self._spool) if index in wanted]
+
+    def _symbols(self, block: LatentBlock, step_index: int) -> np.ndarray:
+        return quantise(block.latents[~block.silent], self._coder.steps(step_index))
+
+    def _cost(self, block: LatentBlock, step_index: int) -> float:
+        bits = self._coder.cost_bits(self._symbols(block, step_index), step_index)
+        return self._header.block_overhead + bits / 8
+
+    def _block_bytes(self, block: LatentBlock, step_index: int) -> int:
+        coded = self._coder.encode(self._symbols(block, step_index), step_index)
+        return self._header.block_overhead + len(coded)
+
+    def _limit_blocks(self, max_kbps: float) -> None:
+        for index, block in enumerate(self._spool):
+            # The last block may be so short that its fixed part alone exceeds any rate.
+            seconds = max(1.0, block.latents.shape[-1] / self._frame_rate)
+            least = step_below(partial(self._block_bytes, block), max_kbps * 1000 * seconds / 8)
+            if least is None:
+                needed = self._block_bytes(block, STEP_INDICES - 1) * 8 / seconds / 1000
+                raise RateError(
+                    f"--max-kbps {max_kbps:g} is less than the block at "
+                    f"{index * FRAMES_PER_BLOCK / self._frame_rate:.1f} s takes at the coarsest "
+                    f"step: give {math.ceil(needed * 100) / 100:.2f} or more"
+                )
+            self._least_steps[index] = least
 
 
 class _Counter:
@@ -272,6 +350,10 @@ def decompress_stream(
     total = held if reader.samples is None else min(held, reader.samples)
     if total == 0:
         raise FormatError("the file holds no sound: it was cut off after its header")
+    if len(reader.damaged) == reader.block_count:
+        raise FormatError(
+            f"none of the file's {reader.block_count} blocks is whole; there is nothing to decode"
+        )
     first, last = _selection(start, duration, total, rate)
     report = DecompressionReport(complete=reader.complete or last < total)
     for index in reader.damaged:
@@ -279,33 +361,26 @@ def decompress_stream(
         if lost[0] < last / rate and lost[1] > first / rate:
             report.damaged_seconds.append(lost)
 
-    # One block early, so that the resampler has swung in before the first sample that is kept,
-    # and from a sample that both rates have in common, so that the result is not shifted.
-    first_block = max(0, first * model_rate // (rate * block_samples) - 1)
-    common = model_rate // gcd(model_rate, rate)
-    ahead = -first_block * block_samples % common
-    if ahead > block_samples // 2:
-        first_block = ahead = 0
-    begin = first_block * block_samples + ahead
-    # One block more, for the right halo and for what the resampler has to see of the future.
-    last_block = min(reader.block_count, last * model_rate // (rate * block_samples) + 2)
-
-    def dequantised() -> Iterator[LatentBlock | None]:
-        centroids = codec.tables.at(header.step_index).centroids
-        # One block to the left as well: its latents are the first block's halo.
-        for index in range(max(0, first_block - 1), last_block):
-            block = reader.read_block(index, codec.tables)
-            if block is None:
-                yield None
-            else:
-                yield LatentBlock(dequantise(block.symbols, centroids), block.silent)
-
-    decoded = decode_blocks(codec, dequantised(), header.channels)
+    # From here on everything is as it would be in a whole decode, to the last bit.
+    begin = input_start(first, model_rate, rate)
+    first_block = begin // block_samples
+    # The right halo and the resampler have to see some of the future: one block, hardly ever more.
+    likely_end = last * model_rate // (rate * block_samples) + 2
+    # One block to the left as well: its latents are the first block's halo.
+    coder, left = codec.coder_of(header), max(0, first_block - 1)
+    stored = chain(reader.blocks(coder, left, likely_end), reader.blocks(coder, likely_end))
+    blocks = (b if b is None else LatentBlock(b.latents, b.silent) for b in stored)
+    decoded = decode_blocks(codec, blocks, header.channels)
     if first_block > 0:
         next(decoded)
-    at_model_rate = cut(decoded, ahead, resampled_length(total, rate, model_rate) - begin)
-    at_file_rate = resampled(at_model_rate, model_rate, rate, header.channels)
-    for piece in cut(at_file_rate, first - begin * rate // model_rate, last - first):
+    at_model_rate = cut(
+        decoded,
+        begin - first_block * block_samples,
+        resampled_length(total, rate, model_rate) - begin,
+    )
+    at_file_rate = resampled(at_model_rate, model_rate, rate, header.channels, first)
+    # Blocks are decoded as they are asked for: none beyond what the last sample needs.
+    for piece in cut(at_file_rate, 0, last - first):
         write(piece)
         report.samples += piece.shape[1]
         progress(report.samples / rate)
@@ -335,7 +410,7 @@ def compress_array(
     waveform: np.ndarray,
     sample_rate: int,
     output: ByteSink,
-    kbps: float | None = None,
+    target: RateTarget = DEFAULT_TARGET,
 ) -> CompressionReport:
     """Compress (channels, time) held in memory.
 
@@ -350,7 +425,7 @@ def compress_array(
         )
     check_finite(waveform, 0, sample_rate, "the waveform")
     chunks = (waveform[:, i : i + CHUNK] for i in range(0, waveform.shape[1], CHUNK))
-    return compress_stream(codec, chunks, sample_rate, waveform.shape[0], output, kbps)
+    return compress_stream(codec, chunks, sample_rate, waveform.shape[0], output, target)
 
 
 def decompress_array(

@@ -1,4 +1,4 @@
-"""The .lac container: header, independent blocks, seek index, footer.
+"""The .lac container: independent blocks after a header, a seek index and a footer.
 
 docs/FORMAT.md has the layout byte by byte. All numbers are little-endian, and a file is written in
 one pass, so the output may be a pipe. Nothing before the end depends on the length of the audio:
@@ -15,162 +15,26 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Protocol, Self
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.entropy import EntropyTables, decode_symbols, encode_symbols
+from codec.coder import SymbolCoder
 from codec.errors import FormatError
+from codec.header import BLOCK_FIELDS, CRC_BYTES, LacHeader, crc_holds, with_crc
+from codec.quantise import STEP_INDICES
 
-VERSION = 1
-MAGIC = b"LAC\x1a"
 BLOCK_SYNC = b"\xa5L"
 INDEX_MARKER = b"LIDX"
 FOOTER_MARKER = b"LEND"
 
-MAX_SAMPLE_RATE = 768_000
-MAX_LATENT_DIM = 1024
-MAX_FRAMES_PER_BLOCK = 4096
-MAX_HOP_LENGTH = 65_536
-MAX_BLOCK_VALUES = 1 << 22
-"""Symbols in a block, all channels together: what a reader may have to hold at once."""
-MAX_TAG_BYTES = 16_384
+SYMBOLS_AT_ONCE = 1 << 17
+"""Blocks of this many symbols are decoded together: 95 s of stereo at 16 latents and 43 Hz."""
 
-_PREFIX = struct.Struct("<4sBBH")  # magic, version, flags, header length
-_FIELDS = struct.Struct("<IBBHHBII8s")
-_FIELD_NAMES = (
-    *("sample_rate", "channels", "coded_channels", "latent_dim", "frames_per_block"),
-    *("step_index", "model_sample_rate", "hop_length", "latent_id"),
-)
-_BLOCK = struct.Struct("<2sHHI")  # sync, index mod 2^16, frames, payload length
 _INDEX = struct.Struct("<4sIQ")  # marker, blocks, samples
 _FOOTER = struct.Struct("<QII4s")  # samples, blocks, CRC-32, marker
-_CRC = struct.Struct("<I")
-
-# No coder spends more than 24 bits on a symbol of frequency 1 in 2^24; two words end the stream.
-_MAX_BYTES_PER_VALUE = 3
-_MAX_CODER_TAIL = 8
-
-
-@dataclass(frozen=True)
-class LacHeader:
-    """What a ``.lac`` file says about itself before its first block.
-
-    Raises:
-        FormatError: a field is outside the limits of the format.
-    """
-
-    sample_rate: int
-    """Hz, of the source."""
-    channels: int
-    """Of the source."""
-    coded_channels: int
-    """Latent streams: two for mid and side; one for mono, or for a network that takes stereo."""
-    latent_dim: int
-    frames_per_block: int
-    """Latent frames in every block but the last, which may have fewer."""
-    step_index: int
-    model_sample_rate: int
-    """Hz, of the model."""
-    hop_length: int
-    """Samples of the model's rate per latent frame."""
-    latent_id: bytes
-    """8 bytes that bind the file to the meaning of its latents."""
-    model: str
-    tags: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name, largest in (
-            ("sample_rate", MAX_SAMPLE_RATE),
-            ("channels", 255),
-            ("coded_channels", self.channels),
-            ("latent_dim", MAX_LATENT_DIM),
-            ("frames_per_block", MAX_FRAMES_PER_BLOCK),
-            ("model_sample_rate", MAX_SAMPLE_RATE),
-            ("hop_length", MAX_HOP_LENGTH),
-        ):
-            _check_range(name, getattr(self, name), 1, largest)
-        _check_range("step_index", self.step_index, 0, 255)
-        values = self.coded_channels * self.latent_dim * self.frames_per_block
-        _check_range("symbols in a block", values, 1, MAX_BLOCK_VALUES)
-        if len(self.latent_id) != 8:
-            raise FormatError(f"latent_id of {len(self.latent_id)} bytes: expected 8")
-        _check_range("bytes of model name", len(_utf8(self.model)), 1, 255)
-        _check_range("number of tags", len(self.tags), 0, 255)
-        for key in self.tags:
-            _check_range(f"bytes of tag key {key[:40]!r}", len(_utf8(key)), 1, 255)
-        _check_range("bytes of tags", len(self._tag_bytes()), 0, MAX_TAG_BYTES)
-
-    @property
-    def mask_bytes(self) -> int:
-        """Length of a block's silence mask."""
-        return (self.coded_channels + 7) // 8
-
-    @property
-    def max_payload(self) -> int:
-        """The most bytes a block's symbols can take."""
-        values = self.coded_channels * self.latent_dim * self.frames_per_block
-        return values * _MAX_BYTES_PER_VALUE + _MAX_CODER_TAIL
-
-    def to_bytes(self) -> bytes:
-        """The header as it stands in a file, CRC-32 included."""
-        name = _utf8(self.model)
-        body = _FIELDS.pack(*(getattr(self, field_name) for field_name in _FIELD_NAMES))
-        body += bytes([len(name)]) + name + bytes([len(self.tags)]) + self._tag_bytes()
-        length = _PREFIX.size + len(body) + _CRC.size
-        return _with_crc(_PREFIX.pack(MAGIC, VERSION, 0, length) + body)
-
-    @classmethod
-    def parse(cls, data: bytes) -> tuple[Self, int]:
-        """The header at the start of ``data``, and its length in bytes.
-
-        Raises:
-            FormatError: not a ``.lac`` file, another version, damaged, or out of limits.
-        """
-        if data[: len(MAGIC)] != MAGIC:
-            raise FormatError(
-                f"the file starts with {data[:4]!r}, expected {MAGIC!r}: not a .lac file"
-            )
-        if len(data) < _PREFIX.size:
-            raise FormatError(f"the file ends after {len(data)} bytes, inside its header")
-        _, version, flags, length = _PREFIX.unpack_from(data)
-        if version != VERSION or flags:
-            raise FormatError(
-                f"version {version} with flags {flags:#04x}, expected version {VERSION} without "
-                f"flags: install a newer lacuna-codec"
-            )
-        least = _PREFIX.size + _FIELDS.size + 2 + _CRC.size
-        if not least <= length <= len(data):
-            raise FormatError(
-                f"a header of {length} bytes, expected {least}..{len(data)} (the file's length): "
-                f"the file is damaged or cut off"
-            )
-        if not _crc_holds(data[:length]):
-            raise FormatError(
-                f"the header's CRC-32 is {_stored_crc(data[:length]):08x}, expected "
-                f"{zlib.crc32(data[: length - _CRC.size]):08x}: the header is damaged"
-            )
-        fields = dict(zip(_FIELD_NAMES, _FIELDS.unpack_from(data, _PREFIX.size), strict=True))
-        texts = _Texts(data[: length - _CRC.size], _PREFIX.size + _FIELDS.size)
-        model = texts.text(1)
-        tags: dict[str, str] = {}
-        for _ in range(texts.number(1)):
-            key = texts.text(1)
-            if key in tags:
-                raise FormatError(f"tag {key!r} stands twice in the header, expected once")
-            tags[key] = texts.text(2)
-        texts.finish()
-        return cls(**fields, model=model, tags=tags), length
-
-    def _tag_bytes(self) -> bytes:
-        out = b""
-        for key, value in self.tags.items():
-            name, text = _utf8(key), _utf8(value)
-            _check_range(f"bytes of tag {key[:40]!r}", len(text), 0, MAX_TAG_BYTES)
-            out += bytes([len(name)]) + name + struct.pack("<H", len(text)) + text
-        return out
 
 
 @dataclass(frozen=True)
@@ -179,6 +43,8 @@ class Block:
 
     symbols: NDArray[np.int16]
     """(coded_channels, latent_dim, frames); zeros where the channel is silent."""
+    latents: NDArray[np.float32]
+    """What the symbols stand for, in standard units; of their shape."""
     silent: NDArray[np.bool_]
     """(coded_channels,): the channel is digital silence throughout the block."""
 
@@ -214,20 +80,23 @@ class LacWriter:
     ``close`` must be called: without it the file has no index and no sample count.
     """
 
-    def __init__(self, fileobj: ByteSink, header: LacHeader, tables: EntropyTables) -> None:
-        """Writes the header.
+    def __init__(self, fileobj: ByteSink, header: LacHeader, coder: SymbolCoder) -> None:
+        """Writes the header; ``coder`` is of the kind that ``header.context_coded`` says.
 
         Raises:
-            FormatError: the tables are of another latent_dim than the header.
+            FormatError: the coder is of another latent_dim than the header.
         """
-        _check_tables(header, tables)
-        self._file, self._header, self._tables = fileobj, header, tables
+        _check_coder(header, coder)
+        self._file, self._header, self._coder = fileobj, header, coder
         self._sizes: list[int] = []
         self._frames = 0
         self._file.write(header.to_bytes())
 
     def write_block(
-        self, symbols: NDArray[np.integer], silent: NDArray[np.bool_] | None = None
+        self,
+        symbols: NDArray[np.integer],
+        step_index: int,
+        silent: NDArray[np.bool_] | None = None,
     ) -> None:
         """Append a block.
 
@@ -256,11 +125,11 @@ class LacWriter:
             silent = np.zeros(header.coded_channels, dtype=np.bool_)
         if silent.shape != (header.coded_channels,):
             raise ValueError(f"silent has shape {silent.shape}: expected one flag per channel")
-        stored = symbols[~silent].transpose(1, 0, 2).reshape(header.latent_dim, -1)
-        payload = encode_symbols(stored, header.step_index, self._tables)
-        start = _BLOCK.pack(BLOCK_SYNC, len(self._sizes) & 0xFFFF, frames, len(payload))
+        payload = self._coder.encode(symbols[~silent], step_index)
+        number = len(self._sizes) & 0xFFFF
+        start = BLOCK_FIELDS.pack(BLOCK_SYNC, number, frames, step_index, len(payload))
         mask = np.packbits(silent, bitorder="little").tobytes()
-        block = _with_crc(start + mask + payload)
+        block = with_crc(start + mask + payload)
         self._file.write(block)
         self._sizes.append(len(block))
         self._frames += frames
@@ -274,7 +143,7 @@ class LacWriter:
         _check_samples(samples, self._frames, self._header)
         count = len(self._sizes)
         sizes = np.array(self._sizes, dtype="<u4").tobytes()
-        self._file.write(_with_crc(_INDEX.pack(INDEX_MARKER, count, samples) + sizes))
+        self._file.write(with_crc(_INDEX.pack(INDEX_MARKER, count, samples) + sizes))
         crc = zlib.crc32(struct.pack("<QI", samples, count))
         self._file.write(_FOOTER.pack(samples, count, crc, FOOTER_MARKER))
 
@@ -294,9 +163,7 @@ class LacReader:
         """
         self._data = source if isinstance(source, bytes) else source.read()
         self.header, start = LacHeader.parse(self._data)
-        # Searching may pass this many bytes through failing CRCs: ample for real damage, and a
-        # file made of nothing but sync markers is given up in time.
-        self._search_budget = 4 * len(self._data) + (1 << 20)
+        self._search_budget = self._search_allowance()
         self._blocks: dict[int, _Span] = {}
         self.samples: int | None = None
         """Exact length of the source per channel; None when the end of the file is lost."""
@@ -315,39 +182,55 @@ class LacReader:
         missing = self.header.frames_per_block - last.frames if last else 0
         return self.block_count * self.header.frames_per_block - missing
 
-    def blocks(self, tables: EntropyTables) -> Iterator[tuple[int, Block | None]]:
-        """All blocks in order; None in the place of a damaged one.
+    @property
+    def block_bytes(self) -> list[int | None]:
+        """Size of each block in the file, with all that belongs to it; None where it is lost."""
+        around = self.header.block_overhead
+        spans = (self._blocks.get(index) for index in range(self.block_count))
+        return [span.payload_length + around if span else None for span in spans]
+
+    @property
+    def block_steps(self) -> list[int | None]:
+        """Step index of each block; None where it is lost."""
+        spans = (self._blocks.get(index) for index in range(self.block_count))
+        return [span.step_index if span else None for span in spans]
+
+    def blocks(
+        self, coder: SymbolCoder, first: int = 0, last: int | None = None
+    ) -> Iterator[Block | None]:
+        """Blocks ``first`` to before ``last``, in order; None in the place of a damaged one.
+
+        They are decoded a few at a time, which is quicker, and no others are touched.
 
         Raises:
-            FormatError: the tables cannot be those the file was made with.
+            FormatError: the coder cannot be the one the file was made with.
         """
-        for index in range(self.block_count):
-            yield index, self.read_block(index, tables)
+        _check_coder(self.header, coder)
+        last = self.block_count if last is None else min(last, self.block_count)
+        count = max(1, SYMBOLS_AT_ONCE // self.header.block_values)
+        for begin in range(first, last, count):
+            spans = [self._blocks.get(i) for i in range(begin, min(last, begin + count))]
+            yield from self._decode(spans, coder)
 
-    def read_block(self, index: int, tables: EntropyTables) -> Block | None:
-        """Block ``index``, without touching the others; None if it is damaged.
-
-        Raises:
-            IndexError: there is no such block.
-            FormatError: the tables cannot be those the file was made with.
-        """
-        if not 0 <= index < self.block_count:
-            raise IndexError(f"block {index}: expected 0..{self.block_count - 1}")
-        header = self.header
-        _check_tables(header, tables)
-        span = self._blocks.get(index)
-        if span is None:
-            return None
-        stored = np.flatnonzero(~span.silent)
-        coded = decode_symbols(
-            self._data[span.payload : span.payload + span.payload_length],
-            len(stored) * span.frames,
-            header.step_index,
-            tables,
-        )
-        symbols = np.zeros((header.coded_channels, header.latent_dim, span.frames), np.int16)
-        symbols[stored] = coded.reshape(header.latent_dim, -1, span.frames).transpose(1, 0, 2)
-        return Block(symbols, span.silent)
+    def _decode(self, spans: list[_Span | None], coder: SymbolCoder) -> list[Block | None]:
+        """The blocks at ``spans``, those of one shape and step all at once."""
+        alike: dict[tuple[int, int, int], list[int]] = {}
+        for position, span in enumerate(spans):
+            if span is not None:
+                key = (int((~span.silent).sum()), span.frames, span.step_index)
+                alike.setdefault(key, []).append(position)
+        found: list[Block | None] = [None] * len(spans)
+        for (streams, frames, step), positions in alike.items():
+            group = [span for span in (spans[i] for i in positions) if span is not None]
+            payloads = [self._data[s.payload : s.payload + s.payload_length] for s in group]
+            decoded = coder.decode(payloads, (streams, coder.latent_dim, frames), step)
+            for position, span, stored in zip(positions, group, decoded, strict=True):
+                shape = (self.header.coded_channels, coder.latent_dim, frames)
+                symbols, latents = np.zeros(shape, np.int16), np.zeros(shape, np.float32)
+                symbols[~span.silent] = stored
+                latents[~span.silent] = coder.dequantise(stored, step)
+                found[position] = Block(symbols, latents, span.silent)
+        return found
 
     def _locate(self, start: int) -> None:
         """Fill ``_blocks`` with the intact blocks, from the index or by walking."""
@@ -362,8 +245,6 @@ class LacReader:
             fits, known, end = False, footer, len(self._data)
         if known is not None:
             self.samples, self.block_count = known
-            frames = self.block_count * self.header.frames_per_block
-            _check_samples(self.samples, frames, self.header)
         if trailer is not None and fits:
             self._take_indexed(start, trailer.sizes)
         else:
@@ -371,6 +252,8 @@ class LacReader:
         for index in [i for i, span in self._blocks.items() if i < self.block_count - 1]:
             if self._blocks[index].frames != self.header.frames_per_block:
                 del self._blocks[index]  # whole by its CRC, but it would shift all that follows
+        if self.samples is not None:  # only now is it known how long the last block is
+            _check_samples(self.samples, self.frames, self.header)
 
     def _footer(self) -> tuple[int, int] | None:
         """(samples, blocks) of an intact footer at the very end."""
@@ -385,7 +268,7 @@ class LacReader:
     def _index(self, start: int, footer: tuple[int, int] | None) -> _Trailer | None:
         """The last intact index: where the footer says, else wherever its marker stands."""
         if footer is not None:
-            size = _INDEX.size + 4 * footer[1] + _CRC.size
+            size = _INDEX.size + 4 * footer[1] + CRC_BYTES
             found = self._index_at(len(self._data) - _FOOTER.size - size, start)
             if found is not None:
                 return found
@@ -401,10 +284,10 @@ class LacReader:
         if position < start or position + _INDEX.size > len(self._data):
             return None
         marker, count, samples = _INDEX.unpack_from(self._data, position)
-        end = position + _INDEX.size + 4 * count + _CRC.size
+        end = position + _INDEX.size + 4 * count + CRC_BYTES
         if marker != INDEX_MARKER or end > len(self._data):
             return None
-        if not _crc_holds(self._data[position:end]):
+        if not crc_holds(self._data[position:end]):
             self._search_budget -= end - position
             return None
         sizes = np.frombuffer(self._data, "<u4", count, position + _INDEX.size)
@@ -419,6 +302,8 @@ class LacReader:
 
     def _walk(self, start: int, end: int, count_known: bool) -> None:
         """Follow the chain of blocks; where it breaks, search for the next one that is whole."""
+        # Its own allowance: blocks must not be lost to what was spent on a search for the index.
+        self._search_budget = self._search_allowance()
         most = self.block_count if count_known else self._most_blocks()
         position, following = start, 0  # of the first byte that is not accounted for
         candidate = start
@@ -443,34 +328,44 @@ class LacReader:
         )
         return bool(rest) and not INDEX_MARKER.startswith(rest) and not last_is_short
 
+    def _search_allowance(self) -> int:
+        """Searching may pass this many bytes through failing CRCs: ample for real damage, and a
+        file made of nothing but markers is given up in time.
+        """
+        return 4 * len(self._data) + (1 << 20)
+
     def _most_blocks(self) -> int:
         """More blocks than this, lost ones included, are not believed: 2^16 may be missing."""
-        smallest = _BLOCK.size + self.header.mask_bytes + _CRC.size
-        return len(self._data) // smallest + 0x10000
+        return len(self._data) // self.header.block_overhead + 0x10000
 
     def _block_at(self, position: int, end: int) -> _Span | None:
         """The block that starts at ``position``, if it is whole and ends by ``end``."""
         header = self.header
-        payload = position + _BLOCK.size + header.mask_bytes
-        if payload + _CRC.size > end:
+        layout = header.block_fields
+        payload = position + layout.size + header.mask_bytes
+        if payload + CRC_BYTES > end:
             return None
-        sync, sequence, frames, length = _BLOCK.unpack_from(self._data, position)
-        stop = payload + length + _CRC.size
+        sync, sequence, frames, *own_step, length = layout.unpack_from(self._data, position)
+        step_index = own_step[0] if own_step else header.step_index
+        assert step_index is not None  # a header without it has blocks with it
+        stop = payload + length + CRC_BYTES
         if (
             sync != BLOCK_SYNC
             or not 1 <= frames <= header.frames_per_block
+            or not 0 <= step_index < STEP_INDICES
             or length > header.max_payload
             or stop > end
         ):
             return None
-        if not _crc_holds(self._data[position:stop]):
+        if not crc_holds(self._data[position:stop]):
             self._search_budget -= stop - position
             return None
-        mask = np.frombuffer(self._data, np.uint8, header.mask_bytes, position + _BLOCK.size)
+        mask = np.frombuffer(self._data, np.uint8, header.mask_bytes, position + layout.size)
         bits = np.unpackbits(mask, bitorder="little").astype(np.bool_)
         if bits[header.coded_channels :].any():
             return None
-        return _Span(sequence, frames, bits[: header.coded_channels], payload, length, stop)
+        silent = bits[: header.coded_channels]
+        return _Span(sequence, frames, step_index, silent, payload, length, stop)
 
 
 def verify(source: BinaryIO | bytes) -> VerifyReport:
@@ -491,6 +386,7 @@ class _Span:
 
     sequence: int
     frames: int
+    step_index: int
     silent: NDArray[np.bool_]
     payload: int
     payload_length: int
@@ -506,51 +402,11 @@ class _Trailer:
     sizes: NDArray[np.int64]
 
 
-class _Texts:
-    """Reads the length-prefixed texts of a header, refusing to run past its end."""
-
-    def __init__(self, data: bytes, position: int) -> None:
-        self._data, self._position = data, position
-
-    def number(self, width: int) -> int:
-        return int.from_bytes(self._take(width), "little")
-
-    def text(self, width: int) -> str:
-        raw = self._take(self.number(width))
-        try:
-            return raw.decode()
-        except UnicodeDecodeError as error:
-            raise FormatError(
-                f"header text {raw[:40]!r}: expected UTF-8 ({error.reason})"
-            ) from None
-
-    def finish(self) -> None:
-        if self._position != len(self._data):
-            raise FormatError(
-                f"{len(self._data) - self._position} bytes after the header's tags, expected none"
-            )
-
-    def _take(self, length: int) -> bytes:
-        end = self._position + length
-        if end > len(self._data):
-            raise FormatError(
-                f"a header text ends at byte {end}, expected at most {len(self._data)}"
-            )
-        taken = self._data[self._position : end]
-        self._position = end
-        return taken
-
-
-def _check_range(name: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise FormatError(f"{name} is {value}, expected {least}..{most}")
-
-
-def _check_tables(header: LacHeader, tables: EntropyTables) -> None:
-    if tables.latent_dim != header.latent_dim:
+def _check_coder(header: LacHeader, coder: SymbolCoder) -> None:
+    if coder.latent_dim != header.latent_dim:
         raise FormatError(
-            f"the file has latent_dim {header.latent_dim}, the tables {tables.latent_dim}: "
-            f"expected the tables of model {header.model!r}, latent_id {header.latent_id.hex()}"
+            f"the file has latent_dim {header.latent_dim}, the coder {coder.latent_dim}: "
+            f"expected that of model {header.model!r}, latent_id {header.latent_id.hex()}"
         )
 
 
@@ -562,22 +418,3 @@ def _check_samples(samples: int, frames: int, header: LacHeader) -> None:
             f"{samples} samples in {frames} latent frames, expected at most {most}: "
             f"the file is damaged or forged"
         )
-
-
-def _utf8(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        raise FormatError(f"header text {text[:40]!r}: expected valid Unicode") from error
-
-
-def _with_crc(data: bytes) -> bytes:
-    return data + _CRC.pack(zlib.crc32(data))
-
-
-def _stored_crc(data: bytes) -> int:
-    return int(_CRC.unpack_from(data, len(data) - _CRC.size)[0])
-
-
-def _crc_holds(data: bytes) -> bool:
-    return _stored_crc(data) == zlib.crc32(data[: -_CRC.size])

@@ -1,4 +1,6 @@
-"""Static entropy model and coder: one integer density per latent channel, for every step.
+"""Static entropy model: one integer density per latent channel, for every step.
+
+Files of version 1 are coded with it, and those of models that have no context model (context.py).
 
 A density is a histogram on a fixed grid. From it the frequency table of any quantiser step is
 derived with integer arithmetic alone, so every machine derives the same table, and constriction's
@@ -22,8 +24,9 @@ import numpy as np
 from constriction import stream
 from numpy.typing import ArrayLike, NDArray
 
+from codec.density import mass_below, means_between
 from codec.errors import CheckpointError, FormatError
-from codec.quantise import MAX_STEP_UNITS, RANGE, UNITS, step_sizes, symbol_limits
+from codec.quantise import MAX_STEP_UNITS, RANGE, UNITS, dequantise, step_sizes, symbol_limits
 
 GRID_PER_UNIT = 32
 GRID_CELLS = 2 * RANGE * GRID_PER_UNIT
@@ -110,6 +113,10 @@ class EntropyTables:
             row[:] = np.diff(counts * free // values.shape[1]) + 1
         return cls(sigma_units.astype(np.int32), histogram)
 
+    def steps(self, step_index: int) -> NDArray[np.float64]:
+        """The quantiser step of every latent channel, (latent_dim,), in standard units."""
+        return step_sizes(self.sigma_units, step_index)
+
     def to_arrays(self) -> dict[str, NDArray[np.int32]]:
         """The arrays to store in a checkpoint: 4 * 769 bytes per latent channel."""
         return {"sigma_units": self.sigma_units, "histogram": self.histogram}
@@ -129,22 +136,91 @@ class EntropyTables:
             )
         return cls(arrays["sigma_units"], arrays["histogram"])
 
+    def encode(self, symbols: NDArray[np.integer], step_index: int) -> bytes:
+        """The bytes of a block's symbols (streams, latent_dim, frames), a multiple of 4.
+
+        Raises:
+            ValueError: the shape does not fit, or a symbol exceeds its channel's limit.
+        """
+        at = self.at(step_index)
+        encoder = stream.queue.RangeEncoder()
+        for channel, model in zip(self._by_channel(symbols, at), at.models, strict=True):
+            if channel.size:
+                encoder.encode(channel, model)
+        return encoder.get_compressed().astype("<u4").tobytes()
+
+    def decode(
+        self, payloads: list[bytes], shape: tuple[int, int, int], step_index: int
+    ) -> NDArray[np.int16]:
+        """The symbols (blocks, streams, latent_dim, frames) of blocks of one shape and step.
+
+        Raises:
+            FormatError: the bytes cannot come from these tables, step and shape.
+        """
+        return np.stack([self._decode(data, shape, step_index) for data in payloads])
+
+    def _decode(
+        self, data: bytes, shape: tuple[int, int, int], step_index: int
+    ) -> NDArray[np.int16]:
+        streams, latent_dim, frames = shape
+        decoder = range_decoder(data)
+        at = self.at(step_index)
+        symbols = np.empty((latent_dim, streams * frames), dtype=np.int16)
+        try:
+            for row, limit, model in zip(symbols, at.limit, at.models, strict=True):
+                if row.size:
+                    row[:] = decoder.decode(model, row.size) - limit
+        except AssertionError as error:  # constriction's way of saying "no such bytes"
+            raise FormatError(not_ours([data], shape)) from error
+        if not decoder.maybe_exhausted():
+            raise FormatError(not_ours([data], shape))
+        return symbols.reshape(latent_dim, streams, frames).swapaxes(0, 1)
+
+    def dequantise(self, symbols: NDArray[np.integer], step_index: int) -> NDArray[np.float32]:
+        """Each symbol's latent in standard units: the mean of the density in its cell.
+
+        Raises:
+            ValueError: a symbol lies outside the tables, or latent_dim differs.
+        """
+        return dequantise(symbols, self.at(step_index).centroids)
+
+    def cost_bits(self, symbols: NDArray[np.integer], step_index: int) -> float:
+        """The information in a block's symbols in bits; ``encode`` needs 0 to 33 bits more.
+
+        Raises:
+            ValueError: the shape does not fit, or a symbol exceeds its channel's limit.
+        """
+        at = self.at(step_index)
+        bits = 0.0
+        for channel, frequency in zip(self._by_channel(symbols, at), at.frequencies, strict=True):
+            counts = np.bincount(channel, minlength=len(frequency))
+            bits += float(counts @ (FREQUENCY_BITS - np.log2(frequency)))
+        return bits
+
+    def _by_channel(self, symbols: NDArray[np.integer], at: StepTables) -> NDArray[np.int32]:
+        """(latent_dim, streams * frames), counted from each channel's smallest symbol."""
+        check_symbols(symbols, at.limit)
+        rows = symbols.swapaxes(0, 1).reshape(len(at.limit), -1)
+        return (rows + at.limit[:, None]).astype(np.int32)
+
     def _derive(self, step_index: int) -> StepTables:
-        step = step_sizes(self.sigma_units, step_index)
+        step = self.steps(step_index)
         limit = symbol_limits(step)
         middle = int(limit.max())
         centroids = np.empty((self.latent_dim, 2 * middle + 1), dtype=np.float32)
         frequencies = []
         for channel, histogram in enumerate(self.histogram.astype(np.int64)):
             edges = _cell_edges(step[channel], int(limit[channel]))
-            mass_below = _mass_below(histogram, edges)
+            below = mass_below(histogram, edges, _POSITIONS_PER_GRID_CELL)
             n = len(edges) - 1
             total = DENSITY_BITS + _POSITIONS_PER_GRID_CELL.bit_length() - 1
             # One count for every symbol, the rest in proportion; below 2^62, so int64 holds it.
             free = (1 << FREQUENCY_BITS) - n
-            cumulative = np.arange(n + 1) + (mass_below * free >> total)
+            cumulative = np.arange(n + 1) + (below * free >> total)
             frequencies.append(np.diff(cumulative))
-            own = _centroids(histogram, edges, mass_below)
+            means = means_between(histogram, edges, _POSITIONS_PER_GRID_CELL)
+            # float64 and rounded: an error of the last bit moves a latent by 2^-24 of its value.
+            own = (means / (2 * UNITS) - RANGE).astype(np.float32)
             centroids[channel] = np.pad(own, middle - int(limit[channel]), mode="edge")
         models = [
             stream.model.Categorical((f - 1).astype(np.float64), perfect=False) for f in frequencies
@@ -152,61 +228,38 @@ class EntropyTables:
         return StepTables(step, limit, frequencies, centroids, models)
 
 
-def encode_symbols(symbols: NDArray[np.integer], step_index: int, tables: EntropyTables) -> bytes:
-    """The bytes of ``symbols`` (latent_dim, n): channel after channel, a multiple of 4 bytes.
+def check_symbols(symbols: NDArray[np.integer], limit: NDArray[np.int64]) -> None:
+    """Raises ValueError if a block's symbols are of another shape or beyond the limits."""
+    if symbols.ndim != 3 or symbols.shape[1] != len(limit):
+        raise ValueError(
+            f"symbols of shape {symbols.shape}: expected (streams, {len(limit)}, frames)"
+        )
+    if (np.abs(symbols.astype(np.int64)) > limit[:, None]).any():
+        raise ValueError(
+            f"symbols from {symbols.min()} to {symbols.max()}: expected within the limits "
+            f"{limit.tolist()}; quantise with the step of the same index"
+        )
+
+
+def range_decoder(data: bytes) -> Any:
+    """constriction's decoder of a payload.
 
     Raises:
-        ValueError: the shape is not (tables.latent_dim, n), or a symbol exceeds its limit.
-    """
-    at = tables.at(step_index)
-    offsets = _offset_symbols(symbols, at)
-    encoder = stream.queue.RangeEncoder()
-    for channel, model in zip(offsets, at.models, strict=True):
-        if channel.size:
-            encoder.encode(channel, model)
-    return encoder.get_compressed().astype("<u4").tobytes()
-
-
-def decode_symbols(
-    data: bytes, n: int, step_index: int, tables: EntropyTables
-) -> NDArray[np.int16]:
-    """The ``symbols`` (latent_dim, n) that ``encode_symbols`` made ``data`` from.
-
-    Raises:
-        FormatError: the bytes cannot come from these tables, step and ``n``.
+        FormatError: not a whole number of words.
     """
     if len(data) % 4:
         raise FormatError(
             f"{len(data)} bytes of coded symbols: expected a multiple of 4; the file is damaged"
         )
-    at = tables.at(step_index)
-    decoder = stream.queue.RangeDecoder(np.frombuffer(data, dtype="<u4").astype(np.uint32))
-    symbols = np.empty((tables.latent_dim, n), dtype=np.int16)
-    try:
-        for row, limit, model in zip(symbols, at.limit, at.models, strict=True):
-            if n:
-                row[:] = decoder.decode(model, n) - limit
-    except AssertionError as error:  # constriction's way of saying "no such bytes"
-        raise FormatError(_not_ours(data, symbols.shape)) from error
-    if not decoder.maybe_exhausted():
-        raise FormatError(_not_ours(data, symbols.shape))
-    return symbols
+    return stream.queue.RangeDecoder(np.frombuffer(data, dtype="<u4").astype(np.uint32))
 
 
-def cost_bits(symbols: NDArray[np.integer], step_index: int, tables: EntropyTables) -> float:
-    """The information in ``symbols`` (latent_dim, n) in bits, without coding them.
-
-    ``encode_symbols`` needs about 16 bits more (measured: 0 to 33), whatever ``n`` is.
-
-    Raises:
-        ValueError: the shape is not (tables.latent_dim, n), or a symbol exceeds its limit.
-    """
-    at = tables.at(step_index)
-    bits = 0.0
-    for channel, frequency in zip(_offset_symbols(symbols, at), at.frequencies, strict=True):
-        counts = np.bincount(channel, minlength=len(frequency))
-        bits += float(counts @ (FREQUENCY_BITS - np.log2(frequency)))
-    return bits
+def not_ours(payloads: list[bytes], shape: tuple[int, int, int]) -> str:
+    return (
+        f"{' + '.join(str(len(data)) for data in payloads)} bytes do not decode to blocks of "
+        f"{' x '.join(map(str, shape))} symbols with these tables; expected the bytes of the "
+        f"model and step the file names"
+    )
 
 
 def _check_arrays(sigma_units: NDArray[Any], histogram: NDArray[Any]) -> None:
@@ -246,47 +299,3 @@ def _cell_edges(step: float, limit: int) -> NDArray[np.int64]:
     edges = end + (2 * np.arange(-limit, limit + 2) - 1) * units
     edges[0], edges[-1] = 0, 2 * end
     return edges
-
-
-def _mass_below(histogram: NDArray[np.int64], edges: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Mass of the density below each position, exact: counts times positions per grid cell."""
-    cell, inside = np.divmod(edges, _POSITIONS_PER_GRID_CELL)
-    within = np.append(histogram, 0)[cell] * inside
-    return _from_zero(histogram)[cell] * _POSITIONS_PER_GRID_CELL + within
-
-
-def _centroids(
-    histogram: NDArray[np.int64], edges: NDArray[np.int64], mass_below: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Mean of the density within each pair of neighbouring edges, in standard units.
-
-    float64, because no symbol depends on it: an error of the last bit moves a latent by 2^-24 of
-    its value and no more.
-    """
-    cell, inside = np.divmod(edges, _POSITIONS_PER_GRID_CELL)
-    size = float(_POSITIONS_PER_GRID_CELL)
-    middles = (np.arange(GRID_CELLS) + 0.5) * size
-    moments = np.concatenate([[0.0], np.cumsum(histogram * size * middles)])
-    within = np.append(histogram, 0)[cell] * (inside * (cell * size + inside / 2))
-    positions = np.diff(moments[cell] + within) / np.diff(mass_below)
-    return (positions / (2 * UNITS) - RANGE).astype(np.float32)
-
-
-def _offset_symbols(symbols: NDArray[np.integer], at: StepTables) -> NDArray[np.int32]:
-    """Symbols counted from each channel's smallest one, as tables and coder index them."""
-    if symbols.ndim != 2 or len(symbols) != len(at.limit):
-        raise ValueError(f"symbols of shape {symbols.shape}: expected ({len(at.limit)}, n)")
-    limit = at.limit[:, None]
-    if (np.abs(symbols.astype(np.int64)) > limit).any():
-        raise ValueError(
-            f"symbols from {symbols.min()} to {symbols.max()}: expected within the limits "
-            f"{at.limit.tolist()}; quantise with the step of the same index"
-        )
-    return (symbols + limit).astype(np.int32)
-
-
-def _not_ours(data: bytes, shape: tuple[int, ...]) -> str:
-    return (
-        f"{len(data)} bytes do not decode to {shape[0]} x {shape[1]} symbols with these tables; "
-        f"expected the bytes of the model and step the file names"
-    )

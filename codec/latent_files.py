@@ -13,12 +13,14 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-from codec.audio import AudioReader, AudioWriter, resampled_length
 from codec.blocks import FRAMES_PER_BLOCK, LatentBlock, decode_blocks, encode_blocks
 from codec.codec import Codec
-from codec.compression import CHUNK, Progress, cut, resampled
+from codec.compression import CHUNK, Progress, cut
 from codec.errors import AudioError, CheckpointError
 from codec.files import atomic_path
+from codec.reading import AudioReader
+from codec.resampling import resampled, resampled_length
+from codec.writing import AudioWriter
 
 
 def encode_file(

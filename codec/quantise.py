@@ -14,11 +14,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-STEP_INDICES = 256
-"""A step index is one byte: 0 is the finest step, 255 the coarsest."""
+STEP_INDICES = 1024
+"""Index 0 is the finest step, 1023 the coarsest."""
 
-STEPS_PER_OCTAVE = 24
-"""Neighbouring indices differ by 2^(1/24): 1/24 bit per latent, about 2 % of a 2-bit rate."""
+STEPS_PER_OCTAVE = 96
+"""Neighbouring indices differ by 2^(1/96): 1/96 bit per latent, about 1 % of a 1-bit rate."""
 
 UNITS = 1 << 20
 """Steps are whole numbers of 2^-20 standard units, hence exact in float64 and in int64."""
@@ -29,12 +29,26 @@ RANGE = 12
 MIN_STEP_UNITS, MAX_STEP_UNITS = UNITS // 256, UNITS * 16
 """Steps are clamped to 1/256 .. 16: at most 6,145 symbols, and at least three inside RANGE."""
 
-# round(2^(k/24) * 2^20), written out because pow() may differ in the last bit between platforms.
+# round(2^(k/96) * 2^20), written out because pow() may differ in the last bit between platforms.
 _FRACTIONS = (
-    *(1048576, 1079302, 1110928, 1143480, 1176987, 1211475, 1246974, 1283513),
-    *(1321123, 1359835, 1399681, 1440695, 1482910, 1526363, 1571089, 1617125),
-    *(1664511, 1713285, 1763488, 1815162, 1868350, 1923097, 1979448, 2037450),
+    *(1048576, 1056174, 1063828, 1071537, 1079302, 1087123, 1095000, 1102935),
+    *(1110928, 1118978, 1127086, 1135254, 1143480, 1151766, 1160113, 1168519),
+    *(1176987, 1185516, 1194106, 1202759, 1211475, 1220254, 1229096, 1238003),
+    *(1246974, 1256010, 1265112, 1274279, 1283513, 1292814, 1302182, 1311618),
+    *(1321123, 1330696, 1340339, 1350052, 1359835, 1369689, 1379614, 1389611),
+    *(1399681, 1409824, 1420040, 1430330, 1440695, 1451135, 1461650, 1472242),
+    *(1482910, 1493656, 1504480, 1515382, 1526363, 1537424, 1548564, 1559786),
+    *(1571089, 1582474, 1593941, 1605491, 1617125, 1628844, 1640647, 1652536),
+    *(1664511, 1676572, 1688722, 1700959, 1713285, 1725700, 1738205, 1750801),
+    *(1763488, 1776267, 1789138, 1802103, 1815162, 1828315, 1841564, 1854909),
+    *(1868350, 1881889, 1895526, 1909262, 1923097, 1937032, 1951069, 1965207),
+    *(1979448, 1993792, 2008240, 2022792, 2037450, 2052214, 2067086, 2082065),
 )
+
+
+def octave_fraction(index: int) -> int:
+    """2^(index / 96) in units of 2^-20, index 0..95."""
+    return _FRACTIONS[index]
 
 
 def _multiple_units(step_index: int) -> int:
@@ -46,10 +60,10 @@ def _multiple_units(step_index: int) -> int:
 
 
 def step_multiple(step_index: int) -> float:
-    """The step in posterior sigmas: 2^(step_index / 24) / 4, from 0.25 to 394.8.
+    """The step in posterior sigmas: 2^(step_index / 96) / 4, from 0.25 to 402.
 
     Raises:
-        ValueError: ``step_index`` is outside 0..255.
+        ValueError: ``step_index`` is outside 0..1023.
     """
     return _multiple_units(step_index) / (4 * UNITS)
 

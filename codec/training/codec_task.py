@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
 from codec import checkpoint
@@ -25,6 +26,7 @@ from codec.training import kl
 from codec.training.config import TrainingConfig
 from codec.training.data import AudioSource, item_rng
 from codec.training.export import fit_checkpoint
+from codec.training.loop import moving_average
 from codec.training.losses import ReconstructionLoss
 
 VALIDATION_ITEMS = 32
@@ -59,6 +61,9 @@ class CodecTask:
             )
 
     # -- training --------------------------------------------------------------------------
+
+    def average(self) -> AveragedModel:
+        return moving_average(self.model, self.config.optimizer.ema_decay)
 
     def loss(
         self, model: nn.Module, indices: range, step: int

@@ -1,8 +1,11 @@
-"""Configuration of a codec's training run: the [training] table of a config file."""
+"""Configuration of a training run: the [training] table of a config file.
+
+``LoopConfig`` is what the loop itself needs, whatever it trains; the rest is the codec's.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -71,7 +74,8 @@ class DataConfig(StrictConfig):
     crop_seconds: Positive = 0.75
     gain_db: Annotated[tuple[float, float], AfterValidator(_rising)] = (-9.0, 3.0)
     side_share: Annotated[float, Field(ge=0, le=1)] = 0.3
-    """Share of a stereo file's crops that are its side signal (one-channel networks only)."""
+    """Share of a stereo file's crops that are its side signal, for a one-channel network that
+    codes stereo as mid and side; one that codes left and right gets as many of either."""
 
 
 class OptimizerConfig(StrictConfig):
@@ -83,11 +87,16 @@ class OptimizerConfig(StrictConfig):
     warmup_steps: Annotated[int, Field(ge=0)] = 500
     final_rate: NonNegative = 0.02
     clip_norm: Positive = 1.0
+
+
+class CodecOptimizerConfig(OptimizerConfig):
+    """With the decay of the weights' moving average."""
+
     ema_decay: Decay = 0.999
 
 
-class TrainingConfig(StrictConfig):
-    """Everything about a run that is not the model."""
+class LoopConfig(StrictConfig):
+    """What the training loop needs to know."""
 
     seed: Annotated[int, Field(ge=0)] = 0
     steps: Count = 100_000
@@ -100,15 +109,36 @@ class TrainingConfig(StrictConfig):
     log_every: Count = 10
     validate_every: Count = 1000
     checkpoint_every: Count = 1000
+    optimizer: OptimizerConfig = OptimizerConfig()
+
+
+class TrainingConfig(LoopConfig):
+    """Everything about a codec's run that is not the model."""
+
     loss: LossConfig = LossConfig()
     kl: KLConfig = KLConfig()
     noise: NoiseConfig = NoiseConfig()
     data: DataConfig = DataConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: CodecOptimizerConfig = CodecOptimizerConfig()
+
+
+T = TypeVar("T", bound=LoopConfig)
 
 
 def load_training_config(name_or_path: str, **overrides: Any) -> TrainingConfig:
-    """The ``[training]`` table of a config file, with top-level values overridden.
+    """A codec's ``[training]`` table, with top-level values overridden.
+
+    Raises:
+        ConfigError: no such file, no such table, an unknown key or a bad value.
+    """
+    return load_training_table(TrainingConfig, name_or_path, overrides)
+
+
+def load_training_table(cls: type[T], name_or_path: str, overrides: dict[str, Any]) -> T:
+    """The ``[training]`` table of a config file as a ``cls``.
+
+    Args:
+        overrides: values that replace those of the file, None for those that do not.
 
     Raises:
         ConfigError: no such file, no such table, an unknown key or a bad value.
@@ -117,4 +147,4 @@ def load_training_config(name_or_path: str, **overrides: Any) -> TrainingConfig:
     if "training" not in tables:
         raise ConfigError(f"{where} has no [training] table; see configs/small.toml")
     values = {**tables["training"], **{k: v for k, v in overrides.items() if v is not None}}
-    return validate(TrainingConfig, values, f"{where} [training]")
+    return validate(cls, values, f"{where} [training]")

@@ -25,13 +25,9 @@ from torch import Tensor
 from codec import audio
 from codec.config import ModelConfig
 from codec.errors import AudioError, LacunaError
+from codec.folders import find_audio
 from codec.training.config import DataConfig
 
-SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {
-    ".aif",
-    ".oga",
-    ".opus",
-}
 SILENT_PEAK = 1e-4
 INT16 = 32767.0
 
@@ -53,7 +49,8 @@ class Crop:
     file: int
     start: int
     gain: float
-    side: bool
+    second: bool
+    """Take the second of a stereo file's two coded channels (one-channel networks only)."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +64,6 @@ class Batch:
 def item_rng(seed: int, index: int, purpose: int = 0) -> np.random.Generator:
     """The random generator of one item; ``purpose`` tells its independent uses apart."""
     return np.random.Generator(np.random.Philox(key=[seed, (purpose << 48) + index]))
-
-
-def find_audio(folder: str | Path) -> list[Path]:
-    """All files below ``folder`` with a suffix that soundfile reads, sorted.
-
-    Raises:
-        AudioError: no such folder, or no such file in it.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise AudioError(f"'{root}' is not a folder; --data takes a folder of audio files")
-    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    if not paths:
-        raise AudioError(f"no audio file below '{root}'; looked for {', '.join(sorted(SUFFIXES))}")
-    return paths
 
 
 def split_files(data: str | Path, valid: str | Path | None) -> tuple[list[Path], list[Path]]:
@@ -126,6 +108,7 @@ class AudioSource:
         self.seed = seed
         self.sample_rate = model.sample_rate
         self.channels = model.channels
+        self.left_right = model.stereo == "left_right"
         hop = model.hop_length
         self.crop_samples = max(1, round(config.crop_seconds * model.sample_rate / hop)) * hop
         # A file is drawn by its length: every second of audio is equally likely.
@@ -144,8 +127,9 @@ class AudioSource:
         free = max(self.files[file].samples - self.crop_samples, 0)
         start = int(rng.integers(free + 1))
         gain = 10 ** (rng.uniform(*self.config.gain_db) / 20) * (1 if rng.random() < 0.5 else -1)
-        side = self.files[file].channels == 2 and rng.random() < self.config.side_share
-        return Crop(file, start, gain, side)
+        share = 0.5 if self.left_right else self.config.side_share
+        second = self.files[file].channels == 2 and rng.random() < share
+        return Crop(file, start, gain, second)
 
     def batch(self, indices: Iterable[int]) -> Batch:
         """Items ``indices`` as one batch."""
@@ -160,7 +144,10 @@ class AudioSource:
         """Channel layout, gain and zero-padding of a raw crop (1 or 2 channels, time)."""
         if self.channels == 1 and samples.shape[0] == 2:
             left, right = samples
-            samples = ((left - right if crop.side else left + right) / 2)[None]
+            if self.left_right:
+                samples = (right if crop.second else left)[None]
+            else:
+                samples = ((left - right if crop.second else left + right) / 2)[None]
         elif self.channels == 2 and samples.shape[0] == 1:
             samples = samples.expand(2, -1)
         missing = self.crop_samples - samples.shape[1]

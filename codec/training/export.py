@@ -52,7 +52,8 @@ def fit_checkpoint(
     coarsest = nearest_step(coarsest_multiple)
     finest = _finest_useful_step(autoencoder, source, device, statistics, tables, coarsest)
     frame_rate = autoencoder.config.frame_rate
-    useful: UsefulRange = measure_range(standardised, tables, frame_rate, finest, coarsest)
+    blocks = [standardised[None].astype(np.float32)]
+    useful: UsefulRange = measure_range(blocks, tables, frame_rate, finest, coarsest)
     return Checkpoint(autoencoder.config, autoencoder, statistics, tables, useful, provenance)
 
 

@@ -35,7 +35,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from codec.errors import CheckpointError, LacunaError
 from codec.files import atomic_path
-from codec.training.config import OptimizerConfig, TrainingConfig
+from codec.training.config import LoopConfig, OptimizerConfig
 
 MAX_BAD_STEPS = 50
 """Consecutive steps with a non-finite gradient after which a run stops."""
@@ -43,11 +43,34 @@ MAX_BAD_STEPS = 50
 KEPT_CHECKPOINTS = 2
 
 
+class Average(Protocol):
+    """A moving average of weights; :class:`AveragedModel` is one."""
+
+    @property
+    def module(self) -> nn.Module:
+        """What is validated and exported."""
+        ...
+
+    def update_parameters(self, model: nn.Module) -> None: ...
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Tensor]) -> Any: ...
+
+
 class Task(Protocol):
-    """What is trained. ``model`` is the bare module; the loop hands back its wrapped form."""
+    """What is trained.
+
+    ``model`` is the bare module. ``loss`` gets it in its wrapped form; ``validate``, ``preview``
+    and ``export`` get the module of its average.
+    """
 
     @property
     def model(self) -> nn.Module: ...
+
+    def average(self) -> Average:
+        """A new moving average of ``model``, on its device."""
+        ...
 
     def loss(
         self, model: nn.Module, indices: range, step: int
@@ -119,7 +142,7 @@ class Trainer:
     def __init__(
         self,
         task: Task,
-        config: TrainingConfig,
+        config: LoopConfig,
         folder: Path,
         accelerator: Accelerator,
         budget: Budget | None = None,
@@ -142,7 +165,7 @@ class Trainer:
         self._share = config.batch_size // shares
 
         task.model.to(accelerator.device)
-        self.ema = moving_average(task.model, config.optimizer.ema_decay)
+        self.ema = task.average()
         optimizer = torch.optim.AdamW(
             task.model.parameters(),
             lr=config.optimizer.learning_rate,

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
-import torch
-from accelerate import Accelerator
-from rich.console import Console
-
 from codec.autoencoder import Autoencoder
 from codec.config import load_model_config
-from codec.errors import LacunaError
 from codec.progress import file_progress
+from codec.training import session
 from codec.training.codec_task import CodecTask, initial_weights
 from codec.training.config import load_training_config
 from codec.training.data import AudioSource, open_source, split_files
@@ -41,19 +36,8 @@ def train_codec(
     """
     model_config = load_model_config(config)
     training = load_training_config(config, **(overrides or {}))
-    accelerator = Accelerator(
-        cpu=cpu,
-        mixed_precision=training.mixed_precision,
-        gradient_accumulation_steps=training.accumulate,
-    )
+    accelerator = session.start(training, cpu=cpu)
     device = accelerator.device
-    if training.mixed_precision == "fp16" and device.type == "cpu":
-        raise LacunaError(
-            "mixed_precision 'fp16' needs a GPU, and this run is on the CPU; use 'bf16' or 'no'"
-        )
-    torch.manual_seed(training.seed)
-    torch.backends.cuda.matmul.allow_tf32 = True
-    torch.backends.cudnn.allow_tf32 = True
 
     plain = training.data.model_copy(update={"gain_db": (0.0, 0.0)})
     with file_progress("reading audio") as progress:
@@ -65,16 +49,13 @@ def train_codec(
         validation: AudioSource = open_source(
             held_out, model_config, plain, seed=training.seed + 1, **options
         )
-    if accelerator.is_main_process:
-        Console(stderr=True).print(
-            f"training '{model_config.name}' on {len(source.files)} files, {source.hours:.2f} h; "
-            f"validating on {len(validation.files)} files, {validation.hours:.2f} h; "
-            f"{device}, {accelerator.num_processes} process(es); TensorBoard: "
-            f"tensorboard --logdir {out / 'tensorboard'}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+    session.say(
+        accelerator,
+        f"training '{model_config.name}' on {len(source.files)} files, {source.hours:.2f} h; "
+        f"validating on {len(validation.files)} files, {validation.hours:.2f} h; "
+        f"{device}, {accelerator.num_processes} process(es); TensorBoard: "
+        f"tensorboard --logdir {out / 'tensorboard'}",
+    )
     autoencoder = Autoencoder(model_config)
     if init is not None:
         initial_weights(autoencoder, init)
@@ -84,27 +65,6 @@ def train_codec(
         task, training, out, accelerator, Budget(minutes, schedule_minutes), provenance
     )
     state = trainer.train()
-    finished = trainer.finished  # asked in every process, for they agree on the time
-    if accelerator.is_main_process:
-        done = "finished" if finished else "stopped; the same command goes on"
-        Console(stderr=True).print(
-            f"{done} at step {state.step} after {state.seconds / 60:.1f} minutes: "
-            f"{out / 'model.safetensors'} (newest), {out / 'best.safetensors'} (best score)",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
-    _leave_process_group(accelerator)
+    session.report_end(trainer)
+    session.leave(accelerator)
     return state
-
-
-def _leave_process_group(accelerator: Accelerator) -> None:
-    """Part from the other processes, without the deadlock that torch 2.11 is prone to here.
-
-    Gloo's threads free the tensors of the last collectives, for which they need Python's lock.
-    The group's destructor holds that lock and waits for these threads. Sleeping lends it to them.
-    """
-    if torch.distributed.is_initialized():
-        accelerator.wait_for_everyone()
-        time.sleep(0.2)
-    accelerator.end_training()

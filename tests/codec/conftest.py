@@ -44,7 +44,7 @@ def tiny_checkpoint(channels: int = 1, seed: int = 0) -> Checkpoint:
     latents = ((means - means.mean(1, keepdim=True)) / means.std(1, keepdim=True)).numpy()
     tables = EntropyTables.fit(latents, np.full(4, 0.2, np.float32))
     useful = measure_range(
-        latents, tables, config.frame_rate, nearest_step(1.5), nearest_step(16.0)
+        [latents[None]], tables, config.frame_rate, nearest_step(1.5), nearest_step(16.0)
     )
     return Checkpoint(config, autoencoder, statistics, tables, useful, {"note": "untrained"})
 

@@ -209,7 +209,7 @@ def test_what_is_no_model(lacuna: Lacuna, lac: Path, tmp_path: Path, out: Path):
     for model, message in (
         ("nonesuch", "no model 'nonesuch'"),
         (text, "not a safetensors file"),
-        (other, "its format is 'pt', expected 'lacuna-codec-1'"),
+        (other, "its format is 'pt', expected 'lacuna-codec-2'"),
         (tmp_path, "no model"),
     ):
         for arguments in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from golden_coder import fixed_context
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -19,8 +21,10 @@ from codec import checkpoint
 from codec.checkpoint import Checkpoint
 from codec.codec import Codec, load
 from codec.config import ModelConfig
+from codec.container import LacReader
+from codec.context import ContextModel
 from codec.entropy import EntropyTables
-from codec.errors import CheckpointError
+from codec.errors import CheckpointError, FormatError
 from codec.models import find_checkpoint
 
 
@@ -216,14 +220,15 @@ def _fill(key: str, value: float) -> Callable[[dict, dict], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t, m: m.clear(), "its format is 'not given', expected 'lacuna-codec-1'"),
+        (lambda t, m: m.clear(), "its format is 'not given', expected 'lacuna-codec-2'"),
         (_set(format="lacuna-diffusion-1"), "its format is 'lacuna-diffusion-1'"),
         (lambda t, m: m.pop("config"), "config"),
         (_set(config="{"), "damaged or of another version"),
         (_set(config="[1]"), "damaged or of another version"),
         (_set(useful="7"), "damaged or of another version"),
         (_set(useful='{"finest_step": 1}'), "damaged or of another version"),
-        (_set(useful=_USEFUL.replace("9", "300")), "useful steps 1..300"),
+        (_set(useful=_USEFUL.replace("9", "1024")), r"useful steps 1\.\.1024"),
+        (_set(format="lacuna-codec-1", useful=_USEFUL.replace("9", "256")), r"4\.\.1024"),
         (_set(provenance="{"), "damaged or of another version"),
         (_config(colour="red"), "unknown key 'colour'"),
         (_config(latent_dim=5), "size mismatch"),
@@ -251,6 +256,90 @@ def test_tampered_checkpoints_are_refused(
         load(path)
     assert "changed.safetensors" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+# ------------------------------------------------------------------------------ context models
+
+
+@pytest.fixture
+def with_context(loaded: Checkpoint) -> Checkpoint:
+    return replace(loaded, context=ContextModel(fixed_context(4).arrays, loaded.tables))
+
+
+@pytest.fixture
+def context_path(with_context: Checkpoint, tmp_path: Path) -> Path:
+    checkpoint.save(with_context, tmp_path / "context.safetensors")
+    return tmp_path / "context.safetensors"
+
+
+def test_a_context_model_comes_back_and_codes(with_context: Checkpoint, context_path: Path):
+    again = checkpoint.load(context_path)
+    assert again.latent_id == with_context.latent_id
+    assert again.context is not None
+    for name, array in fixed_context(4).arrays.items():
+        assert again.context.arrays[name].dtype == array.dtype
+        assert (again.context.arrays[name] == array).all()
+    codec = load(context_path)
+    assert codec.coder is codec.context
+    sound = torch.randn(2, 9000)
+    data = codec.compress(sound, 16000, kbps=40.0)
+    assert LacReader(data).header.context_coded
+    assert data == Codec(with_context).compress(sound, 16000, kbps=40.0)
+    assert codec.decompress(data)[0].shape == sound.shape
+
+
+def test_a_context_model_is_part_of_the_latent_id(loaded: Checkpoint, with_context: Checkpoint):
+    arrays = {name: array.copy() for name, array in fixed_context(4).arrays.items()}
+    arrays["bias2"][3, 7] += 1
+    changed = replace(loaded, context=ContextModel(arrays, loaded.tables))
+    assert len({loaded.latent_id, with_context.latent_id, changed.latent_id}) == 3
+
+
+def test_a_file_that_needs_a_context_model_the_checkpoint_lacks(
+    tiny_codec: Codec, context_path: Path
+):
+    data = load(context_path).compress(torch.randn(1, 3000), 16000, kbps=40.0)
+    forged = bytearray(data)
+    forged[26:34] = bytes.fromhex(tiny_codec.latent_id)
+    length = int.from_bytes(forged[6:8], "little")
+    forged[length - 4 : length] = zlib.crc32(forged[: length - 4]).to_bytes(4, "little")
+    with pytest.raises(FormatError, match="context model, which this checkpoint of 'tiny' lacks"):
+        tiny_codec.decompress(bytes(forged))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t, m: t.pop("context.bias2"), "bias2"),
+        (lambda t, m: t.update({"context.extra": torch.zeros(1)}), "extra"),
+        (lambda t, m: t.update({"context.weight1": torch.zeros(4, 27, 32)}), r"weight1.*float32"),
+        (_fill("context.shape", -5), "shape sums to"),
+        (_fill("context.weight3", 1), "its tensors give latent_id"),
+    ],
+)
+def test_tampered_context_models_are_refused(
+    context_path: Path, tmp_path: Path, change: Callable[[dict, dict], Any], message: str
+):
+    path = rewritten(context_path, tmp_path / "changed.safetensors", change)
+    with pytest.raises(CheckpointError, match=message) as error:
+        load(path)
+    assert "changed.safetensors" in str(error.value)
+
+
+def test_checkpoints_of_version_1_count_their_steps_in_quarters(
+    tiny_path: Path, tmp_path: Path, loaded: Checkpoint
+):
+    """They say 24 steps to an octave; in all else they are as today's without a context model."""
+    path = rewritten(
+        tiny_path, tmp_path / "old.safetensors", _set(format="lacuna-codec-1", useful=_USEFUL)
+    )
+    old = checkpoint.load(path)
+    assert (old.useful.finest_step, old.useful.coarsest_step) == (4, 36)
+    assert (old.useful.low_kbps, old.useful.high_kbps) == (1.0, 2.0)
+    assert old.latent_id == loaded.latent_id
+    assert old.context is None
+    codec = load(path)
+    assert codec.coder is codec.tables
 
 
 def test_unknown_names_list_what_there_is(tmp_path: Path):

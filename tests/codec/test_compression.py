@@ -6,17 +6,25 @@ import io
 import struct
 import warnings
 import zlib
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 
+import by_the_book
 import numpy as np
 import pytest
 import torch
 from codec_helpers import BLOCK, music
+from golden_coder import fixed_context
 
+from codec import checkpoint, resampling
 from codec.blocks import FRAMES_PER_BLOCK
 from codec.codec import Codec
 from codec.compression import compress_stream, decompress_stream
 from codec.container import LacReader
+from codec.context import ContextModel
 from codec.errors import AudioError, FormatError
+from codec.rate import RateTarget
 
 BLOCK_SECONDS = BLOCK / 16000
 
@@ -127,35 +135,59 @@ SPANS = [
 ]
 
 
-# Equal rates skip the resampler, and seeking is exact. Otherwise soxr starts afresh one block
-# before the span: its filter sees the same samples, but its sums run in another order.
-@pytest.mark.parametrize(
-    ("rate", "tolerance"), [(16000, 0), (44100, 1e-4), (8000, 1e-4), (11025, 1e-4), (15999, 1e-4)]
-)
-def test_a_span_equals_the_slice_of_the_whole(tiny_codec: Codec, rate: int, tolerance: float):
-    data = tiny_codec.compress(music(7.0, rate, 2), rate)
+def check_span(codec: Codec, data: bytes, whole: np.ndarray, rate: int, *span: float | None):
+    """A span must equal the slice of the whole to the last bit."""
+    start, duration = span
+    assert start is not None
+    first = round(start * rate)
+    last = whole.shape[1] if duration is None else first + round(duration * rate)
+    if first < min(last, whole.shape[1]):
+        wanted = () if duration is None else (duration,)
+        assert np.array_equal(decompress(codec, data, start, *wanted), whole[:, first:last]), span
+
+
+RATES = [16000, 44100, 48000, 8000, 96000, 22050, 44101, 11025, 15999]
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_a_span_equals_the_slice_of_the_whole(tiny_codec: Codec, rate: int, monkeypatch):
+    monkeypatch.setattr(resampling, "_PIECE", 5000)  # borders in a short recording as well
+    seconds = 7.0
+    data = tiny_codec.compress(music(seconds, rate, 2), rate)
     whole = decompress(tiny_codec, data)
-    for start, duration in SPANS:
-        first = round(start * rate)
-        last = whole.shape[1] if duration is None else first + round(duration * rate)
-        expected = whole[:, first:last]
-        if not expected.size:
-            continue
-        span = () if duration is None else (duration,)
-        got = decompress(tiny_codec, data, start, *span)
-        assert got.shape == expected.shape
-        np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * np.abs(whole).max())
+    rng = np.random.default_rng(rate)
+    starts = rng.uniform(0, seconds, 8)
+    spans = [*SPANS, *zip(starts, rng.uniform(0, 1, 8) ** 3 * (seconds - starts), strict=True)]
+    if rate != 16000:
+        border = resampling._Grid.of(16000, rate).piece_out / rate
+        assert border < seconds / 1.5
+        spans += [(border + offset / rate, 2.1 / rate) for offset in (-2, -1, 0, 1)]
+    spans += [((whole.shape[1] - 1) / rate, None), (BLOCK_SECONDS - 0.01, 0.02)]
+    for span in spans:
+        check_span(tiny_codec, data, whole, rate, *span)
 
 
-def test_a_span_decodes_no_more_blocks_than_it_needs(tiny_codec: Codec, monkeypatch):
-    data = tiny_codec.compress(music(20 * BLOCK_SECONDS, 16000, 1), 16000)
-    asked = []
-    read_block = LacReader.read_block
-    monkeypatch.setattr(
-        LacReader, "read_block", lambda self, i, t: asked.append(i) or read_block(self, i, t)
-    )
-    decompress(tiny_codec, data, 10.5 * BLOCK_SECONDS, 0.1)
-    assert set(asked) <= set(range(8, 13))
+@pytest.mark.parametrize("rate", [44100, 8000])
+def test_spans_of_a_longer_recording(tiny_codec: Codec, rate: int):
+    data = tiny_codec.compress(music(20.0, rate, 1), rate)
+    whole = decompress(tiny_codec, data)
+    assert resampling.input_start(whole.shape[1] - 1, 16000, rate) > 0
+    for span in [(12.3, 1.0), (8.1, 4.0), (19.9, None), (4.0, 0.2), (16.4, 0.01)]:
+        check_span(tiny_codec, data, whole, rate, *span)
+
+
+@pytest.mark.parametrize(("rate", "most"), [(16000, 3), (44100, 6), (8000, 8)])
+@pytest.mark.parametrize("start", [10.5, 19.2, 33.3])
+def test_a_span_decodes_no_more_blocks_than_it_needs(
+    tiny_codec: Codec, rate: int, most: int, start: float, monkeypatch
+):
+    """20 blocks of 2.048 s. A piece of the resampler is 4.1 s, at 8 kHz 8.2 s."""
+    data = tiny_codec.compress(music(20 * BLOCK_SECONDS, rate, 1), rate)
+    decoded = []
+    decode = Codec.decode
+    monkeypatch.setattr(Codec, "decode", lambda self, z: decoded.append(z) or decode(self, z))
+    decompress(tiny_codec, data, start, 0.1)
+    assert 1 <= len(decoded) <= most
 
 
 @pytest.mark.parametrize(
@@ -283,8 +315,8 @@ def test_another_models_file_is_refused(tiny_codec: Codec, tiny_stereo_codec: Co
     [
         ("latent_dim", 14, "<H", 2),
         ("frames_per_block", 16, "<H", FRAMES_PER_BLOCK // 2),
-        ("model_sample_rate", 19, "<I", 44100),
-        ("hop_length", 23, "<I", 64),
+        ("model_sample_rate", 18, "<I", 8000),
+        ("hop_length", 22, "<I", 256),
     ],
 )
 def test_a_forged_layout_is_refused(tiny_codec, field: str, offset: int, code: str, value: int):
@@ -335,3 +367,100 @@ def test_far_beyond_full_scale_stays_finite(tiny_codec: Codec):
     sound = 100 * music(1.0, 16000, 1)
     decoded = decompress(tiny_codec, tiny_codec.compress(sound, 16000))
     assert np.isfinite(decoded).all()
+
+
+# ------------------------------------------------------------- context models, and older files
+
+
+@pytest.fixture(scope="module")
+def context_codec(tiny_path: Path) -> Codec:
+    """The tiny codec with a context model that predicts nonsense, so that escapes are common."""
+    loaded = checkpoint.load(tiny_path)
+    context = ContextModel(fixed_context(4).arrays, loaded.tables)
+    return Codec(replace(loaded, context=context)).eval()
+
+
+def compressed(codec: Codec, sound: np.ndarray, size: int = 10**7, quality: float = 5.0) -> bytes:
+    output = io.BytesIO()
+    chunks = (sound[:, i : i + size] for i in range(0, sound.shape[1], size))
+    target = RateTarget(quality=quality)
+    compress_stream(codec, chunks, 16000, len(sound), output, target)
+    return output.getvalue()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_the_coder_changes_bytes_and_not_symbols(
+    tiny_codec: Codec, context_codec: Codec, channels: int
+):
+    sound = music(2.4 * BLOCK_SECONDS, 16000, channels)
+    sound[0, BLOCK : 2 * BLOCK] = 0
+    data, static = compressed(context_codec, sound), compressed(tiny_codec, sound)
+    reader, other = LacReader(data), LacReader(static)
+    assert reader.header.context_coded
+    assert not other.header.context_coded
+    blocks = zip(
+        reader.blocks(context_codec.coder_of(reader.header)),
+        other.blocks(tiny_codec.coder_of(other.header)),
+        strict=True,
+    )
+    for block, expected in blocks:
+        assert block is not None
+        assert expected is not None
+        assert (block.symbols == expected.symbols).all()
+        assert (block.silent == expected.silent).all()
+    assert decompress(context_codec, data).shape == sound.shape
+
+
+def test_context_coded_files_stream_seek_and_survive_damage(context_codec: Codec):
+    sound = music(4.5 * BLOCK_SECONDS, 16000, 2)
+    data = compressed(context_codec, sound)
+    assert compressed(context_codec, sound, size=5001) == data
+    whole = decompress(context_codec, data)
+    for start, duration in ((0.0, 1.0), (3.3, 2.5), (8.9, 0.2)):
+        span = decompress(context_codec, data, start, duration)
+        first = round(start * 16000)
+        assert np.array_equal(span, whole[:, first : first + span.shape[1]])
+    damaged = bytearray(data)
+    damaged[block_ends(data)[2] + 40] ^= 1
+    with pytest.warns(UserWarning, match=r"^4\.10 s to 6\.14 s are damaged and silent$"):
+        decoded = context_codec.decompress(bytes(damaged))[0].numpy()
+    assert np.array_equal(decoded[:, :BLOCK], whole[:, :BLOCK])
+
+
+def as_version_1(data: bytes) -> bytes:
+    """A statically coded file whose blocks have one step, as its bytes were in version 1."""
+    header = LacReader(data).header
+    ends = block_ends(data)
+    _, found = by_the_book.read_file(data)
+    (step,) = {block.step_index for block in found}
+    assert step % 4 == 0
+    assert not header.context_coded
+
+    def sealed(part: bytes) -> bytes:
+        return part + struct.pack("<I", zlib.crc32(part))
+
+    length = struct.pack("<H", ends[0] + 1)
+    out = b"LAC\x1a\x01\x00" + length + data[8:18] + bytes([step // 4]) + data[18 : ends[0] - 4]
+    out, sizes = sealed(out), []
+    for start, end in pairwise(ends):
+        block = sealed(data[start : start + 6] + data[start + 8 : end - 4])
+        out, sizes = out + block, [*sizes, len(block)]
+    index = data[ends[-1] : ends[-1] + 16] + struct.pack(f"<{len(sizes)}I", *sizes)
+    return out + sealed(index) + data[-20:]
+
+
+def test_files_of_version_1_sound_as_they_did(tiny_codec: Codec):
+    """The coarsest useful step, 16 sigmas, is step 144 of version 1."""
+    sound = music(3.3 * BLOCK_SECONDS, 16000, 2)
+    data = compressed(tiny_codec, sound, quality=0.0)
+    old = as_version_1(data)
+    assert old[4] == 1
+    assert LacReader(old).header.step_index == 4 * 144
+    assert np.array_equal(decompress(tiny_codec, old), decompress(tiny_codec, data))
+    assert np.array_equal(
+        decompress(tiny_codec, old, 3.0, 1.0), decompress(tiny_codec, data, 3.0, 1.0)
+    )
+    damaged = bytearray(old)
+    damaged[-90] ^= 1
+    with pytest.warns(UserWarning, match="damaged and silent"):
+        assert tiny_codec.decompress(bytes(damaged))[0].shape == sound.shape

@@ -1,20 +1,15 @@
+"""Static coder: pinned tables and bytes, a second decoder, real sizes, centroids."""
+
+from __future__ import annotations
+
+import by_the_book
 import numpy as np
 import pytest
+from golden_coder import fixed_symbols, fixed_tables
 
-from codec.entropy import EntropyTables, cost_bits, decode_symbols, encode_symbols
+from codec.entropy import EntropyTables
 from codec.errors import CheckpointError, FormatError
 from codec.quantise import cell_bounds, dequantise, quantise
-
-
-def fixed_tables(latent_dim: int = 2) -> EntropyTables:
-    """Tables from integers alone, so that golden vectors do not hang on a random generator."""
-    x = np.arange(-384, 384)
-    histogram = np.stack([4000 * 200 // (200 + (x * (c + 1)) ** 2 // 16) + 1 for c in range(9)])
-    histogram[:, 384] += (1 << 22) - histogram.sum(axis=1)
-    sigma_units = np.array([52429, 314573, 943718] * 3)
-    return EntropyTables(
-        sigma_units[:latent_dim].astype(np.int32), histogram[:latent_dim].astype(np.int32)
-    )
 
 
 def latents(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -29,7 +24,7 @@ def fitted() -> EntropyTables:
     return EntropyTables.fit(latents(np.random.default_rng(0), 100_000), [0.05, 0.3, 0.9])
 
 
-@pytest.mark.parametrize("index", [0, 48, 100, 150, 255])
+@pytest.mark.parametrize("index", [0, 192, 401, 600, 1023])
 def test_tables_are_complete(fitted, index):
     at = fitted.at(index)
     for frequency, limit in zip(at.frequencies, at.limit, strict=True):
@@ -38,110 +33,77 @@ def test_tables_are_complete(fitted, index):
         assert frequency.sum() == 1 << 24
 
 
-def test_frequencies_are_the_integers_of_the_format():
-    # The derivation of docs/FORMAT.md once more, in Python integers, one symbol at a time.
-    tables = fixed_tables()
-    for index in (0, 77, 150, 255):
-        at = tables.at(index)
-        for c in range(2):
-            histogram = tables.histogram[c].tolist()
-            units = int(at.step[c] * 2**20)
-            limit = int(at.limit[c])
-
-            def below(position: int, histogram: list[int] = histogram) -> int:
-                cell, inside = divmod(position, 65536)
-                return sum(histogram[:cell]) * 65536 + (
-                    histogram[cell] * inside if cell < 768 else 0
-                )
-
-            n = 2 * limit + 1
-            for k in {-limit, -limit + 1, -1, 0, 1, limit}:
-                edges = [12 * 2**21 + (2 * k + side) * units for side in (-1, 1)]
-                low = 0 if k == -limit else below(edges[0])
-                high = 2**38 if k == limit else below(edges[1])
-                scaled = [m * (2**24 - n) // 2**38 for m in (low, high)]
-                assert at.frequencies[c][k + limit] == scaled[1] - scaled[0] + 1
+@pytest.mark.parametrize("index", [0, 77, 308, 600, 1023])
+def test_frequencies_are_the_integers_of_the_format(index: int):
+    tables = fixed_tables(3)
+    at = tables.at(index)
+    for channel in range(3):
+        step = by_the_book.step_units(int(tables.sigma_units[channel]), index)
+        assert at.step[channel] * 2**20 == step
+        assert at.limit[channel] == by_the_book.largest_symbol(step)
+        cum = by_the_book.static_cumulative(tables.histogram[channel].tolist(), step)
+        assert at.frequencies[channel].tolist() == np.diff(cum).tolist()
 
 
 def test_golden_frequencies():
-    at = fixed_tables().at(200)
+    at = fixed_tables().at(800)
     assert [f.tolist() for f in at.frequencies] == [
         [24801, 100114, 391741, 15737284, 397439, 100895, 24942],
         [16728, 16743651, 16837],
     ]
 
 
+# These bytes are those of version 1 at the step indices 60 and 200.
 @pytest.mark.parametrize(
     ("index", "expected"),
-    [(60, "6269eadb07c0d44ead1b2cb674354aa1"), (200, "1234b3f0cdea7531248595c2c7b63096")],
+    [(240, "6269eadb07c0d44ead1b2cb674354aa1"), (800, "1234b3f0cdea7531248595c2c7b63096")],
 )
-def test_golden_bytes(index, expected):
+def test_golden_bytes(index: int, expected: str):
     tables = fixed_tables()
     limit = tables.at(index).limit[:, None]
-    symbols = np.array([[0, 1, -1, 2, 0, -3, 99, -999], [0, 0, 5, -4, 1, -99, 3, 0]])
+    symbols = np.array([[[0, 1, -1, 2, 0, -3, 99, -999], [0, 0, 5, -4, 1, -99, 3, 0]]])
     symbols = np.clip(symbols, -limit, limit)
-    assert encode_symbols(symbols, index, tables).hex() == expected
-    assert (decode_symbols(bytes.fromhex(expected), 8, index, tables) == symbols).all()
+    assert tables.encode(symbols, index).hex() == expected
+    assert (tables.decode([bytes.fromhex(expected)], (1, 2, 8), index)[0] == symbols).all()
 
 
-def decode_by_the_book(data: bytes, counts: list[tuple[np.ndarray, int]]) -> list[list[int]]:
-    """The range decoder of docs/FORMAT.md, in plain integers."""
-    words = [int.from_bytes(data[i : i + 4], "little") for i in range(0, len(data), 4)]
-    full = 2**64 - 1
-    words += [0, 0]
-    point, following = words[0] << 32 | words[1], 2
-    low, span = 0, full
-    decoded = []
-    for frequency, n in counts:
-        cumulative = [0, *np.cumsum(frequency).tolist()]
-        row = []
-        for _ in range(n):
-            scale = span >> 24
-            target = (point - low & full) // scale
-            k = int(np.searchsorted(cumulative, target, side="right")) - 1
-            row.append(k)
-            low = low + scale * cumulative[k] & full
-            span = scale * (cumulative[k + 1] - cumulative[k])
-            if span < 2**32:
-                span, low = span << 32, low << 32 & full
-                word = words[following] if following < len(words) else 0
-                point, following = (point << 32 | word) & full, following + 1
-        decoded.append(row)
-    return decoded
+@pytest.mark.parametrize("index", [0, 123, 480, 720, 1023])
+@pytest.mark.parametrize("shape", [(1, 3, 50), (3, 3, 9), (2, 3, 1)])
+def test_bytes_decode_by_the_book(index: int, shape: tuple[int, int, int]):
+    tables = fixed_tables(3)
+    symbols = fixed_symbols(shape, tables.at(index).limit)
+    data = tables.encode(symbols, index)
+    decoded = by_the_book.decode_static(data, shape, index, tables.to_arrays())
+    assert decoded == symbols.tolist()
 
 
-@pytest.mark.parametrize("index", [30, 120, 180])
-def test_bytes_decode_by_the_book(fitted, index):
-    at = fitted.at(index)
-    symbols = quantise(latents(np.random.default_rng(1), 150), at.step)
-    data = encode_symbols(symbols, index, fitted)
-    rows = decode_by_the_book(data, [(f, 150) for f in at.frequencies])
-    assert (np.array(rows) - at.limit[:, None] == symbols).all()
-
-
-@pytest.mark.parametrize("index", [0, 48, 96, 130, 255])
-@pytest.mark.parametrize("n", [0, 1, 2000])
-def test_round_trip_of_likely_and_unlikely_symbols(fitted, index, n):
-    rng = np.random.default_rng(n)
-    at = fitted.at(index)
-    anything = np.stack([rng.integers(-m, m + 1, n) for m in at.limit])
-    for symbols in (quantise(latents(rng, n), at.step), anything):
-        data = encode_symbols(symbols, index, fitted)
-        decoded = decode_symbols(data, n, index, fitted)
+@pytest.mark.parametrize("index", [0, 192, 384, 520, 1023])
+@pytest.mark.parametrize(("streams", "frames"), [(1, 0), (0, 5), (1, 1), (6, 7), (2, 1000)])
+def test_round_trip_of_likely_and_unlikely_symbols(fitted, index, streams, frames):
+    rng = np.random.default_rng(frames)
+    limit = fitted.at(index).limit[:, None]
+    shape = (streams, 3, frames)
+    likely = np.stack([latents(rng, frames) for _ in range(streams)] or [np.zeros((3, frames))])
+    likely = quantise(likely[:streams], fitted.steps(index))
+    anything = rng.integers(-limit, limit + 1, shape)
+    for symbols in (likely, anything):
+        data = fitted.encode(symbols, index)
+        decoded = fitted.decode([data, data], shape, index)
         assert decoded.dtype == np.int16
+        assert decoded.shape == (2, *shape)
         assert (decoded == symbols).all()
 
 
-@pytest.mark.parametrize("index", [20, 60, 100, 140])
+@pytest.mark.parametrize("index", [80, 240, 400, 560])
 def test_size_is_the_information(fitted, index):
-    symbols = quantise(latents(np.random.default_rng(2), 2000), fitted.at(index).step)
-    real = 8 * len(encode_symbols(symbols, index, fitted))
-    assert real == pytest.approx(cost_bits(symbols, index, fitted), rel=0.01)
+    symbols = quantise(latents(np.random.default_rng(2), 2000), fitted.steps(index))
+    real = 8 * len(fitted.encode(symbols[None], index))
+    assert 0 <= real - fitted.cost_bits(symbols[None], index) <= 40
     empirical = 0.0
     for row in symbols:
         _, counts = np.unique(row, return_counts=True)
         empirical -= (counts * np.log2(counts / len(row))).sum()
-    if index >= 60:  # finer symbols are too many for 2,000 samples to show their entropy
+    if index >= 240:  # finer symbols are too many for 2,000 samples to show their entropy
         assert real == pytest.approx(empirical, rel=0.03)
 
 
@@ -149,11 +111,11 @@ def test_tables_survive_storage_unchanged(fitted):
     arrays = fitted.to_arrays()
     assert sum(a.nbytes for a in arrays.values()) < 100_000 * 3 / 16
     again = EntropyTables.from_arrays({k: v.copy() for k, v in arrays.items()})
-    symbols = quantise(latents(np.random.default_rng(3), 500), fitted.at(90).step)
-    assert encode_symbols(symbols, 90, again) == encode_symbols(symbols, 90, fitted)
-    for one, other in zip(fitted.at(90).frequencies, again.at(90).frequencies, strict=True):
+    symbols = quantise(latents(np.random.default_rng(3), 500)[None], fitted.steps(360))
+    assert again.encode(symbols, 360) == fitted.encode(symbols, 360)
+    for one, other in zip(fitted.at(360).frequencies, again.at(360).frequencies, strict=True):
         assert (one == other).all()
-    assert (fitted.at(90).centroids == again.at(90).centroids).all()
+    assert (fitted.at(360).centroids == again.at(360).centroids).all()
 
 
 @pytest.mark.parametrize(
@@ -176,10 +138,11 @@ def test_tables_that_were_tampered_with_are_refused(fitted, name, change):
 
 def test_centroids_lie_in_their_cells_and_beat_midpoints(fitted):
     z = latents(np.random.default_rng(4), 20_000)
-    for index in (70, 110, 150, 200):
+    for index in (280, 440, 600, 800):
         at = fitted.at(index)
         symbols = quantise(z, at.step)
-        restored = dequantise(symbols, at.centroids)
+        restored = fitted.dequantise(symbols[None], index)[0]
+        assert (restored == dequantise(symbols, at.centroids)).all()
         lower, upper = cell_bounds(symbols, at.step)
         assert ((lower <= restored) & (restored <= upper)).all()
         midpoints = symbols * at.step[:, None]
@@ -189,7 +152,7 @@ def test_centroids_lie_in_their_cells_and_beat_midpoints(fitted):
 def test_centroids_are_the_means_of_the_histogram():
     tables = fixed_tables()
     fine = (np.arange(768 * 64) + 0.5) / (32 * 64) - 12
-    for index in (60, 110, 150):
+    for index in (240, 440, 600):
         at = tables.at(index)
         for c in range(2):
             density = np.repeat(tables.histogram[c].astype(float), 64)
@@ -204,28 +167,38 @@ def test_centroids_are_the_means_of_the_histogram():
 def test_centroid_of_a_known_density():
     # A Gaussian of step 2 sigma: symbol 1 covers 1..3, whose mean is the textbook ratio.
     tables = EntropyTables.fit(np.random.default_rng(5).normal(size=(1, 400_000)), [1.0])
-    at = tables.at(72)
+    at = tables.at(288)
     assert at.step.tolist() == [2.0]
     middle = at.centroids.shape[1] // 2
     assert at.centroids[0, middle + 1] == pytest.approx(1.5100, abs=0.005)
 
 
 def test_bytes_that_are_not_ours_are_a_format_error(fitted):
-    symbols = quantise(latents(np.random.default_rng(6), 400), fitted.at(100).step)
-    data = encode_symbols(symbols, 100, fitted)
+    shape = (1, 3, 400)
+    symbols = quantise(latents(np.random.default_rng(6), 400)[None], fitted.steps(400))
+    data = fitted.encode(symbols, 400)
     with pytest.raises(FormatError, match="multiple of 4"):
-        decode_symbols(data[:-1], 400, 100, fitted)
-    with pytest.raises(FormatError, match="do not decode"):
-        decode_symbols(data, 100, 100, fitted)  # most of the bytes are left over
-    with pytest.raises(FormatError, match="do not decode"):
-        decode_symbols(b"\xff" * 64, 400, 100, fitted)
+        fitted.decode([data[:-1]], shape, 400)
+    for payload, other, index in (
+        (data, (1, 3, 100), 400),  # most of the bytes are left over
+        (data, (0, 3, 400), 400),
+        (data, shape, 100),
+        (b"\xff" * 64, shape, 400),
+    ):
+        with pytest.raises(FormatError, match="do not decode"):
+            fitted.decode([payload], other, index)
+        with pytest.raises(FormatError, match="do not decode"):
+            fitted.decode([data, payload], other, index)
 
 
 def test_bad_calls_are_named(fitted):
-    with pytest.raises(ValueError, match=r"expected \(3, n\)"):
-        encode_symbols(np.zeros((2, 5), dtype=np.int16), 0, fitted)
-    with pytest.raises(ValueError, match="within the limits"):
-        encode_symbols(np.full((3, 5), 9999, dtype=np.int16), 0, fitted)
+    for call in (fitted.encode, fitted.cost_bits):
+        with pytest.raises(ValueError, match=r"expected \(streams, 3, frames\)"):
+            call(np.zeros((1, 2, 5), dtype=np.int16), 0)
+        with pytest.raises(ValueError, match=r"expected \(streams, 3, frames\)"):
+            call(np.zeros((3, 5), dtype=np.int16), 0)
+        with pytest.raises(ValueError, match="within the limits"):
+            call(np.full((1, 3, 5), 9999, dtype=np.int16), 0)
     with pytest.raises(ValueError, match="n > 0"):
         EntropyTables.fit(np.zeros((3, 0)), [0.1] * 3)
     with pytest.raises(ValueError, match="sigma from"):

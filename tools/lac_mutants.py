@@ -1,0 +1,531 @@
+"""Small ``.lac`` files and their mutants: what tools/fuzz_lac.py gives to a reader.
+
+The files are valid, of both versions and both coders, made in memory from fixed seeds. They are
+damaged in every way of ``KINDS``. Half of the kinds forge parts whose checksums hold, for else
+hardly anything behind them is ever reached. A seed always makes the same mutant.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from codec.autoencoder import Autoencoder
+from codec.blocks import FRAMES_PER_BLOCK
+from codec.checkpoint import Checkpoint, LatentStatistics
+from codec.codec import Codec
+from codec.coder import SymbolCoder
+from codec.config import ModelConfig, SpectralConfig
+from codec.container import Block, LacReader, LacWriter
+from codec.context import SHAPE_BITS, SHAPE_CELLS, SHAPE_PER_SCALE, ContextModel, array_shapes
+from codec.entropy import DENSITY_BITS, GRID_CELLS, GRID_PER_UNIT, EntropyTables
+from codec.header import LacHeader
+from codec.rate import UsefulRange
+
+NETWORK_EVERY = 200
+"""Every 200th seed mutates a file of the codec's own block length and decodes its sound too."""
+
+LATENT_DIM, SMALL_FRAMES, HOP, RATE = 4, 6, 128, 16_000
+LATENT_ID = bytes(range(8))
+
+
+# --- the codec and the files that are mutated -------------------------------------------------
+
+
+def _counts(cells: int, per_unit: int, bits: int) -> np.ndarray:
+    """A logistic density over ``cells`` as counts of at least 1 that sum to 2^bits."""
+    edges = (np.arange(cells + 1) - cells / 2) / per_unit
+    below = 1 / (1 + np.exp(-edges))
+    below = (below - below[0]) / (below[-1] - below[0])
+    return (np.diff(np.rint(below * ((1 << bits) - cells))) + 1).astype(np.int32)
+
+
+@cache
+def tiny_codec() -> Codec:
+    """An untrained codec of four latents; its ``latent_id`` is a constant, not a hash, so that
+    the mutants do not depend on torch's random numbers."""
+    rng = np.random.default_rng(0)
+    histogram = np.tile(_counts(GRID_CELLS, GRID_PER_UNIT, DENSITY_BITS), (LATENT_DIM, 1))
+    tables = EntropyTables(np.full(LATENT_DIM, 1 << 18, np.int32), histogram)
+    arrays: dict[str, NDArray[Any]] = {
+        name: rng.integers(-700, 700, shape).astype(dtype)
+        for name, (dtype, shape) in array_shapes(LATENT_DIM).items()
+    }
+    arrays["shape"] = _counts(SHAPE_CELLS, SHAPE_PER_SCALE, SHAPE_BITS)
+    network = SpectralConfig(
+        n_fft=256,
+        stft_hop=64,
+        phase_bins=16,
+        widths=(8, 8),
+        encoder_depths=(1, 1),
+        decoder_depths=(1, 1),
+        kernel_size=3,
+    )
+    config = ModelConfig(name="fuzz", sample_rate=RATE, latent_dim=LATENT_DIM, network=network)
+    one = torch.ones(LATENT_DIM)
+    loaded = Checkpoint(
+        config,
+        Autoencoder(config).eval(),
+        LatentStatistics(0 * one, one, one / 4),
+        tables,
+        UsefulRange(200, 600, 0.1, 1.0),
+        context=ContextModel(arrays, tables),
+    )
+    codec = Codec(loaded).requires_grad_(False)
+    codec.latent_id = LATENT_ID.hex()
+    return codec
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A valid file, and what is in it."""
+
+    name: str
+    version: int
+    data: bytes
+    header: LacHeader
+    start: int
+    """Length of the header in bytes."""
+    spans: list[tuple[int, int]]
+    """Begin and end of each block."""
+    blocks: list[Block]
+
+
+def _sample(
+    name: str,
+    seed: int,
+    coder_name: str,
+    frames: list[int],
+    frames_per_block: int = SMALL_FRAMES,
+    channels: int = 1,
+    sample_rate: int = RATE,
+    silent: tuple[tuple[int, int], ...] = (),
+    tags: dict[str, str] | None = None,
+) -> Sample:
+    """``coder_name`` is v1, static or context; ``silent`` holds pairs (block, channel)."""
+    codec = tiny_codec()
+    rng = np.random.default_rng(seed)
+    header = LacHeader(
+        sample_rate=sample_rate,
+        channels=channels,
+        coded_channels=channels,
+        latent_dim=LATENT_DIM,
+        frames_per_block=frames_per_block,
+        model_sample_rate=RATE,
+        hop_length=HOP,
+        latent_id=LATENT_ID,
+        model="fuzz",
+        tags=tags or {},
+        context_coded=coder_name == "context",
+        step_index=400 if coder_name == "v1" else None,
+    )
+    coder = codec.coder_of(header)
+    blocks, steps = [], []
+    for number, length in enumerate(frames):
+        mask = np.array([(number, c) in silent for c in range(channels)])
+        symbols = np.rint(rng.laplace(0, 2, (channels, LATENT_DIM, length))).astype(np.int16)
+        symbols = np.clip(symbols, -9, 9)
+        if number == 1:  # far from what is expected: the context model's escapes
+            symbols[0, 0, 0] = 60 if coder_name == "context" else 9
+        symbols[mask] = 0
+        step = 400 if coder_name == "v1" else 96 if number == 1 else 384 + 16 * (number % 2)
+        latents = np.zeros(symbols.shape, np.float32)
+        latents[~mask] = coder.dequantise(symbols[~mask], step)
+        blocks.append(Block(symbols, latents, mask))
+        steps.append(step)
+    samples = max(1, sum(frames) * HOP * sample_rate // RATE - 50)
+    if coder_name == "v1":
+        data = _version_1(header, coder, blocks, samples)
+    else:
+        file = BytesIO()
+        writer = LacWriter(file, header, coder)
+        for block, step in zip(blocks, steps, strict=True):
+            writer.write_block(block.symbols, step, block.silent)
+        writer.close(samples)
+        data = file.getvalue()
+    version, start = data[4], int.from_bytes(data[6:8], "little")
+    sizes = struct.unpack_from(f"<{len(frames)}I", data, len(data) - 24 - 4 * len(frames))
+    ends = (start + np.cumsum(sizes)).tolist()
+    spans = list(zip([start, *ends], ends, strict=False))
+    sample = Sample(name, version, data, header, start, spans, blocks)
+    assert LacReader(data).complete
+    return sample
+
+
+def _version_1(header: LacHeader, coder: SymbolCoder, blocks: list[Block], samples: int) -> bytes:
+    """A file of version 1, which no code writes any more."""
+    assert header.step_index is not None
+    dims = (header.sample_rate, header.channels, header.coded_channels, header.latent_dim)
+    rest = (header.frames_per_block, header.step_index // 4, RATE, HOP, LATENT_ID)
+    body = struct.pack("<IBBHHBII8s", *dims, *rest) + b"\x04fuzz\x00"
+    data = with_crc(b"LAC\x1a" + struct.pack("<BBH", 1, 0, 12 + len(body)) + body)
+    sizes: list[int] = []
+    for number, block in enumerate(blocks):
+        payload = coder.encode(block.symbols[~block.silent], header.step_index)
+        mask = np.packbits(block.silent, bitorder="little").tobytes()
+        start = struct.pack("<2sHHI", b"\xa5L", number, block.symbols.shape[-1], len(payload))
+        coded = with_crc(start + mask + payload)
+        data, sizes = data + coded, [*sizes, len(coded)]
+    return data + _ending(samples, sizes)
+
+
+@cache
+def small_samples() -> list[Sample]:
+    return [
+        _sample("v1 mono", 0, "v1", [6, 6, 6, 6, 2]),
+        _sample("v1 stereo, silence", 1, "v1", [6, 6, 6, 1], channels=2, silent=((0, 1), (2, 0))),
+        _sample("static mono", 2, "static", [6] * 6, sample_rate=44_100),
+        _sample("static stereo, tags", 3, "static", [6, 6, 3], channels=2, tags={"title": "Lücke"}),
+        _sample("context mono", 4, "context", [6, 6, 6, 6, 6, 3]),
+        _sample(
+            *("context stereo, tags", 5, "context", [6, 6, 6, 4]),
+            channels=2,
+            tags={"artist": "", "title": "x" * 60},
+            silent=((2, 1), (3, 0)),
+        ),
+        _sample("context 6 channels", 6, "context", [6, 6], channels=6, silent=((1, 3),)),
+        _sample("context one frame", 7, "context", [1]),
+        _sample("context silence", 8, "context", [6] * 4, silent=tuple((i, 0) for i in range(4))),
+    ]
+
+
+@cache
+def network_samples() -> list[Sample]:
+    long = FRAMES_PER_BLOCK
+    return [
+        _sample("v1 mono, 256", 10, "v1", [long, long, 40], long),
+        _sample("static stereo, 256", 11, "static", [long, 9], long, 2, 44_100, ((0, 1),)),
+        _sample("context mono, 256", 12, "context", [long, long, 3], long, 1, 8_000),
+        _sample("context stereo, 256", 13, "context", [20], long, 2, 22_050),
+    ]
+
+
+# --- mutations --------------------------------------------------------------------------------
+
+
+def with_crc(data: bytes) -> bytes:
+    return data + struct.pack("<I", zlib.crc32(data))
+
+
+def _ending(samples: int, sizes: list[int], count: int | None = None) -> bytes:
+    """Index and footer; ``count`` is what the footer says, if it is to lie."""
+    index = struct.pack("<4sIQ", b"LIDX", len(sizes), samples) + np.array(sizes, "<u4").tobytes()
+    footer = with_crc(struct.pack("<QI", samples, len(sizes) if count is None else count))
+    return with_crc(index) + footer + b"LEND"
+
+
+def _fields(layout: str, position: int) -> list[tuple[int, int]]:
+    """(position, bytes) of each number of a struct."""
+    found = []
+    for kind in layout:
+        found.append((position, struct.calcsize("<" + kind)))
+        position += found[-1][1]
+    return found
+
+
+def _extreme(rng: random.Random, old: int, width: int) -> int:
+    most = (1 << 8 * width) - 1
+    edges = [0, 1, 2, 255, most, most - 1, most >> 1, (most >> 1) + 1]
+    edges += [old + 1, old - 1, old * 2, rng.getrandbits(8 * width), rng.getrandbits(8)]
+    return rng.choice(edges) & most
+
+
+def _set_extremes(rng: random.Random, data: bytearray, fields: list[tuple[int, int]]) -> None:
+    for position, width in rng.sample(fields, rng.choice([1, 1, 2, 3])):
+        old = int.from_bytes(data[position : position + width], "little")
+        data[position : position + width] = _extreme(rng, old, width).to_bytes(width, "little")
+
+
+def _range(rng: random.Random, data: bytes | bytearray) -> tuple[int, int]:
+    begin = rng.randrange(len(data))
+    return begin, min(len(data), begin + rng.choice([1, 2, 4, 15, 60, 300, len(data)]))
+
+
+def flip(rng: random.Random, sample: Sample) -> bytes:
+    data = bytearray(sample.data)
+    for _ in range(rng.choice([1, 1, 2, 8])):
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    return bytes(data)
+
+
+def overwrite(rng: random.Random, sample: Sample) -> bytes:
+    data = bytearray(sample.data)
+    begin, end = _range(rng, data)
+    data[begin:end] = rng.choice([bytes(end - begin), rng.randbytes(end - begin)])
+    return bytes(data)
+
+
+def delete(rng: random.Random, sample: Sample) -> bytes:
+    begin, end = _range(rng, sample.data)
+    return sample.data[:begin] + sample.data[end:]
+
+
+def truncate(rng: random.Random, sample: Sample) -> bytes:
+    return sample.data[: rng.randrange(len(sample.data))]
+
+
+def duplicate(rng: random.Random, sample: Sample) -> bytes:
+    begin, end = _range(rng, sample.data)
+    return sample.data[:end] + sample.data[begin:end] + sample.data[end:]
+
+
+def insert(rng: random.Random, sample: Sample) -> bytes:
+    position = rng.randrange(len(sample.data) + 1)
+    added = rng.choice(
+        [
+            rng.randbytes(rng.choice([1, 4, 100])),
+            b"\xa5L" * rng.choice([1, 50, 3_000]),
+            (b"LIDX" + rng.randbytes(2) + b"\0\0") * rng.choice([1, 50, 1_000]),
+            b"LEND" * 20,
+            struct.pack("<2sHHHI", b"\xa5L", rng.randrange(9), 1, 0, 50) * rng.choice([1, 800]),
+        ]
+    )
+    return sample.data[:position] + added + sample.data[position:]
+
+
+def swap(rng: random.Random, sample: Sample) -> bytes:
+    a, b, c, d = sorted(rng.randrange(len(sample.data) + 1) for _ in range(4))
+    data = sample.data
+    return data[:a] + data[c:d] + data[b:c] + data[a:b] + data[d:]
+
+
+def several(rng: random.Random, sample: Sample) -> bytes:
+    for _ in range(rng.randint(2, 4)):
+        changed = rng.choice([flip, overwrite, delete, duplicate, insert, swap])(rng, sample)
+        sample = replace(sample, data=changed or b"L")
+    return sample.data
+
+
+def splice(rng: random.Random, sample: Sample) -> bytes:
+    other = rng.choice(small_samples()).data
+    return sample.data[: rng.randrange(len(sample.data))] + other[rng.randrange(len(other)) :]
+
+
+def forge_header(rng: random.Random, sample: Sample) -> bytes:
+    data = bytearray(sample.data)
+    layout = "BBHIBBHHBIIQB" if sample.version == 1 else "BBHIBBHHIIQB"
+    fields = _fields(layout, 4)
+    name_length = fields[-1][0]
+    tags = name_length + 1 + data[name_length]
+    fields.append((tags, 1))
+    if data[tags]:
+        fields += [(tags + 1, 1), (tags + 2 + data[tags + 1], 2)]
+    _set_extremes(rng, data, fields)
+    # As long as it says now: a header that claims another length is checked there.
+    length = int.from_bytes(data[6:8], "little")
+    end = length if 40 <= length <= len(data) and rng.random() < 0.8 else sample.start
+    return with_crc(bytes(data[: end - 4])) + bytes(data[end:])
+
+
+def forge_text(rng: random.Random, sample: Sample) -> bytes:
+    """Other bytes where names and tags stand, longer or shorter, and a length that fits."""
+    fixed = 35 if sample.version == 1 else 34
+    texts = bytearray(sample.data[fixed : sample.start - 4])
+    position = rng.randrange(len(texts) + 1)
+    texts[position : position + rng.choice([0, 1, 5])] = rng.choice(
+        [
+            b"",
+            b"\xff",
+            b"\0",
+            b"\x01k\x00\x00" * rng.choice([1, 255]),
+            rng.randbytes(9),
+            b"\xc3" * 3,
+        ]
+    )
+    length = fixed + len(texts) + 4
+    head = sample.data[:6] + length.to_bytes(2, "little") + sample.data[8:fixed]
+    return with_crc(head + bytes(texts)) + sample.data[sample.start :]
+
+
+def forge_block(rng: random.Random, sample: Sample) -> bytes:
+    """Another number, frame count, step, length or silence mask in a block."""
+    begin, end = rng.choice(sample.spans)
+    data = bytearray(sample.data)
+    fields = _fields("HHIB" if sample.version == 1 else "HHHIB", begin + 2)
+    _set_extremes(rng, data, fields)
+    return bytes(data[:begin]) + with_crc(bytes(data[begin : end - 4])) + bytes(data[end:])
+
+
+def forge_payload(rng: random.Random, sample: Sample) -> bytes:
+    """Other coded symbols in a block; where they are of another length, an index that fits."""
+    number = rng.randrange(len(sample.spans))
+    begin, end = sample.spans[number]
+    fixed = 10 if sample.version == 1 else 12
+    body = begin + fixed + sample.header.mask_bytes
+    payload = bytearray(sample.data[body : end - 4])
+    how = rng.randrange(5)
+    if how == 0 and payload:
+        payload[rng.randrange(len(payload))] ^= 1 << rng.randrange(8)
+    elif how == 1:
+        payload = payload[: rng.randrange(len(payload) + 1) // rng.choice([1, 4]) * 4]
+    elif how == 2:
+        payload += rng.choice([bytes(4), b"\xff" * 4, rng.randbytes(rng.choice([1, 8, 400]))])
+    elif how == 3:
+        payload[:] = rng.choice([b"\0", b"\xff"]) * len(payload)
+    else:
+        payload[:] = rng.randbytes(len(payload))
+    head = sample.data[begin : begin + fixed - 4] + len(payload).to_bytes(4, "little")
+    block = with_crc(head + sample.data[body - sample.header.mask_bytes : body] + bytes(payload))
+    sizes = [stop - start for start, stop in sample.spans]
+    if rng.random() < 0.8:
+        sizes[number] = len(block)
+    samples = int.from_bytes(sample.data[-20:-12], "little")
+    return (
+        sample.data[:begin]
+        + block
+        + sample.data[end : sample.spans[-1][1]]
+        + _ending(samples, sizes)
+    )
+
+
+def forge_ending(rng: random.Random, sample: Sample) -> bytes:
+    """An index and a footer that lie."""
+    sizes = [stop - start for start, stop in sample.spans]
+    samples = int.from_bytes(sample.data[-20:-12], "little")
+    count = None
+    for what in rng.sample(range(5), rng.choice([1, 2])):
+        if what == 0:
+            samples = _extreme(rng, samples, rng.choice([1, 2, 4, 8]))
+        elif what == 1:
+            count = _extreme(rng, len(sizes), rng.choice([1, 2, 4]))
+        elif what == 2:
+            number = rng.randrange(len(sizes))
+            sizes[number] = _extreme(rng, sizes[number], 4)
+        elif what == 3:
+            sizes = sizes[: rng.randint(1, len(sizes))]
+        else:
+            sizes += [rng.choice([0, 1, 16, 2**32 - 1])] * rng.choice([1, 100, 5_000])
+    ending = _ending(samples, sizes, count)
+    if rng.random() < 0.3:  # one of the two only
+        ending = rng.choice([ending[:-20], ending[-20:]])
+    return sample.data[: sample.spans[-1][1]] + ending
+
+
+def rebuild(rng: random.Random, sample: Sample) -> bytes:
+    """Blocks dropped, repeated, moved and renumbered, of this file or of another, and an ending
+    that fits them."""
+    pool = [(sample, span) for span in sample.spans]
+    if rng.random() < 0.3:
+        other = rng.choice(small_samples())
+        pool += [(other, span) for span in other.spans]
+    picked = rng.choices(pool, k=rng.choice([1, 2, 6, 40]))
+    if rng.random() < 0.3:
+        picked.sort(key=lambda item: item[1])
+    renumber = rng.random() < 0.7
+    out = sample.data[: sample.start]
+    sizes: list[int] = []
+    jump = rng.choice([0, 0, 0, 1, 0x7FFF, 0x8000])
+    for number, (source, (begin, end)) in enumerate(picked):
+        block = source.data[begin:end]
+        if renumber:
+            sequence = number + jump * number & 0xFFFF
+            block = with_crc(block[:2] + sequence.to_bytes(2, "little") + block[4:-4])
+        out, sizes = out + block, [*sizes, len(block)]
+    if rng.random() < 0.3:
+        return out  # no ending: the numbers alone say what is missing
+    return out + _ending(rng.choice([0, 1, 700]), sizes)
+
+
+def declare_much(rng: random.Random, sample: Sample) -> bytes:
+    """A valid header at the format's limits, and blocks of a few bytes that claim to fill it."""
+    small = sample.header.frames_per_block == SMALL_FRAMES
+    coded = rng.choice([1, 2, 8, 16, 255])
+    frames = rng.choice([1, 255, 256, 4096]) if small else FRAMES_PER_BLOCK
+    header = replace(
+        sample.header,
+        channels=rng.choice([coded, 255]),
+        coded_channels=coded,
+        sample_rate=rng.choice([1, 7, 16_000, 44_100, 768_000]),
+        frames_per_block=frames,
+        model_sample_rate=rng.choice([1, 768_000]) if small else RATE,
+        hop_length=rng.choice([1, 65_536]) if small else HOP,
+        context_coded=rng.random() < 0.5,
+        step_index=None,
+    )
+    data = header.to_bytes()
+    sizes: list[int] = []
+    for number in range(rng.choice([1, 1, 3, 30])):
+        mask = rng.choice([0, 0, (1 << coded) - 1, rng.getrandbits(coded)])
+        payload = rng.choice([b"", bytes(4), bytes(64), b"\xff" * 64, rng.randbytes(32)])
+        step = rng.choice([0, 400, 1023, rng.randrange(1024)])
+        length = frames if rng.random() < 0.8 else rng.randint(1, frames)
+        start = struct.pack("<2sHHHI", b"\xa5L", number, length, step, len(payload))
+        block = with_crc(start + mask.to_bytes(header.mask_bytes, "little") + payload)
+        data, sizes = data + block, [*sizes, len(block)]
+    held = len(sizes) * frames * header.hop_length * header.sample_rate
+    count = rng.choice([None, None, 65_000])
+    return data + _ending(rng.choice([0, 1, held // header.model_sample_rate]), sizes, count)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way to make a mutant of a file, and what must hold for all of its mutants."""
+
+    mutate: Callable[[random.Random, Sample], bytes]
+    honest: bool
+    """No checksum was made to fit: a block that is found is the one that was written."""
+    local: bool
+    """Blocks that it did not touch are in their places and must be found."""
+
+
+KINDS = {
+    kind.mutate.__name__: kind
+    for kind in (
+        *(Kind(mutate, True, True) for mutate in (flip, overwrite, delete, truncate)),
+        *(Kind(mutate, True, True) for mutate in (duplicate, insert)),
+        *(Kind(mutate, True, False) for mutate in (swap, several)),
+        *(Kind(mutate, False, True) for mutate in (forge_block, forge_payload)),
+        *(Kind(mutate, False, False) for mutate in (forge_header, forge_text, forge_ending)),
+        *(Kind(mutate, False, False) for mutate in (splice, rebuild, declare_much)),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    seed: int
+    kind: str
+    sample: Sample
+    data: bytes
+
+    @property
+    def header_holds(self) -> bool:
+        return self.data.startswith(self.sample.data[: self.sample.start])
+
+    def untouched(self) -> set[int]:
+        """The blocks before and after everything that was changed, or between the changes."""
+        old, new = self.sample.data, self.data
+        shorter = min(len(old), len(new))
+        before = _common(old[:shorter], new[:shorter])
+        after = _common(old[::-1][: shorter - before], new[::-1][: shorter - before])
+        return {
+            number
+            for number, (begin, end) in enumerate(self.sample.spans)
+            if end <= before
+            or begin >= len(old) - after
+            or (len(old) == len(new) and old[begin:end] == new[begin:end])
+        }
+
+
+def _common(a: bytes, b: bytes) -> int:
+    """How many bytes two texts of one length begin with alike."""
+    differ = np.flatnonzero(np.frombuffer(a, np.uint8) != np.frombuffer(b, np.uint8))
+    return int(differ[0]) if len(differ) else len(a)
+
+
+def make_mutant(seed: int) -> Mutant:
+    """The mutant of a seed: always the same bytes."""
+    rng = random.Random(seed)
+    sample = rng.choice(small_samples() if seed % NETWORK_EVERY else network_samples())
+    name = rng.choice(list(KINDS))
+    return Mutant(seed, name, sample, KINDS[name].mutate(rng, sample))
