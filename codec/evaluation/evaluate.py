@@ -25,6 +25,7 @@ from codec.errors import AudioError, RateError
 from codec.evaluation.metrics import band_error, si_sdr
 from codec.files import atomic_path
 from codec.mel import mel_distance
+from codec.rate import RateTarget
 
 BOOTSTRAPS = 2000
 
@@ -87,7 +88,7 @@ def _measure(
 ) -> Row:
     output = io.BytesIO()
     begin = time.perf_counter()
-    report = compress_array(codec, waveform, sample_rate, output, asked_kbps)
+    report = compress_array(codec, waveform, sample_rate, output, RateTarget(asked_kbps))
     middle = time.perf_counter()
     decoded, _ = decompress_array(codec, output.getvalue())
     end = time.perf_counter()

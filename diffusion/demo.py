@@ -1,0 +1,32 @@
+"""The second part of the demonstration: a new sound from the diffusion model."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from codec import audio
+from diffusion.generation import Sampling, generate, load
+from diffusion.sound import decode_waveform
+
+SECONDS = 5.0
+LABEL = "piano"
+
+
+def run_demo(out: Path, device: str) -> None:
+    """Write generated.wav to the folder ``out``, and say how long it took."""
+    console = Console()
+    begin = time.perf_counter()
+    with console.status("generating"):
+        model = load(device=device)
+        label = LABEL if LABEL in model.labels else None
+        (sound,) = generate(model, SECONDS, sampling=Sampling(label, steps=8))
+        waveform = decode_waveform(model.codec, sound).numpy()
+        audio.write(out / "generated.wav", waveform, sound.sample_rate, force=True)
+    console.print(
+        f"Made:   {out / 'generated.wav'}, {SECONDS:g} s of '{label}' in "
+        f"{time.perf_counter() - begin:.1f} s",
+        highlight=False,
+    )

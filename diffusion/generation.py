@@ -1,0 +1,310 @@
+"""Making latents with a diffusion model: whole sounds, and the missing parts of given ones.
+
+The model sees at most ``window_frames`` frames at once. Longer sounds are made window by window,
+and each window is given what is known in it already, as in inpainting:
+
+    known      |#####|                                  given, or made by earlier windows
+    window 1   |#####~~~~~~~~~~~~~|
+    window 2              |#######~~~~~~~~~~~~~|        the overlap is what carries on
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from codec.codec import Codec
+from codec.codec import load as load_codec
+from codec.errors import AudioError, CheckpointError, ConfigError, LacunaError
+from codec.models import find_latent_id
+from diffusion import checkpoint
+from diffusion.checkpoint import DiffusionCheckpoint
+from diffusion.conditioning import Conditioning
+from diffusion.models import DEFAULT_MODEL, find_checkpoint
+from diffusion.objectives import objective_of
+from diffusion.samplers import SAMPLERS, Progress, guided, silent, time_grid
+from diffusion.sound import Sound, frames_for
+
+MAX_SECONDS = 600.0
+"""Nothing longer is made at once: a slip of the keyboard must not take an hour."""
+
+OVERLAP = 4
+"""A window shares at least a 4th of its frames with what is known on either side of a gap."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How latents are drawn: the same values give the same sound on the same machine.
+
+    Raises:
+        ConfigError: a value out of range.
+    """
+
+    label: str | None = None
+    """What it is to sound like, one of the model's labels."""
+    seed: int = 0
+    steps: int = 8
+    """Of the sampler, 1 to 100."""
+    guidance: float = 3.0
+    """How far to exaggerate what the label changes; 1 is not at all. Unused without a label."""
+    sampler: str = "dpmpp_2m"
+    """A name in ``diffusion.samplers.SAMPLERS``."""
+
+    def __post_init__(self) -> None:
+        time_grid(self.steps)
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed {self.seed}, expected an integer from 0 to 2^63 - 1")
+        if not 0 <= self.guidance < math.inf:
+            raise ConfigError(f"guidance {self.guidance:g}, expected 0 or more; 3 is usual")
+        if self.sampler not in SAMPLERS:
+            raise ConfigError(
+                f"unknown sampler '{self.sampler}'; expected one of: {', '.join(SAMPLERS)}"
+            )
+
+
+DEFAULT_SAMPLING = Sampling()
+
+
+class Generator:
+    """A diffusion model together with the codec that its latents are of.
+
+    Raises:
+        CheckpointError: the model was trained on another codec's latents.
+    """
+
+    def __init__(self, loaded: DiffusionCheckpoint, codec: Codec) -> None:
+        config = loaded.config
+        if loaded.latent_id != codec.latent_id:
+            raise CheckpointError(
+                f"the diffusion model '{config.name}' was trained on latents of the codec "
+                f"'{loaded.codec}', latent_id {loaded.latent_id}; the codec at hand is "
+                f"'{codec.config.name}', latent_id {codec.latent_id}. Name the right one with "
+                f"--codec, or train on its own latents with `lacuna train diffusion`"
+            )
+        if (
+            config.latent_dim != codec.latent_dim
+            or config.coded_channels * codec.config.channels > 2
+        ):
+            raise CheckpointError(
+                f"the diffusion model '{config.name}' has {config.coded_channels} coded channels "
+                f"of {config.latent_dim} latents, which the codec '{codec.config.name}' cannot "
+                f"decode; it is damaged: fetch it again"
+            )
+        self.codec = codec
+        self.config = config
+        self.labels = loaded.labels
+        self.max_channels = config.coded_channels * codec.config.channels
+        """Channels of a waveform: 2, or 1 for a model of mono sounds."""
+        self._transformer = loaded.transformer.to(codec.device)
+        self._objective = objective_of(config.objective)
+
+    @torch.no_grad()
+    def fill(
+        self,
+        latents: Tensor,
+        known: Tensor,
+        seconds: float,
+        sampling: Sampling,
+        start: float = 1.0,
+        progress: Progress = silent,
+    ) -> Tensor:
+        """Make the frames that are not known, window by window, from left to right.
+
+        Known frames enter in two ways: the model gets them beside the mask, and its estimate of
+        them is replaced by what they are in every step (``guided``), so that x_t around a border
+        is noised from one continuous sequence. They come back unchanged.
+
+        Each window draws its own noise, on the CPU, from one generator seeded with ``seed``.
+
+        Args:
+            latents: (coded_channels, latent_dim, frames); what is not known matters only if
+                ``start`` is below 1.
+            known: (frames,) bool.
+            seconds: length of the whole sound, which the model is told.
+            start: the time to noise the unknown frames to, above 0 and at most 1; 1 forgets them.
+            progress: called with the steps done and the steps in all windows.
+
+        Returns:
+            Latents of the same shape, on the CPU.
+
+        Raises:
+            ConfigError: a label that the model does not know.
+            AudioError: more channels than the model has.
+            LacunaError: the result is not finite.
+        """
+        device, config = self.codec.device, self.config
+        coded, _, frames = latents.shape
+        if coded > config.coded_channels:
+            raise AudioError(
+                f"the sound has {coded} coded channels, and the diffusion model '{config.name}' "
+                f"makes at most {config.coded_channels}; mix it down first"
+            )
+        label = self.label_index(sampling.label)
+        made = torch.zeros(config.coded_channels, config.latent_dim, frames, device=device)
+        made[:coded] = latents.to(device)
+        present = (torch.arange(config.coded_channels, device=device) < coded).float()
+        known = known.to(device, torch.bool, copy=True)
+        times = time_grid(sampling.steps, start)
+        rng = torch.Generator().manual_seed(sampling.seed)
+        windows = plan_windows(known, config.window_frames)
+        for number, (first, last) in enumerate(windows):
+            given, window = known[first:last], made[None, :, :, first:last]
+            conditioning = Conditioning(
+                label=torch.tensor([label], device=device),
+                seconds=torch.tensor([seconds], dtype=torch.float32, device=device),
+                known=window * given,
+                mask=given[None].float(),
+                present=present[None],
+            )
+            guidance = sampling.guidance if label else 1.0
+            denoise = guided(self._transformer, self._objective, conditioning, guidance)
+            noise = torch.randn(window.shape, generator=rng).to(device)
+            x = self._objective.noised(window, noise, torch.tensor([start], device=device))
+            done = partial(_report, progress, number * sampling.steps, len(windows))
+            x = SAMPLERS[sampling.sampler](denoise, x, times, self._objective, done)
+            made[:, :, first:last] = torch.where(given, window, x)[0]
+            known[first:last] = True
+        if not torch.isfinite(made).all():
+            raise LacunaError(
+                f"the diffusion model '{config.name}' made values that are not finite; try a "
+                f"guidance below {sampling.guidance:g}, or more than {sampling.steps} steps"
+            )
+        return made[:coded].cpu()
+
+    def label_index(self, label: str | None) -> int:
+        """The number of a label in ``Conditioning``; 0 for none.
+
+        Raises:
+            ConfigError: an unknown label; the message lists the known ones.
+        """
+        if label is None:
+            return 0
+        if label not in self.labels:
+            raise ConfigError(
+                f"the diffusion model '{self.config.name}' does not know the label '{label}'; "
+                f"expected one of: {', '.join(self.labels) or 'none, it was trained without'}"
+            )
+        return 1 + self.labels.index(label)
+
+
+def _report(progress: Progress, before: int, windows: int, done: int, steps: int) -> None:
+    progress(before + done, windows * steps)
+
+
+def load(
+    name_or_path: str | Path = DEFAULT_MODEL,
+    codec: str | Path | None = None,
+    device: str | torch.device = "cpu",
+) -> Generator:
+    """A shipped diffusion model by name, or any checkpoint by path, with its codec.
+
+    Args:
+        codec: a name or a path; without it the shipped codec with the right ``latent_id``.
+
+    Raises:
+        CheckpointError: a checkpoint is missing or damaged, or they do not belong together.
+    """
+    loaded = checkpoint.load(find_checkpoint(name_or_path))
+    if codec is None:
+        codec = find_latent_id(loaded.latent_id)
+    if codec is None:
+        raise CheckpointError(
+            f"the diffusion model '{loaded.config.name}' was trained on latents of the codec "
+            f"'{loaded.codec}', latent_id {loaded.latent_id}, and no such codec ships with this "
+            f"package; give its checkpoint with --codec"
+        )
+    return Generator(loaded, load_codec(codec, device))
+
+
+def plan_windows(known: Tensor, window: int) -> list[tuple[int, int]]:
+    """Spans (first, last) of at most ``window`` frames in which everything unknown gets made.
+
+    A gap that fits is made in one piece, in the middle of its window. A longer one is made from
+    left to right, and what remains for the last window is long enough to meet what follows.
+
+    Args:
+        known: (frames,) bool.
+    """
+    known = known.cpu().clone()
+    frames, overlap = len(known), window // OVERLAP
+    windows = []
+    while not known.all():
+        first = int((~known).nonzero()[0])
+        following = known[first:].nonzero()
+        last = first + int(following[0]) if len(following) else frames
+        left = overlap if first > 0 else 0
+        right = overlap if last < frames else 0
+        gap = last - first
+        if gap <= window - left - right:
+            start = max(0, min(first - (window - gap) // 2, frames - window))
+            stop = min(start + window, frames)
+        else:
+            stop = first + min(window - left, gap - right)
+            start = max(0, stop - window)
+        windows.append((start, stop))
+        known[start:stop] = True
+    return windows
+
+
+def check_seconds(seconds: float) -> None:
+    """Raises LacunaError for a length that cannot be made."""
+    if not 0 < seconds <= MAX_SECONDS:
+        raise LacunaError(
+            f"{seconds:g} seconds to make, expected more than 0 and at most {MAX_SECONDS:g}"
+        )
+
+
+def generate(
+    model: Generator,
+    seconds: float = 10.0,
+    *,
+    count: int = 1,
+    channels: int | None = None,
+    sampling: Sampling = DEFAULT_SAMPLING,
+    prior: bool = False,
+    progress: Progress = silent,
+) -> Iterator[Sound]:
+    """Make new sounds, one by one as they are asked for, at the codec's sample rate.
+
+    Item i of ``count`` (the first is item 0) is what ``sampling`` with seed + i gives alone.
+
+    Args:
+        channels: 1 or 2; without it as many as the model has.
+        prior: draw latents from the unit Gaussian, without diffusion: what the codec alone,
+            taken as a variational autoencoder, gives.
+        progress: called with the steps done and the steps of the item.
+
+    Raises:
+        LacunaError: no length from 0 to 600 s, no count, or channels the model does not have.
+        ConfigError: a label that the model does not know.
+    """
+    check_seconds(seconds)
+    channels = model.max_channels if channels is None else channels
+    if not 1 <= channels <= model.max_channels:
+        raise LacunaError(
+            f"{channels} channels, expected 1 to {model.max_channels}, what the diffusion model "
+            f"'{model.config.name}' makes"
+        )
+    if count < 1:
+        raise LacunaError(f"a count of {count}, expected 1 or more")
+    model.label_index(sampling.label)
+    codec = model.codec
+    samples = max(1, round(seconds * codec.sample_rate))
+    frames = frames_for(codec, samples, codec.sample_rate)
+    shape = (codec.coded_channels(channels), codec.latent_dim, frames)
+
+    def item(how: Sampling) -> Sound:
+        if prior:
+            latents = torch.randn(shape, generator=torch.Generator().manual_seed(how.seed))
+        else:
+            unknown = torch.zeros(frames, dtype=torch.bool)
+            latents = model.fill(torch.zeros(shape), unknown, seconds, how, progress=progress)
+        return Sound(latents, codec.sample_rate, channels, samples)
+
+    return (item(replace(sampling, seed=sampling.seed + number)) for number in range(count))

@@ -1,0 +1,65 @@
+"""Configuration of a diffusion training run: the [training] table of a configs/diffusion_*.toml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from codec.config import StrictConfig
+from codec.training.config import (
+    Count,
+    Decay,
+    LoopConfig,
+    OptimizerConfig,
+    Positive,
+    load_training_table,
+)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class WindowConfig(StrictConfig):
+    """How windows are cut from stored latents, and what the model is told about them."""
+
+    label_drop: Share = 0.1
+    """Share of windows without their label, for classifier-free guidance."""
+    seconds_drop: Share = 0.1
+    mask_share: Share = 0.5
+    """Share of windows of which a part is given, for inpainting and continuation."""
+    swap_share: Share = 0.5
+    """Share of stereo windows with left and right exchanged."""
+    mono_share: Share = 0.1
+    """Share of stereo windows of which one channel stands alone, as a mono recording's does."""
+
+
+UNCHANGED = WindowConfig(label_drop=0, seconds_drop=0, mask_share=0, swap_share=0, mono_share=0)
+"""For validation and statistics: windows as they are, with all that is known about them."""
+
+
+class DiffusionOptimizerConfig(OptimizerConfig):
+    """AdamW with what works for transformers in diffusion."""
+
+    learning_rate: Positive = 5e-4
+    betas: tuple[Decay, Decay] = (0.9, 0.95)
+    warmup_steps: Annotated[int, Field(ge=0)] = 1000
+
+
+class DiffusionTrainingConfig(LoopConfig):
+    """Everything about a diffusion run that is not the model."""
+
+    validation_items: Count = 32
+    """Windows that a validation looks at, each at five times and with each moving average."""
+    windows: WindowConfig = WindowConfig()
+    optimizer: DiffusionOptimizerConfig = DiffusionOptimizerConfig()
+
+
+def load_diffusion_training(
+    name_or_path: str, overrides: dict[str, Any]
+) -> DiffusionTrainingConfig:
+    """The ``[training]`` table of a config file; overrides that are None leave it as it is.
+
+    Raises:
+        ConfigError: no such file, no such table, an unknown key or a bad value.
+    """
+    return load_training_table(DiffusionTrainingConfig, name_or_path, overrides)

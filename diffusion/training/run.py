@@ -1,0 +1,219 @@
+"""From a folder to stored latents, and from these to a run: ``lacuna latents`` and
+``lacuna train diffusion``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
+
+from codec.codec import Codec
+from codec.codec import load as load_codec
+from codec.errors import LacunaError
+from codec.files import atomic_path
+from codec.models import DEFAULT_MODEL
+from codec.progress import file_progress
+from codec.training import session
+from codec.training.data import read_manifest
+from codec.training.loop import Budget, RunState, Trainer
+from diffusion.config import load_diffusion_config
+from diffusion.encode import encode_shards, plan_shards, write_index
+from diffusion.latents import LatentSet
+from diffusion.training.config import UNCHANGED, load_diffusion_training
+from diffusion.training.task import DiffusionTask, Origin, initial_weights
+from diffusion.training.windows import WindowSource
+from diffusion.transformer import Transformer
+
+VALIDATION_SEED = 0
+"""Not the run's: runs with other seeds are judged by the same windows."""
+
+
+def make_latents(
+    folder: Path,
+    out: Path,
+    *,
+    codec: str = DEFAULT_MODEL,
+    manifest: Path | None = None,
+    cpu: bool = False,
+) -> LatentSet:
+    """Encode a folder of audio into ``out``, or go on with it; processes share the shards out.
+
+    Args:
+        codec: a shipped model's name, or a checkpoint's path.
+        manifest: CSV with the columns ``path``, relative to it, and ``class``, the label; only
+            the files that it names are encoded. Without it the label of a file is the name of
+            the folder that it lies in.
+        cpu: stay on the CPU even where there is a GPU.
+
+    Raises:
+        LacunaError: a folder, manifest or checkpoint that cannot be used, or ``out`` holds
+            latents of another codec.
+    """
+    patient = InitProcessGroupKwargs(timeout=timedelta(days=7))  # shards differ in length
+    accelerator = Accelerator(cpu=cpu, kwargs_handlers=[patient])
+    loaded = load_codec(codec, accelerator.device)
+    made = _encode(accelerator, loaded, folder, out, manifest)
+    session.say(
+        accelerator,
+        f"{out}: {len(made.clips)} clips, {made.hours:.2f} h, latent_id {made.index.latent_id}; "
+        f"labels: {', '.join(made.labels) or 'none'}",
+    )
+    session.leave(accelerator)
+    return made
+
+
+def _encode(
+    accelerator: Accelerator, codec: Codec, folder: Path, out: Path, manifest: Path | None
+) -> LatentSet:
+    shards = plan_shards(folder, None if manifest is None else _labels(manifest))
+    out.mkdir(parents=True, exist_ok=True)
+    mine = shards[accelerator.process_index :: accelerator.num_processes]
+    if accelerator.is_main_process:
+        with file_progress("encoding") as progress:
+            encode_shards(codec, mine, out, progress)
+    else:
+        encode_shards(codec, mine, out)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        write_index(codec, shards, out)
+    accelerator.wait_for_everyone()
+    return LatentSet.open(out)
+
+
+def _labels(manifest: Path) -> dict[str, str]:
+    """Resolved path -> label, of a manifest's ``class`` column."""
+    rows = read_manifest(manifest)
+    if not all("class" in row for row in rows.values()):
+        raise LacunaError(f"the manifest '{manifest}' has no 'class' column, which gives labels")
+    return {path: row["class"] or "" for path, row in rows.items()}
+
+
+def train_diffusion(
+    config: str,
+    out: Path,
+    *,
+    latents: Path | None = None,
+    data: Path | None = None,
+    codec: str = DEFAULT_MODEL,
+    valid: Path | None = None,
+    manifest: Path | None = None,
+    init: str | None = None,
+    minutes: float | None = None,
+    schedule_minutes: float | None = None,
+    cpu: bool = False,
+    overrides: dict[str, Any] | None = None,
+) -> RunState:
+    """Start the run in ``out``, or take it up where it stopped.
+
+    Args:
+        latents: what ``make_latents`` made; or
+        data: a folder of audio, whose latents are made first, in ``out``.
+        codec: the latents' codec, by name or path; it decodes the previews.
+        valid: stored latents, or with ``data`` a folder of audio, to validate on; without it
+            every 20th clip.
+        manifest: as for ``make_latents``, with ``data``.
+
+    Raises:
+        LacunaError: a config, folder or checkpoint that cannot be used.
+    """
+    if (latents is None) == (data is None):
+        raise LacunaError("give either --latents, stored latents, or --data, a folder of audio")
+    model_config = load_diffusion_config(config)
+    training = load_diffusion_training(config, overrides or {})
+    accelerator = session.start(training, cpu=cpu)
+    loaded = load_codec(codec, accelerator.device)
+
+    def stored(folder: Path, name: str) -> LatentSet:
+        if data is None:
+            return LatentSet.open(folder)
+        return _encode(accelerator, loaded, folder, out / name, manifest)
+
+    given = latents if data is None else data
+    assert given is not None
+    train_set = stored(given, "latents")
+    held_out = None if valid is None else stored(valid, "latents_valid")
+    train_set.check_codec(loaded)
+    if held_out is None:
+        train_set, held_out = _split(train_set)
+    held_out.check_codec(loaded)
+
+    labels = train_set.labels
+    source, plain = (
+        WindowSource(
+            train_set,
+            model_config,
+            windows,
+            labels,
+            seed=training.seed,
+            batch_size=training.batch_size,
+        )
+        for windows in (training.windows, UNCHANGED)
+    )
+    validation = WindowSource(
+        held_out,
+        model_config,
+        UNCHANGED,
+        labels,
+        seed=VALIDATION_SEED,
+        batch_size=training.validation_items,
+    )
+    session.say(
+        accelerator,
+        f"training '{model_config.name}' on {len(train_set.clips)} clips, {train_set.hours:.2f} h, "
+        f"{len(labels)} labels; validating on {len(held_out.clips)} clips, "
+        f"{held_out.hours:.2f} h; {accelerator.device}, {accelerator.num_processes} process(es); "
+        f"TensorBoard: tensorboard --logdir {out / 'tensorboard'}",
+    )
+    origin = _origin(train_set, loaded)
+    transformer = Transformer(model_config, len(labels))
+    if init is not None:
+        initial_weights(transformer, init, origin)
+    task = DiffusionTask(
+        transformer, training, source, plain, validation, loaded, origin, accelerator.device
+    )
+    provenance = {"config": config, "init": init, "data": str(given)}
+    trainer = Trainer(
+        task, training, out, accelerator, Budget(minutes, schedule_minutes), provenance
+    )
+    state = trainer.train()
+    if session.report_end(trainer):
+        _report_memorisation(task, trainer, accelerator)
+    session.leave(accelerator)
+    return state
+
+
+def _split(latents: LatentSet) -> tuple[LatentSet, LatentSet]:
+    """To train on, and every 20th clip to validate on."""
+    clips = latents.clips
+    if len(clips) < 2:
+        raise LacunaError(f"'{latents.folder}' holds one clip; name another set with --valid")
+    return (
+        latents.only(clip for i, clip in enumerate(clips) if i % 20),
+        latents.only(clips[::20]),
+    )
+
+
+def _origin(latents: LatentSet, codec: Codec) -> Origin:
+    return Origin(
+        labels=latents.labels,
+        latent_id=codec.latent_id,
+        codec=codec.config.name,
+        frame_rate=codec.frame_rate,
+        hours=latents.hours,
+    )
+
+
+def _report_memorisation(task: DiffusionTask, trainer: Trainer, accelerator: Accelerator) -> None:
+    """At the end of a run: say whether it gives its training data back, and write it down."""
+    if not accelerator.is_main_process:
+        return
+    found = task.memorisation(trainer.ema.module.eval())
+    session.say(accelerator, str(found))
+    with atomic_path(trainer.folder / "memorisation.json", force=True) as partial:
+        partial.write_text(json.dumps(asdict(found), indent=1), encoding="utf-8")

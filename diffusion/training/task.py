@@ -1,0 +1,360 @@
+"""What it is to train the diffusion stage: its loss, its validation, its checkpoint."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from codec.codec import Codec
+from codec.errors import CheckpointError
+from codec.evaluation.pictures import spectrogram_pair
+from codec.training.data import item_rng
+from diffusion import checkpoint
+from diffusion.checkpoint import DiffusionCheckpoint
+from diffusion.conditioning import Conditioning
+from diffusion.config import DiffusionConfig
+from diffusion.ema import PowerEMA
+from diffusion.models import find_checkpoint
+from diffusion.objectives import objective_of
+from diffusion.samplers import dpmpp_2m, guided, time_grid
+from diffusion.training.baselines import Baselines
+from diffusion.training.config import DiffusionTrainingConfig
+from diffusion.training.memorisation import (
+    WINDOW_FRAMES,
+    Memorisation,
+    memorisation,
+    windows_of,
+)
+from diffusion.training.windows import Windows, WindowSource
+from diffusion.transformer import Transformer
+
+VALIDATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
+BASELINE_WINDOWS, BASELINE_FRAMES = 1024, 1 << 18
+"""The Gaussian predictor is fitted to so many training windows, or as many as have the frames."""
+
+PREVIEW_ITEMS = 3
+PREVIEW_STEPS = 12
+PREVIEW_GUIDANCE = 2.0
+MEMORISATION_ITEMS = 8
+
+PREVIEW_NOISE, DROPOUT = 2, 3  # purposes of random numbers, beside those of the windows
+
+
+class Averages:
+    """Both lengths of the power-function average, as modules to validate and export."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._ema = PowerEMA(model)
+        names = {width: f"sigma_rel_{round(100 * width):02d}" for width in self._ema.sigma_rel}
+        self._names = names
+        self._modules = nn.ModuleDict({name: copy.deepcopy(model) for name in names.values()})
+
+    @property
+    def module(self) -> nn.Module:
+        """A ``ModuleDict`` of them, as they now are."""
+        with torch.no_grad():
+            for width, name in self._names.items():
+                values = self._ema.average(width)
+                for key, parameter in self._modules[name].named_parameters():
+                    parameter.copy_(values[key])
+        return self._modules
+
+    def update_parameters(self, model: nn.Module) -> None:
+        self._ema.update(model)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self._ema.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
+        self._ema.load_state_dict(state_dict)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What an exported checkpoint says about the latents it was trained on."""
+
+    labels: tuple[str, ...]
+    latent_id: str
+    codec: str
+    frame_rate: float
+    hours: float
+
+
+class DiffusionTask:
+    """Trains a :class:`Transformer` on windows of ``source``."""
+
+    def __init__(
+        self,
+        transformer: Transformer,
+        config: DiffusionTrainingConfig,
+        source: WindowSource,
+        plain: WindowSource,
+        validation: WindowSource,
+        codec: Codec,
+        origin: Origin,
+        device: torch.device,
+    ) -> None:
+        """``plain`` is ``source`` without random changes, for statistics."""
+        self.model = transformer
+        self.config = config
+        self.source = source
+        self.plain = plain
+        self.validation = validation
+        self.codec = codec
+        self.origin = origin
+        self.device = device
+        self.model_config: DiffusionConfig = transformer.config
+        self.objective = objective_of(self.model_config.objective)
+        self._chosen = 0
+        """Number of the average with the better score at the last validation."""
+        self._baselines: dict[float, dict[str, float]] | None = None
+
+    # -- training --------------------------------------------------------------------------
+
+    def average(self) -> Averages:
+        return Averages(self.model)
+
+    def loss(
+        self, model: nn.Module, indices: range, step: int
+    ) -> tuple[Tensor, dict[str, Tensor | float]]:
+        """Mean squared error of the frames that are to be found, at each item's own time.
+
+        Frames that are given are not counted, but an item is divided by all of its values, so
+        that a small gap does not weigh as much as a whole window.
+        """
+        windows = self.source.batch(indices).to(self.device)
+        # Dropout takes torch's generator, whose state a killed run would lose.
+        torch.manual_seed(int(item_rng(self.config.seed, indices.start, DROPOUT).integers(2**62)))
+        wanted = windows.real * (1 - windows.conditioning.mask[:, None, None, :])
+        t = self.objective.sample_t(windows.uniform)
+        return self._errors(model, windows, t, wanted).mean(), {}
+
+    def _errors(self, model: nn.Module, windows: Windows, t: Tensor, wanted: Tensor) -> Tensor:
+        """(batch,): squared errors where ``wanted``, divided by the number of real values."""
+        x_t = self.objective.noised(windows.x, windows.noise, t)
+        target = self.objective.target(windows.x, windows.noise, t)
+        prediction = model(x_t, t, windows.conditioning).float()
+        values = windows.real.sum(dim=(1, 2, 3)) * windows.x.shape[2]
+        return ((prediction - target).square() * wanted).sum(dim=(1, 2, 3)) / values
+
+    def state(self) -> dict[str, float]:
+        return {"chosen": float(self._chosen)}
+
+    def load_state(self, state: dict[str, float]) -> None:
+        self._chosen = int(state["chosen"])
+
+    # -- validation ------------------------------------------------------------------------
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Losses of both averages on fixed windows, noise and times; the better one's are logged.
+
+        Beside them stand those of predictors that know little (see baselines.py), on the same
+        windows.
+        """
+        scores: dict[str, float] = {}
+        found: list[dict[float, float]] = []
+        for name, average in _named(model):
+            found.append(self._validation_losses(average))
+            scores[name] = _mean(found[-1])
+        self._chosen = min(range(len(found)), key=list(scores.values()).__getitem__)
+        losses = found[self._chosen]
+        score = _mean(losses)
+        baselines = {
+            name: _mean({t: values[name] for t, values in self.baselines().items()})
+            for name in ("zero", "gaussian_frame", "gaussian")
+        }
+        print(
+            f"validation loss {score:.4f} (zero predictor {baselines['zero']:.4f}, Gaussian "
+            f"{baselines['gaussian']:.4f}, of single frames {baselines['gaussian_frame']:.4f})",
+            file=sys.stderr,
+            flush=True,
+        )
+        return {
+            "score": score,
+            **{f"loss_t{t}": value for t, value in losses.items()},
+            **{f"score_{name}": value for name, value in scores.items()},
+            **baselines,
+        }
+
+    def _validation_losses(self, model: nn.Module) -> dict[float, float]:
+        """Time -> loss."""
+        losses = dict.fromkeys(VALIDATION_TIMES, 0.0)
+        items = self.config.validation_items
+        for first in range(0, items, self.config.batch_size):
+            indices = range(first, min(first + self.config.batch_size, items))
+            windows = self.validation.batch(indices).to(self.device)
+            for time in VALIDATION_TIMES:
+                t = windows.uniform.new_full((len(windows.x),), time)
+                errors = self._errors(model, windows, t, windows.real)
+                losses[time] += float(errors.sum()) / items
+        return losses
+
+    def baselines(self) -> dict[float, dict[str, float]]:
+        """Time -> the losses of ``Baselines``."""
+        if self._baselines is None:
+            windows = min(BASELINE_WINDOWS, BASELINE_FRAMES // self.model_config.window_frames)
+            fitted = Baselines(
+                self.plain.batch(range(max(1, windows))),
+                self.validation.batch(range(self.config.validation_items)),
+                self.objective,
+            )
+            self._baselines = {t: fitted.losses(t) for t in VALIDATION_TIMES}
+        return self._baselines
+
+    def chosen(self, model: nn.Module) -> tuple[str, Transformer]:
+        """The better of the averages, and its name."""
+        name, average = _named(model)[self._chosen]
+        assert isinstance(average, Transformer)
+        return name, average
+
+    # -- generation ------------------------------------------------------------------------
+
+    def generate(self, model: nn.Module, conditioning: Conditioning, first: int) -> Tensor:
+        """Latents of a window's length; item i takes the noise of number ``first`` + i."""
+        shape = conditioning.known.shape
+        noise = torch.stack(
+            [
+                torch.from_numpy(
+                    item_rng(self.config.seed, first + i, PREVIEW_NOISE).standard_normal(
+                        shape[1:], dtype="float32"
+                    )
+                )
+                for i in range(shape[0])
+            ]
+        )
+        conditioning = conditioning.to(self.device)
+        denoise = guided(model, self.objective, conditioning, PREVIEW_GUIDANCE)
+        x = noise.to(self.device) * conditioning.present[:, :, None, None]
+        return dpmpp_2m(denoise, x, time_grid(PREVIEW_STEPS), self.objective)
+
+    def _wishes(self, items: int) -> Windows:
+        """The first validation windows without anything given: what to generate alike."""
+        windows = self.validation.batch(range(items))
+        config, frames = self.model_config, windows.x.shape[3]
+        nothing = Conditioning.none(items, config, frames)
+        told = windows.conditioning
+        wish = replace(nothing, label=told.label, seconds=told.seconds, present=told.present)
+        return replace(windows, conditioning=wish)
+
+    def preview(self, model: nn.Module, writer: SummaryWriter, step: int) -> None:
+        """Sounds of a few labels beside validation windows of the same label."""
+        _, average = self.chosen(model)
+        windows = self._wishes(PREVIEW_ITEMS)
+        generated = self.generate(average, windows.conditioning, first=0).cpu()
+        rate = self.codec.sample_rate
+        for item in range(len(generated)):
+            number = int(windows.conditioning.label[item])
+            label = self.origin.labels[number - 1] if number else "no label"
+            coded = int(windows.conditioning.present[item].sum())
+            real, made = (
+                self.codec.decode(z[None, :coded].to(self.codec.device))[0].cpu().numpy()
+                for z in (windows.x[item], generated[item])
+            )
+            for name, sound in (("recorded", real), ("generated", made)):
+                audio = torch.from_numpy(sound[:1]).clamp(-1, 1)
+                writer.add_audio(f"{item}_{label}/{name}", audio, step, rate)
+            # Above the recording (that is, its latents decoded), below what was generated.
+            figure = spectrogram_pair(real, made, rate)
+            writer.add_figure(f"{item}_{label}/spectrogram", figure, step)
+
+    @torch.inference_mode()
+    def memorisation(self, model: nn.Module) -> Memorisation:
+        """Compare generated and validation windows with all of the training latents."""
+        _, average = self.chosen(model)
+        windows = self._wishes(MEMORISATION_ITEMS)
+        generated = self.generate(average, windows.conditioning, first=1000)
+        device, latents = generated.device, self.source.latents
+        longest = int(windows.real.sum(dim=3).max())
+        length = min(WINDOW_FRAMES, longest)
+        everywhere = windows.conditioning.present[:, :, None, None].expand_as(windows.real)
+        tracks = (
+            channel
+            for clip in latents.clips
+            for channel in latents.posterior(clip, 0, clip.frames)[0]
+        )
+        return memorisation(
+            windows_of(generated, everywhere.to(device), length),
+            windows_of(windows.x, windows.real, length).to(device),
+            tracks,
+        )
+
+    # -- export ----------------------------------------------------------------------------
+
+    def export(self, model: nn.Module, path: Path, provenance: dict[str, Any]) -> None:
+        name, average = self.chosen(model)
+        origin = self.origin
+        provenance = {
+            **provenance,
+            "average": name,
+            "data_hours": round(origin.hours, 2),
+            "training": self.config.model_dump(mode="json"),
+        }
+        checkpoint.save(
+            DiffusionCheckpoint(
+                self.model_config,
+                average,
+                origin.labels,
+                origin.latent_id,
+                origin.codec,
+                origin.frame_rate,
+                provenance,
+            ),
+            path,
+        )
+
+
+def _named(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    assert isinstance(model, nn.ModuleDict)
+    return list(model.items())
+
+
+def _mean(losses: dict[float, float]) -> float:
+    return sum(losses.values()) / len(losses)
+
+
+def initial_weights(transformer: Transformer, path: str, origin: Origin) -> None:
+    """Start from the weights of a checkpoint, or of a shipped model's name, for fine-tuning.
+
+    Labels that both know keep what was learned of them; new ones start afresh.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or it is of another network or codec.
+    """
+    loaded = checkpoint.load(find_checkpoint(path))
+    if loaded.latent_id != origin.latent_id:
+        raise CheckpointError(
+            f"'{path}' cannot start this run: it models latents of the codec '{loaded.codec}', "
+            f"latent_id {loaded.latent_id}; those at hand are of '{origin.codec}', latent_id "
+            f"{origin.latent_id}"
+        )
+    ours, theirs = (_without_dropout(c) for c in (transformer.config, loaded.config))
+    different = [
+        f"{key}: {getattr(theirs, key)} there, {getattr(ours, key)} in the config"
+        for key in ("coded_channels", "latent_dim", "objective", "transformer")
+        if getattr(ours, key) != getattr(theirs, key)
+    ]
+    if different:
+        raise CheckpointError(
+            f"'{path}' cannot start this run, since it differs in {'; '.join(different)}"
+        )
+    weights = loaded.transformer.state_dict()
+    name = "embed_condition.label.weight"
+    old, new = weights[name], transformer.state_dict()[name].clone()
+    new[0] = old[0]
+    for number, label in enumerate(origin.labels, 1):
+        if label in loaded.labels:
+            new[number] = old[loaded.labels.index(label) + 1]
+    transformer.load_state_dict({**weights, name: new})
+
+
+def _without_dropout(config: DiffusionConfig) -> DiffusionConfig:
+    """It is no part of the weights, and fine-tuning may want another."""
+    plain = config.transformer.model_copy(update={"dropout": 0.0})
+    return config.model_copy(update={"transformer": plain})

@@ -1,0 +1,183 @@
+"""Random windows of stored latents, each fixed by (seed, index) alone.
+
+As in codec/training/data.py nothing keeps a random state, so that resumed and multi-process runs
+repeat exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codec.errors import CheckpointError, ConfigError
+from codec.training.data import item_rng
+from diffusion.conditioning import Conditioning, drop
+from diffusion.config import DiffusionConfig
+from diffusion.latents import LatentSet
+from diffusion.training.config import WindowConfig
+
+CHOICE, NOISE = 0, 1  # purposes of random numbers
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A batch. ``x`` and ``noise`` are (batch, coded_channels, latent_dim, frames)."""
+
+    x: Tensor
+    """Latents drawn from the posterior; zero in absent channels and beyond the clip's end."""
+    noise: Tensor
+    """Unit Gaussian, zero where ``x`` holds nothing."""
+    real: Tensor
+    """(batch, coded_channels, 1, frames): 1 where there is something to model, else 0."""
+    uniform: Tensor
+    """(batch,): in (0, 1), from which times to train at are made."""
+    conditioning: Conditioning
+
+    def to(self, device: torch.device) -> Windows:
+        return Windows(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """One item before it becomes part of a batch."""
+
+    x: Tensor
+    real: Tensor
+    uniform: float
+    label: int
+    seconds: float
+    given: np.ndarray
+    drops: tuple[bool, bool, bool]
+
+
+class WindowSource:
+    """A set of stored latents from which windows are cut.
+
+    A clip is drawn by its length, short ones as if they filled a window, and so is every window
+    in it. A window longer than its clip is padded; padding is left out of the loss, and data and
+    noise are both exactly zero there, which real noisy latents never are: the network can see
+    that nothing is there.
+    """
+
+    def __init__(
+        self,
+        latents: LatentSet,
+        model: DiffusionConfig,
+        config: WindowConfig,
+        labels: tuple[str, ...],
+        *,
+        seed: int,
+        batch_size: int,
+    ) -> None:
+        index = latents.index
+        ours, theirs = ((o.coded_channels, o.latent_dim) for o in (model, index))
+        if ours != theirs:
+            raise ConfigError(
+                f"the config '{model.name}' models {ours[0]} coded channels of {ours[1]} latents, "
+                f"those in '{latents.folder}' have {theirs[0]} of {theirs[1]}; set coded_channels "
+                f"and latent_dim in [model]"
+            )
+        if not latents.clips:
+            raise CheckpointError(f"there are no clips in '{latents.folder}' to draw windows from")
+        self.latents = latents
+        self.model = model
+        self.config = config
+        self.seed = seed
+        self.batch_size = batch_size
+        self._label = {label: number for number, label in enumerate(labels, 1)}
+        lengths = [max(clip.frames, model.window_frames) for clip in latents.clips]
+        self._cumulative = np.cumsum(lengths) / np.sum(lengths)
+
+    def batch(self, indices: Iterable[int]) -> Windows:
+        """Items ``indices``; each is the same in whatever batch it is asked for."""
+        indices = list(indices)
+        choices = [self._choose(index) for index in indices]
+        x, real = (torch.stack([getattr(c, name) for c in choices]) for name in ("x", "real"))
+        shape = x.shape[1:]
+        noise = torch.stack([torch.from_numpy(self._normal(i, shape)) for i in indices])
+        given = torch.from_numpy(np.stack([c.given for c in choices])) * real.amax(dim=(1, 2))
+        conditioning = Conditioning(
+            label=torch.tensor([c.label for c in choices]),
+            seconds=torch.tensor([c.seconds for c in choices]),
+            known=x * given[:, None, None],
+            mask=given,
+            present=real[:, :, 0, 0],
+        )
+        drops = torch.tensor([c.drops for c in choices])
+        return Windows(
+            x=x,
+            noise=noise * real,
+            real=real,
+            uniform=torch.tensor([c.uniform for c in choices]),
+            conditioning=drop(conditioning, *drops.unbind(1)),
+        )
+
+    def _normal(self, index: int, shape: tuple[int, ...]) -> np.ndarray:
+        return item_rng(self.seed, index, NOISE).standard_normal(shape, dtype=np.float32)
+
+    def _choose(self, index: int) -> _Choice:
+        model, config = self.model, self.config
+        rng = item_rng(self.seed, index, CHOICE)
+        number = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
+        clip = self.latents.clips[min(number, len(self.latents.clips) - 1)]
+        start = int(rng.integers(max(clip.frames - model.window_frames, 0) + 1))
+        mean, logvar = self.latents.posterior(clip, start, model.window_frames)
+        normal = torch.from_numpy(rng.standard_normal(mean.shape, dtype=np.float32))
+        x = mean + (0.5 * logvar).exp() * normal
+
+        swap, alone = rng.random() < config.swap_share, rng.random() < config.mono_share
+        if len(x) == 2:
+            if swap and self.latents.index.left_right:
+                x = x.flip(0)
+            if alone:
+                x = x[:1]
+        shape = (model.coded_channels, model.latent_dim, model.window_frames)
+        coded, _, frames = x.shape
+        whole, real = torch.zeros(shape), torch.zeros(shape[0], 1, shape[2])
+        whole[:coded, :, :frames] = x
+        real[:coded, :, :frames] = 1
+
+        # Stratified over the batch (Kingma et al. 2021, "Variational diffusion models", app. I.1):
+        # an optimiser step sees all noise levels, and the gradient varies less.
+        uniform = (index % self.batch_size + rng.random()) / self.batch_size
+        given = given_frames(rng, frames, model.window_frames)
+        shares = (config.label_drop, config.seconds_drop, 1 - config.mask_share)
+        label_drop, seconds_drop, mask_drop = (bool(rng.random() < share) for share in shares)
+        return _Choice(
+            x=whole,
+            real=real,
+            uniform=min(max(uniform, 1e-5), 1 - 1e-5),
+            label=self._label.get(clip.label, 0),
+            seconds=clip.seconds,
+            given=given,
+            drops=(label_drop, seconds_drop, mask_drop),
+        )
+
+
+def given_frames(rng: np.random.Generator, frames: int, window: int) -> np.ndarray:
+    """A random inpainting task: (window,) float32, 1 in frames that are given.
+
+    A quarter each: what comes before is given, what comes after, all around one gap, all around
+    several gaps. At least one of the ``frames`` real ones is left to be found.
+    """
+    given = np.zeros(window, np.float32)
+    kind = rng.integers(4)
+    first, second = np.sort(rng.integers(0, frames, 2))
+    if kind == 0:
+        given[:first] = 1
+    elif kind == 1:
+        given[second + 1 : frames] = 1
+    elif kind == 2:
+        given[:frames] = 1
+        given[first : second + 1] = 0
+    else:
+        given[:frames] = 1
+        for _ in range(rng.integers(2, 5)):
+            length = int(rng.integers(1, frames // 4 + 2))
+            gap = int(rng.integers(0, max(frames - length, 0) + 1))
+            given[gap : gap + length] = 0
+    return given

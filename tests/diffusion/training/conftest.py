@@ -1,0 +1,116 @@
+"""Fixtures for training tests: stored latents of the tiny codec, and runs of the tiny model."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState, GradientState
+from latent_helpers import write_codec
+
+from codec.config import ModelConfig
+from diffusion.config import load_diffusion_config
+from diffusion.latents import LatentSet
+from diffusion.training.config import WindowConfig
+from diffusion.training.run import make_latents, train_diffusion
+from diffusion.training.task import DiffusionTask
+from diffusion.training.windows import WindowSource
+
+
+def _forget_accelerate() -> None:
+    """Accelerate keeps its state for the whole process; every run here starts afresh."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    _forget_accelerate()
+    yield
+    _forget_accelerate()
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def codec_path(tmp_path_factory: pytest.TempPathFactory, tiny_model: ModelConfig) -> Path:
+    """Of a codec that codes stereo as left and right, as the shipped one does."""
+    config = tiny_model.model_copy(update={"stereo": "left_right"})
+    return write_codec(config, tmp_path_factory.mktemp("codec") / "tiny.safetensors")
+
+
+@pytest.fixture(scope="session")
+def latents_folder(
+    audio_folder: Path, codec_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Latents of six recordings of 125 frames, three of them stereo."""
+    _forget_accelerate()
+    out = tmp_path_factory.mktemp("latents")
+    make_latents(audio_folder, out, codec=str(codec_path), cpu=True)
+    return out
+
+
+@pytest.fixture
+def make_source(latents_folder: Path) -> Callable[..., WindowSource]:
+    """``make_source(seed=0, batch_size=4, window_frames=32, **values of [training.windows])``."""
+
+    def make(
+        seed: int = 0, batch_size: int = 4, window_frames: int = 32, **values: Any
+    ) -> WindowSource:
+        latents = LatentSet.open(latents_folder)
+        model = load_diffusion_config("diffusion_tiny")
+        model = model.model_copy(update={"window_frames": window_frames})
+        config = WindowConfig(**values)
+        return WindowSource(
+            latents, model, config, latents.labels, seed=seed, batch_size=batch_size
+        )
+
+    return make
+
+
+@pytest.fixture
+def no_preview(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing spectrograms takes longer than a tiny run."""
+    monkeypatch.setattr(DiffusionTask, "preview", lambda *arguments: None)
+
+
+@pytest.fixture
+def train(latents_folder: Path, codec_path: Path, no_preview: None) -> Callable[..., Any]:
+    """``train(out, config="diffusion_tiny", **arguments of train_diffusion)`` on the CPU."""
+
+    def run(out: Path, config: str = "diffusion_tiny", **arguments: Any) -> Any:
+        _forget_accelerate()
+        given = {"latents": latents_folder, "codec": str(codec_path), "cpu": True}
+        return train_diffusion(config, out, **{**given, **arguments})
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def processes() -> ForkServerContext:
+    """Starts processes that find everything imported already, and have run nothing yet."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["diffusion.training.run", "torch._dynamo"])
+    return context
+
+
+@pytest.fixture
+def read_log() -> Callable[..., list[dict[str, Any]]]:
+    """``read_log(run, kind)``: the values in log.jsonl without their wall-clock time."""
+
+    def read(run: Path, kind: str = "train") -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        return [
+            {key: value for key, value in line.items() if key not in ("kind", "minutes")}
+            for line in lines
+            if line["kind"] == kind
+        ]
+
+    return read
