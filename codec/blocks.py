@@ -48,6 +48,17 @@ def encode_blocks(
     Raises:
         AudioError: samples so far beyond full scale that the network cannot work with them.
     """
+    for window, samples in block_windows(codec, chunks):
+        yield _encode_block(codec, window, samples, skip_silence)
+
+
+def block_windows(codec: Codec, chunks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
+    """Each block's samples with the encoder's halo on both sides, in one fixed shape.
+
+    Yields:
+        A window (channels, halo + block + halo), zero where there is no sound, and how many of
+        the block's own samples are real.
+    """
     hop = codec.hop_length
     halo = codec.autoencoder.encoder.receptive_frames * hop
     size = FRAMES_PER_BLOCK * hop
@@ -57,13 +68,12 @@ def encode_blocks(
             buffer = np.zeros((chunk.shape[0], halo), np.float32)
         buffer = np.concatenate([buffer, chunk], axis=1)
         while buffer.shape[1] >= halo + size + halo:
-            yield _encode_block(codec, buffer[:, : size + 2 * halo], size, skip_silence)
+            yield buffer[:, : size + 2 * halo], size
             buffer = buffer[:, size:]
     while buffer is not None and buffer.shape[1] > halo:
         samples = min(size, buffer.shape[1] - halo)
         window = buffer[:, : size + 2 * halo]
-        window = np.pad(window, ((0, 0), (0, size + 2 * halo - window.shape[1])))
-        yield _encode_block(codec, window, samples, skip_silence)
+        yield np.pad(window, ((0, 0), (0, size + 2 * halo - window.shape[1]))), samples
         buffer = buffer[:, size:]
 
 

@@ -115,23 +115,47 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
         partial.write_bytes(to_bytes(tensors, metadata))
 
 
-def load(path: str | Path) -> Checkpoint:
-    """Read a checkpoint; the network is in evaluation mode, float32, on the CPU.
+def read_tensors(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata and the tensors of a checkpoint file of any kind.
 
     Raises:
-        CheckpointError: no such file, not a safetensors file, damaged, or of another program.
+        CheckpointError: no such file, not a safetensors file, or damaged.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at '{path}'; `lacuna models` lists the shipped ones")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, tensors
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"'{path}' is not a safetensors file, or is damaged: {error}"
         ) from None
+
+
+def as_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Stored weights as float32.
+
+    Raises:
+        CheckpointError: one of them is not finite.
+    """
+    broken = [key for key, value in tensors.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise CheckpointError(
+            f"{len(broken)} weights are not finite, the first is '{broken[0]}': the training "
+            f"has diverged; use an earlier checkpoint"
+        )
+    return {key: value.float() for key, value in tensors.items()}
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read a checkpoint; the network is in evaluation mode, float32, on the CPU.
+
+    Raises:
+        CheckpointError: no such file, not a safetensors file, damaged, or of another program.
+    """
+    metadata, tensors = read_tensors(path)
     if metadata.get("format") not in (FORMAT, FORMAT_1):
         raise CheckpointError(
             f"'{path}' is not a checkpoint of this codec: its format is "
@@ -140,14 +164,7 @@ def load(path: str | Path) -> Checkpoint:
     try:
         config = validate(ModelConfig, json.loads(metadata["config"]), str(path))
         autoencoder = Autoencoder(config)
-        weights = _below(tensors, "autoencoder.")
-        broken = [key for key, value in weights.items() if not torch.isfinite(value).all()]
-        if broken:
-            raise CheckpointError(
-                f"{len(broken)} weights are not finite, the first is '{broken[0]}': the training "
-                f"has diverged; use an earlier checkpoint"
-            )
-        autoencoder.load_state_dict({key: value.float() for key, value in weights.items()})
+        autoencoder.load_state_dict(as_weights(_below(tensors, "autoencoder.")))
         statistics = LatentStatistics(**_below(tensors, "latents."))
         _check_statistics(statistics, config.latent_dim)
         tables, context = (

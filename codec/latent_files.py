@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_bytes
+from safetensors.torch import save as to_bytes
 
-from codec.blocks import FRAMES_PER_BLOCK, LatentBlock, decode_blocks, encode_blocks
 from codec.codec import Codec
-from codec.compression import CHUNK, Progress, cut
+from codec.compression import CHUNK, Progress
 from codec.errors import AudioError, CheckpointError
 from codec.files import atomic_path
 from codec.reading import AudioReader
-from codec.resampling import resampled, resampled_length
+from codec.sound import Sound, decode_stream, encode_stream, frames_for
 from codec.writing import AudioWriter
 
 
@@ -36,31 +36,28 @@ def encode_file(
     """
     with AudioReader(source) as reader, atomic_path(target, force=force) as partial:
         info = reader.info
-        samples = 0
+        done = 0
 
         def counted() -> Iterator[np.ndarray]:
-            nonlocal samples
+            nonlocal done
             for chunk in reader.blocks(CHUNK):
-                samples += chunk.shape[1]
-                progress(samples / info.sample_rate)
+                done += chunk.shape[1]
+                progress(done / info.sample_rate)
                 yield chunk
 
-        at_model_rate = resampled(counted(), info.sample_rate, codec.sample_rate, info.channels)
-        codec.coded_channels(info.channels)  # refuses what the model cannot code
-        blocks = encode_blocks(codec, at_model_rate, skip_silence=False)
-        latents = np.concatenate([block.latents for block in blocks], axis=-1)
+        sound = encode_stream(codec, counted(), info.sample_rate, info.channels)
         metadata = {
             "latent_id": codec.latent_id,
             "model": codec.config.name,
             "model_sample_rate": str(codec.sample_rate),
             "hop_length": str(codec.hop_length),
-            "sample_rate": str(info.sample_rate),
-            "channels": str(info.channels),
-            "samples": str(samples),
+            "sample_rate": str(sound.sample_rate),
+            "channels": str(sound.channels),
+            "samples": str(sound.samples),
         }
         # Not save_file, which makes files that only their owner may read.
-        partial.write_bytes(to_bytes({"latents": latents}, metadata))
-    return latents.shape
+        partial.write_bytes(to_bytes({"latents": sound.latents}, metadata))
+    return tuple(sound.latents.shape)
 
 
 def decode_file(
@@ -77,7 +74,7 @@ def decode_file(
     try:
         with safe_open(source, framework="pt") as file:
             metadata = file.metadata() or {}
-            latents = file.get_tensor("latents").float().numpy()
+            latents = file.get_tensor("latents").float()
         latent_id, samples = metadata["latent_id"], int(metadata["samples"])
         rate, channels = int(metadata["sample_rate"]), int(metadata["channels"])
         if min(samples, rate, channels) < 1:
@@ -92,24 +89,16 @@ def decode_file(
             f"{latent_id}; the model at hand is '{codec.config.name}', latent_id "
             f"{codec.latent_id}. Pass the right checkpoint with --model"
         )
-    length = resampled_length(samples, rate, codec.sample_rate)
-    frames = -(-length // codec.hop_length)
+    frames = frames_for(codec, samples, rate)
     expected = (codec.coded_channels(channels), codec.latent_dim, frames)
-    if latents.shape != expected or not np.isfinite(latents).all():
+    if latents.shape != expected or not torch.isfinite(latents).all():
         raise AudioError(
             f"'{source}': expected finite latents of shape {expected} for {samples} samples of "
-            f"{channels} channels at {rate} Hz, got {latents.shape}"
+            f"{channels} channels at {rate} Hz, got {tuple(latents.shape)}"
         )
-    nothing_silent = np.zeros(expected[0], np.bool_)
-    blocks = (
-        LatentBlock(latents[..., i : i + FRAMES_PER_BLOCK], nothing_silent)
-        for i in range(0, frames, FRAMES_PER_BLOCK)
-    )
-    at_model_rate = cut(decode_blocks(codec, blocks, channels), 0, length)
-    at_file_rate = resampled(at_model_rate, codec.sample_rate, rate, channels)
     written = 0
     with AudioWriter(target, rate, channels, bits, force=force) as writer:
-        for piece in cut(at_file_rate, 0, samples):
+        for piece in decode_stream(codec, Sound(latents, rate, channels, samples)):
             writer.write(piece)
             written += piece.shape[1]
             progress(written / rate)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
+from codec.checkpoint import as_weights, read_tensors
 from codec.config import validate
 from codec.errors import CheckpointError, ConfigError
 from codec.files import atomic_path
@@ -74,25 +74,9 @@ def load(path: str | Path) -> DiffusionCheckpoint:
     Raises:
         CheckpointError: no such file, not a safetensors file, damaged, or of another kind.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no checkpoint at '{path}'; `lacuna models` lists the shipped ones")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise CheckpointError(_other_kind(path, metadata.get("format")))
-            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"'{path}' is not a safetensors file, or is damaged: {error}"
-        ) from None
-    broken = [key for key, value in weights.items() if not torch.isfinite(value).all()]
-    if broken:
-        raise CheckpointError(
-            f"'{path}': {len(broken)} weights are not finite, the first is '{broken[0]}': the "
-            f"training has diverged; use an earlier checkpoint"
-        )
+    metadata, weights = read_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(_other_kind(path, metadata.get("format")))
     try:
         config = validate(DiffusionConfig, json.loads(metadata["config"]), "its config")
         labels = json.loads(metadata["labels"])
@@ -105,7 +89,7 @@ def load(path: str | Path) -> DiffusionCheckpoint:
             devices=[]
         ):  # its first weights, replaced below, cost no numbers
             transformer = Transformer(config, len(labels))
-        transformer.load_state_dict({key: value.float() for key, value in weights.items()})
+        transformer.load_state_dict(as_weights(weights))
         return DiffusionCheckpoint(
             config,
             transformer.eval(),
@@ -115,13 +99,15 @@ def load(path: str | Path) -> DiffusionCheckpoint:
             frame_rate,
             json.loads(metadata["provenance"]),
         )
+    except CheckpointError as error:
+        raise CheckpointError(f"'{path}': {error}") from None
     except (ConfigError, KeyError, TypeError, RuntimeError, ValueError) as error:
         raise CheckpointError(
             f"'{path}' is damaged or of another version: {' '.join(str(error).split())}"
         ) from None
 
 
-def _other_kind(path: Path, found: str | None) -> str:
+def _other_kind(path: str | Path, found: str | None) -> str:
     if found and found.startswith("lacuna-codec-"):
         return (
             f"'{path}' is a checkpoint of the codec, expected one of a diffusion model; "

@@ -54,6 +54,10 @@ Manifest = Annotated[
 ]
 
 
+MAX_GAIN_DB = 40.0
+"""Levels beyond it are a slip of the keyboard."""
+
+
 def main() -> None:
     """Entry point of the console command."""
     cli.main(app)
@@ -130,6 +134,9 @@ def make_latents(
     out: Annotated[Path, typer.Option(help="Folder of the latents; an interrupted run goes on.")],
     codec: CodecModel = DEFAULT_MODEL,
     manifest: Manifest = None,
+    gains: Annotated[
+        str, typer.Option(help="Levels in dB at which every file is encoded, as '0,-6,-12'.")
+    ] = "0",
     device: TrainingDevice = "auto",
     threads: Threads = None,
 ) -> None:
@@ -140,7 +147,27 @@ def make_latents(
     with _needs_training():
         from diffusion.training.run import make_latents as run
     _limit(threads)
-    run(folder, out, codec=codec, manifest=manifest, cpu=device == "cpu")
+    run(
+        folder,
+        out,
+        codec=codec,
+        manifest=manifest,
+        gains_db=_gains(gains),
+        cpu=device == "cpu",
+    )
+
+
+def _gains(text: str) -> tuple[float, ...]:
+    try:
+        gains = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        gains = ()
+    if not gains or not all(abs(gain) <= MAX_GAIN_DB for gain in gains):
+        raise LacunaError(
+            f"--gains '{text}' is no list of levels; expected numbers from -{MAX_GAIN_DB:g} to "
+            f"{MAX_GAIN_DB:g} dB, as '0,-6,-12'"
+        )
+    return gains
 
 
 @train_app.command(

@@ -15,9 +15,9 @@ from codec.codec import Codec, load
 from codec.compression import CHUNK
 from codec.errors import LacunaError
 from codec.progress import audio_progress, file_progress
+from codec.sound import Sound, decode_stream, encode_stream
 from diffusion.edit import Region, keep_original
 from diffusion.samplers import Progress
-from diffusion.sound import Sound, decode_stream, encode_stream
 
 
 def numbered(target: str, count: int, force: bool) -> list[str]:

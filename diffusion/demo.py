@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from codec import audio
+from codec.sound import decode_waveform
 from diffusion.generation import Sampling, generate, load
-from diffusion.sound import decode_waveform
 
 SECONDS = 5.0
 LABEL = "piano"

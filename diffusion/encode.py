@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from codec.audio import AudioReader, probe
-from codec.blocks import FRAMES_PER_BLOCK
+from codec.blocks import block_windows
 from codec.codec import Codec
 from codec.compression import CHUNK, resampled
 from codec.errors import AudioError, CheckpointError, LacunaError
@@ -43,10 +43,12 @@ class Source:
     size: int
     """In bytes."""
     label: str
+    gains_db: tuple[float, ...] = (0.0,)
+    """Levels at which it is encoded, each a clip of its own."""
 
-    def facts(self) -> list[str | int]:
+    def facts(self) -> list[object]:
         """What decides whether a stored shard still stands for it."""
-        return [self.name, self.size, self.label]
+        return [self.name, self.size, self.label, list(self.gains_db)]
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,19 @@ class PlannedShard:
     sources: tuple[Source, ...]
 
 
-def plan_shards(folder: str | Path, labels: Mapping[str, str] | None = None) -> list[PlannedShard]:
+def plan_shards(
+    folder: str | Path,
+    labels: Mapping[str, str] | None = None,
+    gains_db: Sequence[float] = (0.0,),
+) -> list[PlannedShard]:
     """Which file goes into which shard: the same in every process.
 
     Args:
         folder: searched with all its subfolders.
         labels: resolved path -> label; other files are left out. Without it every file is taken,
             and its label is the name of the folder that it lies in.
+        gains_db: every file is encoded at each of these levels: more to train on, since a network
+            does not treat loud and quiet sound alike.
 
     Raises:
         AudioError: no such folder, or no audio file in it that ``labels`` names.
@@ -77,8 +85,8 @@ def plan_shards(folder: str | Path, labels: Mapping[str, str] | None = None) -> 
             groups.append([])
             filled = 0.0
         name = path.relative_to(root).as_posix()
-        groups[-1].append(Source(path, name, path.stat().st_size, label))
-        filled += _seconds(path)
+        groups[-1].append(Source(path, name, path.stat().st_size, label, tuple(gains_db)))
+        filled += len(gains_db) * _seconds(path)
     if not groups[0]:
         raise AudioError(
             f"the manifest names none of the audio files below '{root}'; its paths are relative "
@@ -124,13 +132,23 @@ def encode_shards(
         clips, skipped, rows = [], [], 0
         for source in shard.sources:
             try:
-                mean, logvar, seconds = encode_posterior(codec, source.path)
+                encoded = [encode_posterior(codec, source.path, gain) for gain in source.gains_db]
             except LacunaError as error:
                 skipped.append(str(error))
-            else:
+                encoded = []
+            for gain_db, (mean, logvar, seconds) in zip(source.gains_db, encoded, strict=False):
                 coded, frames, _ = mean.shape
-                facts = {"path": source.name, "label": source.label, "seconds": seconds}
-                clips.append({**facts, "offset": rows, "frames": frames, "coded_channels": coded})
+                clips.append(
+                    {
+                        "path": source.name,
+                        "label": source.label,
+                        "seconds": seconds,
+                        "gain_db": gain_db,
+                        "offset": rows,
+                        "frames": frames,
+                        "coded_channels": coded,
+                    }
+                )
                 means.append(mean.flatten(0, 1))
                 logvars.append(logvar.flatten(0, 1))
                 rows += coded * frames
@@ -173,7 +191,9 @@ def _metadata(path: Path) -> dict[str, str]:
 
 
 @torch.inference_mode()
-def encode_posterior(codec: Codec, path: str | Path) -> tuple[Tensor, Tensor, float]:
+def encode_posterior(
+    codec: Codec, path: str | Path, gain_db: float = 0.0
+) -> tuple[Tensor, Tensor, float]:
     """Standardised posterior of an audio file, in memory that does not grow with its samples.
 
     Digital silence goes through the network too. Of more than two channels the first two are used.
@@ -194,10 +214,11 @@ def encode_posterior(codec: Codec, path: str | Path) -> tuple[Tensor, Tensor, fl
         samples = 0
         means, logvars = [], []
         halo = codec.autoencoder.encoder.receptive_frames
-        for window, new in _windows(at_model_rate, channels, codec.hop_length, halo):
+        gain = np.float32(10 ** (gain_db / 20))
+        for window, new in block_windows(codec, at_model_rate):
             samples += new
             frames = slice(halo, halo - (-new // codec.hop_length))
-            rows = torch.from_numpy(window).to(codec.device)[None]
+            rows = torch.from_numpy(window * gain).to(codec.device)[None]
             if codec.config.channels == 1:
                 rows = codec.to_coded(rows).transpose(0, 1)
             else:
@@ -213,24 +234,6 @@ def encode_posterior(codec: Codec, path: str | Path) -> tuple[Tensor, Tensor, fl
     if not (torch.isfinite(mean).all() and torch.isfinite(logvar).all()):
         raise AudioError(f"'{path}': the network cannot work with it; scale the audio to about +-1")
     return mean, logvar, samples / rate
-
-
-def _windows(
-    chunks: Iterable[np.ndarray], channels: int, hop: int, halo_frames: int
-) -> Iterator[tuple[np.ndarray, int]]:
-    """Blocks of FRAMES_PER_BLOCK frames with a halo on both sides, and their own real samples."""
-    size, halo = FRAMES_PER_BLOCK * hop, halo_frames * hop
-    buffer = np.zeros((channels, halo), np.float32)
-    for chunk in chunks:
-        buffer = np.concatenate([buffer, chunk], axis=1)
-        while buffer.shape[1] >= size + 2 * halo:
-            yield buffer[:, : size + 2 * halo], size
-            buffer = buffer[:, size:]
-    while buffer.shape[1] > halo:
-        missing = max(size + 2 * halo - buffer.shape[1], 0)
-        window = np.pad(buffer, ((0, 0), (0, missing)))[:, : size + 2 * halo]
-        yield window, min(size, buffer.shape[1] - halo)
-        buffer = buffer[:, size:]
 
 
 def write_index(codec: Codec, shards: list[PlannedShard], out: Path) -> LatentSet:

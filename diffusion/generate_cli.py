@@ -18,10 +18,10 @@ from codec.models import DEFAULT_MODEL as DEFAULT_CODEC
 from diffusion.models import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from codec.sound import Sound
     from diffusion.edit import Region
     from diffusion.generation import Generator
     from diffusion.samplers import Progress
-    from diffusion.sound import Sound
 
 Source = Annotated[str, typer.Argument(metavar="IN", help="Audio file; '-' is stdin.")]
 Target = Annotated[
@@ -109,10 +109,10 @@ def generate(
     --seed (seed + 2) makes alone.
     """
     from codec.progress import file_progress
+    from codec.sound import decode_stream
     from diffusion.cli_files import numbered, output
     from diffusion.generation import Sampling
     from diffusion.generation import generate as make
-    from diffusion.sound import decode_stream
 
     sampling = Sampling(label, seed, steps, guidance, sampler)
     if prior and label is not None:
@@ -266,9 +266,9 @@ def interpolate(
     They are evenly spaced, without A and B themselves, and have A's sample rate. It takes no
     diffusion model; `lacuna vary` with a small --strength makes the results more plausible.
     """
+    from codec.sound import decode_stream
     from diffusion import edit
     from diffusion.cli_files import load_sounds, numbered, output
-    from diffusion.sound import decode_stream
 
     targets = numbered(target, count, force)
     model, (a, b) = load_sounds(codec, device, threads, [first, second], targets)
@@ -297,9 +297,9 @@ def blend(
     A number before a file is its weight; two files are averaged by 0.5 A + 0.5 B. The result has
     A's sample rate. It takes no diffusion model.
     """
+    from codec.sound import decode_stream
     from diffusion import edit
     from diffusion.cli_files import load_sounds, numbered, output
-    from diffusion.sound import decode_stream
 
     *words, name = terms
     weighted = parse_terms(words)

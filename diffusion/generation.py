@@ -23,13 +23,13 @@ from codec.codec import Codec
 from codec.codec import load as load_codec
 from codec.errors import AudioError, CheckpointError, ConfigError, LacunaError
 from codec.models import find_latent_id
+from codec.sound import Sound, frames_for
 from diffusion import checkpoint
 from diffusion.checkpoint import DiffusionCheckpoint
 from diffusion.conditioning import Conditioning
 from diffusion.models import DEFAULT_MODEL, find_checkpoint
 from diffusion.objectives import objective_of
 from diffusion.samplers import SAMPLERS, Progress, guided, silent, time_grid
-from diffusion.sound import Sound, frames_for
 
 MAX_SECONDS = 600.0
 """Nothing longer is made at once: a slip of the keyboard must not take an hour."""

@@ -40,6 +40,8 @@ class Clip(StrictConfig):
     seconds: float
     label: str
     """Empty if it has none."""
+    gain_db: float = 0.0
+    """Level at which it was encoded, relative to the file's."""
 
 
 class Statistics(StrictConfig):

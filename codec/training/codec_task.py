@@ -71,7 +71,9 @@ class CodecTask:
         batch = self.source.batch(indices)
         waveform = batch.waveform.to(self.device)
         output = model(waveform, self._sampler(indices))
-        terms = self.reconstruction(output.reconstruction, waveform)
+        # In bfloat16 the loss' own filters would hiss at -50 dB.
+        with torch.autocast(self.device.type, enabled=False):
+            terms = self.reconstruction(output.reconstruction, waveform)
 
         per_channel = kl.kl_per_channel(output.posterior)
         over_processes = kl.reduce_mean(per_channel)
@@ -191,6 +193,9 @@ class CodecTask:
 def initial_weights(autoencoder: Autoencoder, path: str | Path) -> None:
     """Start from the weights of a checkpoint, or of a shipped model's name, for fine-tuning.
 
+    A model with fewer latents may start one with more: they become its first ones, and the new
+    ones carry nothing yet.
+
     Raises:
         CheckpointError: there is no such checkpoint, or it is of another network.
     """
@@ -198,11 +203,32 @@ def initial_weights(autoencoder: Autoencoder, path: str | Path) -> None:
     ours, theirs = autoencoder.config, loaded.config
     different = [
         f"{key}: {getattr(theirs, key)} there, {getattr(ours, key)} in the config"
-        for key in ("sample_rate", "channels", "latent_dim", "network")
+        for key in ("sample_rate", "channels", "network")
         if getattr(ours, key) != getattr(theirs, key)
     ]
+    if ours.latent_dim < theirs.latent_dim:
+        different.append(f"latent_dim: {theirs.latent_dim} there, {ours.latent_dim} in the config")
     if different:
         raise CheckpointError(
             f"'{path}' cannot start this run, since it differs in {'; '.join(different)}"
         )
-    autoencoder.load_state_dict(loaded.autoencoder.state_dict())
+    state = autoencoder.state_dict()
+    for key, value in loaded.autoencoder.state_dict().items():
+        state[key] = value if value.shape == state[key].shape else _widened(value, state[key])
+    autoencoder.load_state_dict(state)
+
+
+def _widened(value: Tensor, larger: Tensor) -> Tensor:
+    """Weights between latents and network, with ``value`` for the first latents.
+
+    The encoder's have twice as many rows as latents, means before log-variances; the decoder's
+    have a column for each. New columns are small, so that the decoder hears its old latents first.
+    """
+    widened = larger.clone()
+    if value.shape[0] != larger.shape[0]:
+        for new, old in zip(widened.chunk(2), value.chunk(2), strict=True):
+            new[: len(old)] = old
+    else:
+        widened *= 0.1
+        widened[:, : value.shape[1]] = value
+    return widened

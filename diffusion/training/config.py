@@ -22,6 +22,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class WindowConfig(StrictConfig):
     """How windows are cut from stored latents, and what the model is told about them."""
 
+    balance: Share = 0.0
+    """From 0, which draws every second of audio alike often, to 1, which draws every label so."""
     label_drop: Share = 0.1
     """Share of windows without their label, for classifier-free guidance."""
     seconds_drop: Share = 0.1

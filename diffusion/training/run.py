@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -40,6 +41,7 @@ def make_latents(
     *,
     codec: str = DEFAULT_MODEL,
     manifest: Path | None = None,
+    gains_db: Sequence[float] = (0.0,),
     cpu: bool = False,
 ) -> LatentSet:
     """Encode a folder of audio into ``out``, or go on with it; processes share the shards out.
@@ -49,6 +51,7 @@ def make_latents(
         manifest: CSV with the columns ``path``, relative to it, and ``class``, the label; only
             the files that it names are encoded. Without it the label of a file is the name of
             the folder that it lies in.
+        gains_db: levels at which every file is encoded.
         cpu: stay on the CPU even where there is a GPU.
 
     Raises:
@@ -58,7 +61,7 @@ def make_latents(
     patient = InitProcessGroupKwargs(timeout=timedelta(days=7))  # shards differ in length
     accelerator = Accelerator(cpu=cpu, kwargs_handlers=[patient])
     loaded = load_codec(codec, accelerator.device)
-    made = _encode(accelerator, loaded, folder, out, manifest)
+    made = _encode(accelerator, loaded, folder, out, manifest, gains_db)
     session.say(
         accelerator,
         f"{out}: {len(made.clips)} clips, {made.hours:.2f} h, latent_id {made.index.latent_id}; "
@@ -69,9 +72,14 @@ def make_latents(
 
 
 def _encode(
-    accelerator: Accelerator, codec: Codec, folder: Path, out: Path, manifest: Path | None
+    accelerator: Accelerator,
+    codec: Codec,
+    folder: Path,
+    out: Path,
+    manifest: Path | None,
+    gains_db: Sequence[float] = (0.0,),
 ) -> LatentSet:
-    shards = plan_shards(folder, None if manifest is None else _labels(manifest))
+    shards = plan_shards(folder, None if manifest is None else _labels(manifest), gains_db)
     out.mkdir(parents=True, exist_ok=True)
     mine = shards[accelerator.process_index :: accelerator.num_processes]
     if accelerator.is_main_process:

@@ -6,7 +6,7 @@ repeat exactly.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from codec.errors import CheckpointError, ConfigError
 from codec.training.data import item_rng
 from diffusion.conditioning import Conditioning, drop
 from diffusion.config import DiffusionConfig
-from diffusion.latents import LatentSet
+from diffusion.latents import Clip, LatentSet
 from diffusion.training.config import WindowConfig
 
 CHOICE, NOISE = 0, 1  # purposes of random numbers
@@ -57,8 +57,9 @@ class _Choice:
 class WindowSource:
     """A set of stored latents from which windows are cut.
 
-    A clip is drawn by its length, short ones as if they filled a window, and so is every window
-    in it. A window longer than its clip is padded; padding is left out of the loss, and data and
+    A clip is drawn by its length, short ones as if they filled a window, and by how rare its
+    label is (``balance``); every window in it alike. A window longer than its clip is padded;
+    padding is left out of the loss, and data and
     noise are both exactly zero there, which real noisy latents never are: the network can see
     that nothing is there.
     """
@@ -89,8 +90,7 @@ class WindowSource:
         self.seed = seed
         self.batch_size = batch_size
         self._label = {label: number for number, label in enumerate(labels, 1)}
-        lengths = [max(clip.frames, model.window_frames) for clip in latents.clips]
-        self._cumulative = np.cumsum(lengths) / np.sum(lengths)
+        self._cumulative = _cumulative(latents.clips, model.window_frames, config.balance)
 
     def batch(self, indices: Iterable[int]) -> Windows:
         """Items ``indices``; each is the same in whatever batch it is asked for."""
@@ -156,6 +156,14 @@ class WindowSource:
             given=given,
             drops=(label_drop, seconds_drop, mask_drop),
         )
+
+
+def _cumulative(clips: Sequence[Clip], window_frames: int, balance: float) -> np.ndarray:
+    """Of the clips' shares of the windows. Clips without a label count as one label."""
+    lengths = np.array([max(clip.frames, window_frames) for clip in clips], np.float64)
+    _, number = np.unique([clip.label for clip in clips], return_inverse=True)
+    shares = lengths * np.bincount(number, lengths)[number] ** -balance
+    return np.cumsum(shares) / shares.sum()
 
 
 def given_frames(rng: np.random.Generator, frames: int, window: int) -> np.ndarray:

@@ -103,6 +103,7 @@ STRATA = [
     {"codec"},
     {"blocks"},
     {"compression"},
+    {"sound"},
     {"latent_files", "demo", "folders", "info"},
     {"workers"},
     {"cli"},

@@ -20,11 +20,11 @@ from codec.codec import Codec
 from codec.config import load_model_config
 from codec.entropy import EntropyTables
 from codec.rate import measure_range
+from codec.sound import Sound, encode_waveform
 from diffusion.checkpoint import DiffusionCheckpoint
 from diffusion.conditioning import Conditioning
 from diffusion.config import DiffusionConfig, load_diffusion_config
 from diffusion.generation import Generator
-from diffusion.sound import Sound, encode_waveform
 from diffusion.transformer import Transformer
 
 LABELS = ("bell", "piano", "rain")

@@ -18,9 +18,9 @@ from generation_helpers import (
 )
 
 from codec.errors import AudioError, ConfigError, LacunaError
+from codec.sound import Sound, decode_waveform, encode_waveform
 from diffusion.edit import blend, extend, inpaint, interpolate, keep_original, vary
 from diffusion.generation import Sampling
-from diffusion.sound import Sound, decode_waveform, encode_waveform
 
 QUICK = Sampling(steps=2, sampler="euler")
 HALO = 0.2

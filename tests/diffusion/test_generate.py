@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 import diffusion
 from codec.errors import CheckpointError, ConfigError, LacunaError
+from codec.sound import decode_waveform
 from diffusion.generation import Generator, Sampling, generate, load, plan_windows
-from diffusion.sound import decode_waveform
 
 QUICK = Sampling(steps=2, sampler="euler")
 

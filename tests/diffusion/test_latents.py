@@ -126,6 +126,29 @@ def test_labels_are_folders_or_the_manifests(audio_folder: Path, tmp_path: Path,
         plan_shards(folder, {"/elsewhere.wav": "x"})
 
 
+def test_gains_make_clips_of_their_own(audio_folder: Path, tmp_path: Path, tiny: Codec):
+    out = tmp_path / "latents"
+    out.mkdir()
+    shards = plan_shards(audio_folder, gains_db=(0.0, -6.0))
+    encode_shards(tiny, shards, out)
+    latents = write_index(tiny, shards, out)
+    files = sorted(audio_folder.glob("*.wav"))
+    assert [clip.path for clip in latents.clips] == [f.name for f in files for _ in range(2)]
+    assert [clip.gain_db for clip in latents.clips] == [0.0, -6.0] * len(files)
+
+    quieter = tmp_path / "quieter.wav"
+    waveform, rate = codec.read(files[0])
+    soundfile.write(quieter, waveform.T * 10 ** (-6 / 20), rate, subtype="FLOAT")
+    loud, quiet = (latents.posterior(clip, 0, 1000)[0] for clip in latents.clips[:2])
+    expected = encode_posterior(tiny, quieter)[0].float().mT
+    torch.testing.assert_close(quiet, expected, rtol=0, atol=2e-3)
+    assert (loud - quiet).abs().max() > 0.05
+
+    # Other gains are another plan: nothing of the old one is taken for it.
+    again = stored(tiny, audio_folder, out)
+    assert len(again.clips) == len(files)
+
+
 def test_interrupted_run_keeps_finished_shards(
     audio_folder: Path, tmp_path: Path, tiny: Codec, three_shards: None
 ):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from codec.models import find_latent_id
+from codec.sound import decode_waveform
 from diffusion import checkpoint
 from diffusion.generation import Sampling, generate, load
 from diffusion.models import DEFAULT_MODEL, shipped_models
-from diffusion.sound import decode_waveform
 
 
 def test_the_file_is_small_and_of_a_codec_that_ships():

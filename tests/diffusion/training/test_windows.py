@@ -84,6 +84,26 @@ def test_clips_are_drawn_by_length(make_source: Make) -> None:
     assert (real == 5).float().mean() == pytest.approx(0.25, abs=0.06)
 
 
+@pytest.mark.parametrize(("balance", "share"), [(0.0, 0.8), (0.5, 0.667), (1.0, 0.5)])
+def test_rare_labels_are_drawn_more_often(make_source: Make, balance: float, share: float) -> None:
+    """Four windows' worth of rain and one of bells: 4 : 1, its root 2 : 1, or alike."""
+    source = make_source()
+    clips = [
+        source.latents.clips[0].model_copy(update={"label": label, "frames": 32})
+        for label in ("rain", "rain", "bell", "rain", "rain")
+    ]
+    chosen = WindowSource(
+        source.latents.only(clips),
+        source.model.model_copy(update={"window_frames": 32}),
+        UNCHANGED.model_copy(update={"balance": balance}),
+        ("bell", "rain"),
+        seed=0,
+        batch_size=1,
+    )
+    label = chosen.batch(range(1000)).conditioning.label
+    assert (label == 2).float().mean() == pytest.approx(share, abs=0.05)
+
+
 def test_windows_start_anywhere(make_source: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     source = make_source()
     clip = source.latents.clips[0]
