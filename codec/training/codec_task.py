@@ -18,16 +18,14 @@ from codec.autoencoder import Autoencoder
 from codec.bottleneck import Posterior
 from codec.config import ModelConfig
 from codec.errors import CheckpointError, ConfigError
-from codec.evaluation.metrics import si_sdr
 from codec.evaluation.pictures import spectrogram_pair
-from codec.mel import mel_distance
 from codec.models import find_checkpoint
 from codec.training import kl
+from codec.training.adversarial import WaveformLoss
 from codec.training.config import TrainingConfig
 from codec.training.data import AudioSource, item_rng
 from codec.training.export import fit_checkpoint
 from codec.training.loop import moving_average
-from codec.training.losses import ReconstructionLoss
 
 VALIDATION_ITEMS = 32
 PREVIEW_ITEMS = 3
@@ -50,15 +48,9 @@ class CodecTask:
         self.validation = validation
         self.device = device
         self.model_config: ModelConfig = autoencoder.config
-        self.reconstruction = ReconstructionLoss(config.loss, self.model_config.sample_rate)
-        self.reconstruction.to(device)
+        self.waveform_loss = WaveformLoss(config, self.model_config.sample_rate, device)
         self.kl_weight = kl.KLWeight(config.kl, self.model_config, config.accumulate)
-        longest = max(config.loss.stft_windows)
-        if source.crop_samples <= longest // 2:
-            raise ConfigError(
-                f"crops of {source.crop_samples} samples are too short for the loss window of "
-                f"{longest}; raise data.crop_seconds or leave this window out of loss.stft_windows"
-            )
+        check_crops(source, config)
 
     # -- training --------------------------------------------------------------------------
 
@@ -71,23 +63,15 @@ class CodecTask:
         batch = self.source.batch(indices)
         waveform = batch.waveform.to(self.device)
         output = model(waveform, self._sampler(indices))
-        # In bfloat16 the loss' own filters would hiss at -50 dB.
-        with torch.autocast(self.device.type, enabled=False):
-            terms = self.reconstruction(output.reconstruction, waveform)
+        loss, logs = self.waveform_loss(output.reconstruction, waveform, step)
 
         per_channel = kl.kl_per_channel(output.posterior)
         over_processes = kl.reduce_mean(per_channel)
         weight = self.kl_weight.at(step)
-        loss = terms.total(self.config.loss) + weight * kl.kl_loss(
-            per_channel, over_processes, self.config.kl.free_nats
-        )
+        loss = loss + weight * kl.kl_loss(per_channel, over_processes, self.config.kl.free_nats)
         nats = float(over_processes.mean())
         self.kl_weight.observe(nats)
-        logs: dict[str, Tensor | float] = {
-            "stft": terms.stft.detach(),
-            "mel": terms.mel.detach(),
-            "l1": terms.l1.detach(),
-            "low_band": terms.low_band.detach(),
+        logs |= {
             "kl_weight": weight,
             "kbps": kl.kl_to_kbps(nats, self.model_config),
             "active_channels": float(kl.active_channels(over_processes)),
@@ -130,17 +114,12 @@ class CodecTask:
 
     # -- validation ------------------------------------------------------------------------
 
-    def _validation_waveform(self, items: int) -> Tensor:
-        return self.validation.batch(range(items)).waveform.to(self.device)
-
     def validate(self, model: nn.Module) -> dict[str, float]:
         """The loss terms and distances at the posterior mean, on fixed crops."""
         assert isinstance(model, Autoencoder)
-        waveform = self._validation_waveform(VALIDATION_ITEMS)
+        waveform = self.validation.batch(range(VALIDATION_ITEMS)).waveform.to(self.device)
         posterior = model.posterior(waveform)
         estimate = model.decode(posterior.mean)
-        terms = self.reconstruction(estimate, waveform)
-        decoded, original = (x.reshape(-1, x.shape[-1]) for x in (estimate, waveform))
         per_channel = kl.kl_per_channel(posterior)
         if kl.collapsed(per_channel):
             warnings.warn(
@@ -149,14 +128,8 @@ class CodecTask:
                 f"raise kl.target_kbps or kl.free_nats",
                 stacklevel=2,
             )
-        mel = float(mel_distance(decoded, original, self.model_config.sample_rate).mean())
         return {
-            "score": float(terms.total(self.config.loss)),
-            "mel_distance": mel,
-            "stft": float(terms.stft),
-            "l1": float(terms.l1),
-            "low_band": float(terms.low_band),
-            "si_sdr": float(si_sdr(decoded, original).median()),
+            **self.waveform_loss.validate(estimate, waveform),
             "kbps": kl.kl_to_kbps(float(per_channel.mean()), self.model_config),
             "active_channels": float(kl.active_channels(per_channel)),
             **{f"kl_channel/{i:02d}": float(v) for i, v in enumerate(per_channel)},
@@ -165,29 +138,54 @@ class CodecTask:
     def preview(self, model: nn.Module, writer: SummaryWriter, step: int) -> None:
         """Audio and spectrograms of the first validation crops."""
         assert isinstance(model, Autoencoder)
-        rate = self.model_config.sample_rate
-        waveform = self._validation_waveform(PREVIEW_ITEMS)
+        waveform = self.validation.batch(range(PREVIEW_ITEMS)).waveform.to(self.device)
         estimate = model.decode(model.posterior(waveform).mean)
-        for item, (original, decoded) in enumerate(zip(waveform, estimate, strict=True)):
-            for name, sound in (("original", original), ("decoded", decoded)):
-                writer.add_audio(f"{item}/{name}", sound[0].cpu().clamp(-1, 1)[None], step, rate)
-            figure = spectrogram_pair(original.cpu().numpy(), decoded.cpu().numpy(), rate)
-            writer.add_figure(f"{item}/spectrogram", figure, step)
+        write_preview(waveform, estimate, self.model_config.sample_rate, writer, step)
 
     # -- export ----------------------------------------------------------------------------
 
     def export(self, model: nn.Module, path: Path, provenance: dict[str, Any]) -> None:
         assert isinstance(model, Autoencoder)
-        seen = provenance["steps"] * self.config.batch_size * self.config.data.crop_seconds
-        provenance = {
-            **provenance,
-            "data_hours": round(self.source.hours, 2),
-            "audio_hours_seen": round(seen / 3600, 2),
-            "training": self.config.model_dump(mode="json"),
-        }
+        provenance = {**provenance, **training_provenance(self.source, self.config, provenance)}
         coarsest = self.config.noise.steps[1]
         fitted = fit_checkpoint(model, self.source, self.device, coarsest, provenance)
         checkpoint.save(fitted, path)
+
+
+def check_crops(source: AudioSource, config: TrainingConfig) -> None:
+    """Raises ConfigError for crops that are too short for a window of the losses."""
+    windows = config.loss.stft_windows
+    if config.adversarial.weight > 0:
+        windows += config.adversarial.stft_windows
+    if source.crop_samples <= max(windows) // 2:
+        raise ConfigError(
+            f"crops of {source.crop_samples} samples are too short for the loss window of "
+            f"{max(windows)}; raise data.crop_seconds or leave this window out of "
+            f"loss.stft_windows or adversarial.stft_windows"
+        )
+
+
+def write_preview(
+    waveform: Tensor, estimate: Tensor, sample_rate: int, writer: SummaryWriter, step: int
+) -> None:
+    """Audio and spectrograms of recordings and what became of them, (items, channels, time)."""
+    for item, (original, decoded) in enumerate(zip(waveform, estimate, strict=True)):
+        for name, sound in (("original", original), ("decoded", decoded)):
+            writer.add_audio(f"{item}/{name}", sound[0].cpu().clamp(-1, 1)[None], step, sample_rate)
+        figure = spectrogram_pair(original.cpu().numpy(), decoded.cpu().numpy(), sample_rate)
+        writer.add_figure(f"{item}/spectrogram", figure, step)
+
+
+def training_provenance(
+    source: AudioSource, config: TrainingConfig, run: dict[str, Any]
+) -> dict[str, Any]:
+    """What a checkpoint tells of its training, beside what the loop knows of the ``run``."""
+    seen = run["steps"] * config.batch_size * config.data.crop_seconds
+    return {
+        "data_hours": round(source.hours, 2),
+        "audio_hours_seen": round(seen / 3600, 2),
+        "training": config.model_dump(mode="json"),
+    }
 
 
 def initial_weights(autoencoder: Autoencoder, path: str | Path) -> None:
@@ -201,21 +199,27 @@ def initial_weights(autoencoder: Autoencoder, path: str | Path) -> None:
     """
     loaded = checkpoint.load(find_checkpoint(path))
     ours, theirs = autoencoder.config, loaded.config
-    different = [
-        f"{key}: {getattr(theirs, key)} there, {getattr(ours, key)} in the config"
-        for key in ("sample_rate", "channels", "network")
-        if getattr(ours, key) != getattr(theirs, key)
-    ]
+    fields = ["sample_rate", "channels", "network"]
     if ours.latent_dim < theirs.latent_dim:
-        different.append(f"latent_dim: {theirs.latent_dim} there, {ours.latent_dim} in the config")
-    if different:
-        raise CheckpointError(
-            f"'{path}' cannot start this run, since it differs in {'; '.join(different)}"
-        )
+        fields.append("latent_dim")
+    check_same(ours, theirs, fields, path)
     state = autoencoder.state_dict()
     for key, value in loaded.autoencoder.state_dict().items():
         state[key] = value if value.shape == state[key].shape else _widened(value, state[key])
     autoencoder.load_state_dict(state)
+
+
+def check_same(ours: ModelConfig, theirs: ModelConfig, fields: list[str], path: object) -> None:
+    """Raises CheckpointError if the checkpoint at ``path`` differs from the config in a field."""
+    different = [
+        f"{field}: {getattr(theirs, field)} there, {getattr(ours, field)} in the config"
+        for field in fields
+        if getattr(ours, field) != getattr(theirs, field)
+    ]
+    if different:
+        raise CheckpointError(
+            f"'{path}' cannot start this run, since it differs in {'; '.join(different)}"
+        )
 
 
 def _widened(value: Tensor, larger: Tensor) -> Tensor:

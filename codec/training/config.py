@@ -68,6 +68,45 @@ class NoiseConfig(StrictConfig):
     """Range of that quantiser's step, in posterior sigmas; drawn log-uniformly."""
 
 
+class AdversarialConfig(StrictConfig):
+    """The adversarial loss, and the discriminators that it needs (codec/training/adversarial.py).
+
+    Weights are fixed and multiply means, as all others here: unlike EnCodec's balancer by gradient
+    norm, that keeps an item's gradient independent of the items beside it in a batch, and lets the
+    adversarial part fade where the discriminators have nothing more to say. What they come to is
+    logged as ``adversarial_share``. Their sources, for a reconstruction loss of about 3 as ours
+    is: Stable Audio has 0.1 and 5 beside a spectral loss of weight 1, DAC 1 and 2 beside a mel
+    loss of weight 15 (a total near 10).
+    """
+
+    weight: NonNegative = 0.0
+    """Of the hinge loss; with 0 there are no discriminators at all."""
+    feature_matching: NonNegative = 1.0
+    """Of the feature matching; relative per layer, where Stable Audio's and DAC's are absolute."""
+    start_step: Annotated[int, Field(ge=0)] = 0
+    """Step from which discriminators are trained, and the codec against them."""
+    ramp_steps: Annotated[int, Field(ge=0)] = 200
+    """Steps over which both weights rise from 0, while the discriminators learn their part."""
+    learning_rate: Positive = 3e-4
+    """Of the discriminators at its peak; it follows the same schedule as the codec's."""
+    betas: tuple[Decay, Decay] = (0.8, 0.99)
+    clip_norm: Positive = 10.0
+    stft_windows: tuple[Window, ...] = (2048, 512)
+    """In samples: a discriminator for each."""
+    stft_width: Count = 8
+    """Channels of the first layer; the others have twice as many."""
+    periods: tuple[Count, ...] = (2, 5, 11)
+    """In samples: a discriminator for each."""
+    period_width: Count = 8
+    """Channels of the first layer; the last ones have four times as many."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.stft_windows and not self.periods:
+            raise ValueError("stft_windows and periods are both empty; name at least one")
+        return self
+
+
 class DataConfig(StrictConfig):
     """How crops are cut from a folder of audio."""
 
@@ -118,6 +157,7 @@ class TrainingConfig(LoopConfig):
     loss: LossConfig = LossConfig()
     kl: KLConfig = KLConfig()
     noise: NoiseConfig = NoiseConfig()
+    adversarial: AdversarialConfig = AdversarialConfig()
     data: DataConfig = DataConfig()
     optimizer: CodecOptimizerConfig = CodecOptimizerConfig()
 

@@ -40,6 +40,9 @@ from codec.training.config import LoopConfig, OptimizerConfig
 MAX_BAD_STEPS = 50
 """Consecutive steps with a non-finite gradient after which a run stops."""
 
+DIVERGED = 2.0
+"""A run against an opponent stops when its score is so many times the best one."""
+
 KEPT_CHECKPOINTS = 2
 
 
@@ -93,6 +96,31 @@ class Task(Protocol):
     def load_state(self, state: dict[str, float]) -> None: ...
 
 
+class Opponent(Protocol):
+    """What the task's model is trained against, such as the discriminators of an adversarial loss.
+
+    It is trained beside the model, on what the model made in ``Task.loss``, and has an optimiser
+    of its own.
+    """
+
+    def backward(self, share: float) -> None:
+        """Add ``share`` of the gradient of its loss on the items of the latest ``Task.loss``."""
+        ...
+
+    def step(self, rate: float) -> bool:
+        """Take an optimiser step, at ``rate`` times its peak learning rate.
+
+        Processes must agree on the gradient. One that is not finite is dropped; then this is False.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Weights and optimiser."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Tensor]) -> Any: ...
+
+
 @dataclass
 class RunState:
     """Where a run stands, apart from tensors."""
@@ -100,6 +128,7 @@ class RunState:
     step: int = 0
     seconds: float = 0.0
     bad_steps: int = 0
+    opponent_bad_steps: int = 0
     best_score: float = math.inf
     scaler: dict[str, float] = field(default_factory=dict)
     task: dict[str, float] = field(default_factory=dict)
@@ -147,7 +176,11 @@ class Trainer:
         accelerator: Accelerator,
         budget: Budget | None = None,
         provenance: dict[str, Any] | None = None,
+        opponent: Opponent | None = None,
+        *,
+        validate_first: bool = False,
     ) -> None:
+        """``validate_first`` counts the initial weights among those that may be the best."""
         shares = config.accumulate * accelerator.num_processes
         if config.batch_size % shares:
             raise LacunaError(
@@ -162,6 +195,8 @@ class Trainer:
         self.budget = budget or Budget()
         self.provenance = provenance or {}
         self.state = RunState()
+        self._opponent = opponent
+        self._validate_first = validate_first
         self._share = config.batch_size // shares
 
         task.model.to(accelerator.device)
@@ -191,13 +226,16 @@ class Trainer:
         """Train until the schedule or the budget ends, or a signal asks to stop.
 
         Raises:
-            LacunaError: the gradient was not finite for many steps in a row.
+            LacunaError: a gradient was not finite for many steps in a row, or the score of a run
+                against an opponent has become far worse than it was.
         """
         config, state = self.config, self.state
         begin, earlier = time.monotonic(), state.seconds
         writer = self._open_logs()
         validated = saved = state.step
         with _stop_signals() as stop, self._progress() as show:
+            if self._validate_first and state.step == 0:
+                self._validate(writer)
             while self._progress_of_schedule() < 1.0:
                 logs = self._step()
                 state.step += 1
@@ -261,8 +299,15 @@ class Trainer:
                         self.model.parameters(), config.optimizer.clip_norm
                     )
                     self._apply(norm)
+            if self._opponent is not None:
+                self._opponent.backward(1 / config.accumulate)
             for key, value in {"loss": loss.detach(), **logs}.items():
                 totals[key] = totals.get(key, 0.0) + value / config.accumulate
+        if self._opponent is not None:
+            finite = self._opponent.step(rate / config.optimizer.learning_rate)
+            self.state.opponent_bad_steps = self._bad_steps(
+                self.state.opponent_bad_steps, finite, "the discriminators' gradient"
+            )
         keep = (self.state.step + 1) % config.log_every == 0
         if not keep:  # reading values back would make a GPU wait at every step
             return {}
@@ -280,20 +325,36 @@ class Trainer:
             self.optimizer.step()
         if finite:
             self.ema.update_parameters(self.task.model)
-            self.state.bad_steps = 0
-        else:
-            self.state.bad_steps += 1
-            if self.state.bad_steps >= MAX_BAD_STEPS:
-                raise LacunaError(
-                    f"the gradient was not finite for {MAX_BAD_STEPS} steps in a row, until step "
-                    f"{self.state.step + 1}; lower the learning rate and start again from the last "
-                    f"checkpoint in '{self.folder}'"
-                )
+        self.state.bad_steps = self._bad_steps(self.state.bad_steps, finite, "the gradient")
         self.optimizer.zero_grad()
 
+    def _bad_steps(self, before: int, finite: bool, what: str) -> int:
+        """How many steps in a row have had a gradient that is not finite; raises at too many."""
+        if finite:
+            return 0
+        if before + 1 >= MAX_BAD_STEPS:
+            raise LacunaError(
+                f"{what} was not finite for {MAX_BAD_STEPS} steps in a row, until step "
+                f"{self.state.step + 1}; lower the learning rate and start again from the last "
+                f"checkpoint in '{self.folder}'"
+            )
+        return before + 1
+
     def _validate(self, writer: SummaryWriter | None) -> None:
-        if not self.accelerator.is_main_process:
+        score = self._measure(writer) if self.accelerator.is_main_process else math.nan
+        if self._opponent is None:
             return
+        score, best = self._agree((score, self.state.best_score))
+        if not score <= DIVERGED * best:
+            raise LacunaError(
+                f"the run has diverged: at step {self.state.step} its score is {score:.3g}, while "
+                f"its best was {best:.3g}; lower adversarial.weight or the learning rates and "
+                f"start again in another folder. The best weights are in "
+                f"'{self.folder / 'best.safetensors'}'"
+            )
+
+    def _measure(self, writer: SummaryWriter | None) -> float:
+        """Validate and log; the score, whose best so far is exported."""
         model = self.ema.module.eval()
         with torch.inference_mode():
             values = self.task.validate(model)
@@ -303,6 +364,7 @@ class Trainer:
         if values["score"] < self.state.best_score:
             self.state.best_score = values["score"]
             self._export("best.safetensors")
+        return values["score"]
 
     def _export(self, name: str) -> None:
         path = self.folder / name
@@ -331,8 +393,9 @@ class Trainer:
         self.state.scaler = scaler.state_dict() if scaler is not None else {}
         tensors = {f"model.{k}": v for k, v in self.task.model.state_dict().items()}
         tensors |= {f"ema.{k}": v for k, v in self.ema.state_dict().items()}
-        for index, values in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{k}": v for k, v in values.items()}
+        tensors |= {f"optimizer.{k}": v for k, v in optimizer_tensors(self.optimizer).items()}
+        if self._opponent is not None:
+            tensors |= {f"opponent.{k}": v for k, v in self._opponent.state_dict().items()}
 
         target = self.folder / "state" / f"step-{self.state.step:08d}"
         partial = target.with_name(f".partial-{target.name}")
@@ -357,14 +420,12 @@ class Trainer:
         try:
             tensors = load_file(path / "tensors.safetensors")
             self.state = RunState(**json.loads((path / "state.json").read_text()))
-            self.task.model.load_state_dict(_below(tensors, "model."))
-            self.ema.load_state_dict(_below(tensors, "ema."))
-            states: dict[int, dict[str, Tensor]] = {}
-            for key, value in _below(tensors, "optimizer.").items():
-                index, name = key.split(".", 1)
-                states.setdefault(int(index), {})[name] = value
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": states, "param_groups": groups})
+            self.task.model.load_state_dict(tensors_below(tensors, "model."))
+            self.ema.load_state_dict(tensors_below(tensors, "ema."))
+            load_optimizer(optimizer, tensors_below(tensors, "optimizer."))
+            opponent = tensors_below(tensors, "opponent.")
+            if self._opponent is not None and opponent:  # none if it comes into the run only now
+                self._opponent.load_state_dict(opponent)
         except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
             raise CheckpointError(
                 f"'{path}' cannot be taken up by this run: {error}\n"
@@ -427,7 +488,24 @@ class Trainer:
             yield show
 
 
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimiser with names such as ``3.exp_avg``."""
+    states = optimizer.state_dict()["state"]
+    return {f"{index}.{k}": v for index, values in states.items() for k, v in values.items()}
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """The inverse of :func:`optimizer_tensors`."""
+    states: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        states.setdefault(int(index), {})[name] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": states, "param_groups": groups})
+
+
+def tensors_below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose names begin with ``prefix``, without it."""
     return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
 
 

@@ -12,6 +12,7 @@ from codec.training import session
 from codec.training.codec_task import CodecTask, initial_weights
 from codec.training.config import load_training_config
 from codec.training.data import AudioSource, open_source, split_files
+from codec.training.decoder_task import DecoderTask, checkpoint_to_train_on
 from codec.training.loop import Budget, RunState, Trainer
 
 
@@ -23,6 +24,7 @@ def train_codec(
     valid: Path | None = None,
     manifest: Path | None = None,
     init: str | None = None,
+    decoder_only: bool = False,
     minutes: float | None = None,
     schedule_minutes: float | None = None,
     resident: bool = True,
@@ -31,11 +33,16 @@ def train_codec(
 ) -> RunState:
     """Start the run in ``out``, or take it up where it stopped.
 
+    ``decoder_only`` trains on the decoder of ``init`` and leaves everything else as it is.
+
     Raises:
         LacunaError: a config, folder or checkpoint that cannot be used.
     """
     model_config = load_model_config(config)
     training = load_training_config(config, **(overrides or {}))
+    start = checkpoint_to_train_on(model_config, init) if decoder_only else None
+    if start is not None:
+        model_config = start.config
     accelerator = session.start(training, cpu=cpu)
     device = accelerator.device
 
@@ -56,13 +63,23 @@ def train_codec(
         f"{device}, {accelerator.num_processes} process(es); TensorBoard: "
         f"tensorboard --logdir {out / 'tensorboard'}",
     )
-    autoencoder = Autoencoder(model_config)
-    if init is not None:
-        initial_weights(autoencoder, init)
-    task = CodecTask(autoencoder, training, source, validation, device)
-    provenance = {"config": config, "init": init, "data": str(data)}
+    task: CodecTask | DecoderTask
+    if start is not None:
+        task = DecoderTask(start, training, source, validation, device)
+    else:
+        autoencoder = Autoencoder(model_config)
+        if init is not None:
+            initial_weights(autoencoder, init)
+        task = CodecTask(autoencoder, training, source, validation, device)
     trainer = Trainer(
-        task, training, out, accelerator, Budget(minutes, schedule_minutes), provenance
+        task,
+        training,
+        out,
+        accelerator,
+        Budget(minutes, schedule_minutes),
+        {"config": config, "init": init, "data": str(data)},
+        task.waveform_loss.opponent,
+        validate_first=decoder_only,
     )
     state = trainer.train()
     session.report_end(trainer)

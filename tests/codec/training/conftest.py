@@ -90,7 +90,8 @@ def make_trainer(make_task: Callable[..., CodecTask], no_preview: None) -> Calla
         if accelerator is None:
             _forget_accelerate()
             accelerator = Accelerator(cpu=True, gradient_accumulation_steps=config.accumulate)
-        return Trainer(task, config, folder, accelerator, budget)
+        opponent = task.waveform_loss.opponent
+        return Trainer(task, config, folder, accelerator, budget, opponent=opponent)
 
     return make
 

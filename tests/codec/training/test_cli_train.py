@@ -61,7 +61,7 @@ def test_unknown_key_lists_the_known(lacuna: Lacuna, audio_folder: Path, tmp_pat
     code, printed = lacuna(*train_arguments(config, audio_folder, tmp_path / "run"))
     assert code == 1
     assert "unknown key 'batchsize'" in printed
-    assert "accumulate, batch_size" in printed
+    assert "accumulate, adversarial, batch_size" in printed
     assert not (tmp_path / "run").exists()
 
 

@@ -44,9 +44,8 @@ def test_compression(name: str, compression: float) -> None:
 
 
 def test_small_32x_is_small_with_more_latents() -> None:
-    small, larger = (read_toml(name)[0] for name in ("small", "small_32x"))
-    small["model"] |= {"name": "small_32x", "latent_dim": 32}
-    assert larger == small
+    small, larger = (read_toml(name)[0]["model"] for name in ("small", "small_32x"))
+    assert larger == {**small, "name": "small_32x", "latent_dim": 32}
 
 
 @pytest.fixture
@@ -66,6 +65,11 @@ def edited(tmp_path: Path) -> Path:
         ("stft_windows = [256, 64]", "stft_windows = []", r"'loss\.stft_windows'"),
         ("crop_seconds = 0.1", "gain_db = [3, -9]", r"'data\.gain_db'.*lower bound first"),
         ("warmup_steps = 4", "betas = [0.9, 1.0]", r"'optimizer\.betas\.1' = 1\.0"),
+        (
+            "[training.data]",
+            "[training.adversarial]\nperiod = [2]\n[training.data]",
+            r"'adversarial\.period'.*feature_matching.*periods, ramp_steps",
+        ),
     ],
 )
 def test_bad_training_values(old: str, new: str, message: str, edited: Path) -> None:

@@ -24,6 +24,7 @@ OVERRIDES = {
     "kl": {"mode": "target", "free_nats": 0.3},
     # Bins near the floor of the STFT loss turn rounding into up to 1e-3 of the gradient.
     "loss": {"stft": 0.0, "stft_windows": [256, 64], "mel_windows": [256, 64]},
+    "adversarial": {"weight": 0.5, "start_step": 1, "stft_windows": [256], "periods": [3]},
 }
 
 

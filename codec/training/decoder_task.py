@@ -1,0 +1,177 @@
+"""What it is to train a decoder alone: the second phase, in which files keep their meaning.
+
+Encoder, statistics, entropy tables, context model and useful steps are those of a checkpoint, and
+so is its ``latent_id``: files, stored latents and diffusion weights stay valid, and sound better
+with the new decoder. What it learns to decode is what files hold, real quantised latents, where
+the first phase had noise in their place. RAVE (Caillon and Esling 2021) and Stable Audio do the
+same, with fresh discriminators as here.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.tensorboard import SummaryWriter
+
+from codec import checkpoint
+from codec.checkpoint import Checkpoint
+from codec.config import ModelConfig
+from codec.errors import CheckpointError, LacunaError
+from codec.models import find_checkpoint
+from codec.quantise import dequantise, quantise
+from codec.training.adversarial import WaveformLoss
+from codec.training.codec_task import (
+    PREVIEW_ITEMS,
+    VALIDATION_ITEMS,
+    check_crops,
+    check_same,
+    training_provenance,
+    write_preview,
+)
+from codec.training.config import TrainingConfig
+from codec.training.data import AudioSource, item_rng
+from codec.training.loop import moving_average
+
+UNQUANTISED_SHARE = 0.2
+"""Share of items whose latents are not quantised: generated ones are not either."""
+
+STEPS = 16
+"""Quantiser steps to draw from, evenly spread over the useful range with both of its ends: as many
+as the entropy tables keep."""
+
+
+class DecoderTask:
+    """Trains the decoder of ``start`` on crops of ``source``."""
+
+    def __init__(
+        self,
+        start: Checkpoint,
+        config: TrainingConfig,
+        source: AudioSource,
+        validation: AudioSource,
+        device: torch.device,
+    ) -> None:
+        check_crops(source, config)
+        self.start = start
+        self.config = config
+        self.source = source
+        self.validation = validation
+        self.device = device
+        self.model: nn.Module = copy.deepcopy(start.autoencoder.decoder)
+        self._frozen = copy.deepcopy(start.autoencoder).to(device).eval().requires_grad_(False)
+        # What was trained before needs no warm-up before the discriminators come.
+        at_once = config.adversarial.model_copy(update={"start_step": 0})
+        config = config.model_copy(update={"adversarial": at_once})
+        self.waveform_loss = WaveformLoss(config, start.config.sample_rate, device)
+        statistics = start.statistics
+        self._mean, self._std = (x[:, None].to(device) for x in (statistics.mean, statistics.std))
+        useful = start.useful
+        self._steps = np.linspace(useful.finest_step, useful.coarsest_step, STEPS).round()
+
+    # -- training --------------------------------------------------------------------------
+
+    def average(self) -> AveragedModel:
+        return moving_average(self.model, self.config.optimizer.ema_decay)
+
+    def loss(
+        self, model: nn.Module, indices: range, step: int
+    ) -> tuple[Tensor, dict[str, Tensor | float]]:
+        waveform = self.source.batch(indices).waveform.to(self.device)
+        latents = self.latents(waveform, [self._step_of(index) for index in indices])
+        return self.waveform_loss(model(latents).float(), waveform, step)
+
+    def _step_of(self, index: int) -> int | None:
+        """The quantiser's step index for an item; None leaves it unquantised."""
+        rng = item_rng(self.config.seed, index, purpose=1)
+        if rng.random() < UNQUANTISED_SHARE:
+            return None
+        return int(rng.choice(self._steps))
+
+    @torch.no_grad()
+    def latents(self, waveform: Tensor, steps: list[int | None]) -> Tensor:
+        """What a file would hold, in the network's units, each item at its own step.
+
+        (batch, channels, time) -> (batch, latent_dim, frames)
+        """
+        # In float32 whatever the precision of the training: other latents, other symbols.
+        with torch.autocast(self.device.type, enabled=False):
+            exact = self._frozen.posterior(waveform).mean
+        latents = ((exact - self._mean) / self._std).cpu().numpy()
+        for item, step in enumerate(steps):
+            if step is not None:
+                at = self.start.tables.at(step)
+                latents[item] = dequantise(quantise(latents[item], at.step), at.centroids)
+        return torch.from_numpy(latents).to(self.device) * self._std + self._mean
+
+    def state(self) -> dict[str, float]:
+        return {"latent_id": int(self.start.latent_id, 16)}
+
+    def load_state(self, state: dict[str, float]) -> None:
+        """Raises CheckpointError if the run was started from a checkpoint of another latent_id."""
+        if state != self.state():
+            raise CheckpointError(
+                f"the run was started from a codec with latent_id {state['latent_id']:016x}, and "
+                f"--init has {self.start.latent_id}; give the same --init, or another --out folder"
+            )
+
+    # -- validation ------------------------------------------------------------------------
+
+    def _decode(self, model: nn.Module, items: int) -> tuple[Tensor, Tensor]:
+        """Fixed crops, and what ``model`` makes of them at the finest useful step."""
+        waveform = self.validation.batch(range(items)).waveform.to(self.device)
+        latents = self.latents(waveform, [self.start.useful.finest_step] * items)
+        return waveform, model(latents).float()
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        waveform, estimate = self._decode(model, VALIDATION_ITEMS)
+        return self.waveform_loss.validate(estimate, waveform)
+
+    def preview(self, model: nn.Module, writer: SummaryWriter, step: int) -> None:
+        """Audio and spectrograms of the first validation crops."""
+        waveform, estimate = self._decode(model, PREVIEW_ITEMS)
+        write_preview(waveform, estimate, self.start.config.sample_rate, writer, step)
+
+    # -- export ----------------------------------------------------------------------------
+
+    def export(self, model: nn.Module, path: Path, provenance: dict[str, Any]) -> None:
+        """The checkpoint of the start with this decoder.
+
+        Raises:
+            CheckpointError: its ``latent_id`` would not be that of the start.
+        """
+        autoencoder = copy.deepcopy(self._frozen)
+        autoencoder.decoder.load_state_dict(model.state_dict())
+        told = {**provenance, **training_provenance(self.source, self.config, provenance)}
+        told |= {"decoder_only": True, "before": self.start.provenance}
+        trained = replace(self.start, autoencoder=autoencoder, provenance=told)
+        if trained.latent_id != self.start.latent_id:
+            raise CheckpointError(
+                f"training the decoder has changed latent_id from {self.start.latent_id} to "
+                f"{trained.latent_id}: files made with the one would not open with the other; "
+                f"'{path}' is not written. This is a mistake in the program"
+            )
+        checkpoint.save(trained, path)
+
+
+def checkpoint_to_train_on(ours: ModelConfig, path: str | None) -> Checkpoint:
+    """The checkpoint whose decoder is to be trained; ``ours`` is the model of the run's config.
+
+    Raises:
+        LacunaError: none was named.
+        CheckpointError: there is no such checkpoint, or it is of another model.
+    """
+    if path is None:
+        raise LacunaError(
+            "--decoder-only trains the decoder of a codec that is there already; name its "
+            "checkpoint, or a shipped model, with --init"
+        )
+    start = checkpoint.load(find_checkpoint(path))
+    check_same(ours, start.config, ["sample_rate", "channels", "network", "latent_dim"], path)
+    return start
