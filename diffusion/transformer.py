@@ -237,6 +237,7 @@ def _initialise(module: nn.Module) -> None:
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Embedding):
-        nn.init.normal_(module.weight, std=0.02)
+        # As large as what it is added to: from 0.02 the labels of a small data set hardly grow.
+        nn.init.normal_(module.weight, std=0.5)
     elif isinstance(module, Modulation):  # visited after the projection inside it
         nn.init.zeros_(module.project.weight)
