@@ -571,16 +571,36 @@ def codec_rows() -> list[dict[str, Any]]:
 
 
 @app.command(
-    epilog="Example: lacuna evaluate recordings/ --kbps 2,3,6 --out report/"
+    epilog="Example: lacuna evaluate recordings/ --kbps 2,3,6 --against opus,mp3 --out report/"
     "\n\nor: lacuna evaluate --generated made/ --reference valid/ --train train/ --out report/"
+    "\n\nClasses are the subfolders of DIR; in 'speech' ViSQOL's speech mode, PESQ and ESTOI are "
+    "measured. A rate is what a whole file takes, container included. --kbps are Lacuna's; the "
+    "others have rates of their own: --against opus,mp3 is opus:12,opus:16,opus:24,mp3:48,mp3:64 "
+    "(aac: 48 and 64). They need the programs opusenc and opusdec, lame, ffmpeg; ViSQOL, PESQ and "
+    "ESTOI need pip install 'lacuna-codec\\[evaluate]'. What is missing is named and left out."
+    "\n\nMany files, unattended, on one core: OMP_NUM_THREADS=1 nohup lacuna evaluate DIR "
+    "--threads 1 --out report/ > evaluate.log 2>&1 &"
 )
 def evaluate(
-    out: Annotated[Path, typer.Option(help="Folder for the report: .md, .json and more.")],
+    out: Annotated[Path, typer.Option(help="Folder for the report: .html, .md, .json and more.")],
     folder: Annotated[
         Path | None,
         typer.Argument(metavar="DIR", help="Folder of audio to compress.", show_default=False),
     ] = None,
     kbps: Annotated[str, typer.Option(help="Rates to try, with commas between.")] = "3,6",
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Other codecs, with commas between: opus, mp3, aac; opus:16 for a rate in kbps.",
+            show_default="none",
+        ),
+    ] = None,
+    perceptual_seconds: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Of each file's middle, for ViSQOL, PESQ and ESTOI; 0 leaves them out."
+        ),
+    ] = 10.0,
     generated: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Instead: generated audio to judge.")
     ] = None,
@@ -597,7 +617,15 @@ def evaluate(
         Path | None,
         typer.Option(help="CSV with 'path' and 'class': labels.", show_default="folder names"),
     ] = None,
-    model: Model = DEFAULT_MODEL,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A shipped model's name, or a checkpoint's path.",
+            show_default="the one whose range holds the rate",
+        ),
+    ] = None,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
@@ -612,7 +640,7 @@ def evaluate(
             )
         from codec.evaluation import generated as judging
 
-        codec = _load(model, device, threads)
+        codec = _load(model or DEFAULT_MODEL, device, threads)
         with file_progress("judging") as progress:
             judgement = judging.judge_folders(
                 codec, generated, reference, train=train, manifest=manifest, progress=progress
@@ -625,19 +653,36 @@ def evaluate(
         )
     if train is not None or manifest is not None:
         raise LacunaError("--train and --manifest go with --generated and --reference only")
+    from codec.evaluation.evaluate import Lacuna
     from codec.evaluation.evaluate import evaluate as run_evaluation
-    from codec.evaluation.evaluate import write_report
+    from codec.evaluation.peers import Coder, installed, parse_peers
+    from codec.evaluation.perceptual import Perceptual
+    from codec.evaluation.report import write_report
+    from codec.folders import loader
+    from codec.rate import RateTarget
 
     try:
         rates = [float(rate) for rate in kbps.split(",")]
+        for rate in rates:
+            RateTarget(rate)
     except ValueError:
         raise LacunaError(
-            f"--kbps '{kbps}': expected numbers with commas between, as in 3,6"
+            f"--kbps '{kbps}': expected numbers above 0 with commas between, as in 3,6"
         ) from None
-    codec = _load(model, device, threads)
+    peers, notes = installed(parse_peers(against)) if against is not None else ([], [])
+    use_device(device, threads)
+    load = loader(device)
+    embedder = load(model or DEFAULT_MODEL)
+    perceptual = Perceptual(perceptual_seconds) if perceptual_seconds else None
+    if perceptual is not None:
+        notes += perceptual.notes
+    for note in notes:
+        say(f"lacuna: {note}")
+    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is told before the work
+    coders: list[Coder] = [*(Lacuna(rate, load, model) for rate in rates), *peers]
     with file_progress("evaluating") as progress:
-        rows, skipped = run_evaluation(codec, folder, rates, progress)
-    print(write_report(rows, skipped, codec, out))
+        evaluation = run_evaluation(folder, coders, embedder, perceptual, progress)
+    print(write_report(evaluation, notes, out))
 
 
 @app.command(epilog="Example: lacuna demo --out lacuna_demo")
@@ -669,6 +714,13 @@ def train_codec(
     init: Annotated[
         str | None, typer.Option(help="Start from this checkpoint's weights: fine-tuning.")
     ] = None,
+    decoder_only: Annotated[
+        bool,
+        typer.Option(
+            "--decoder-only",
+            help="Train only the decoder of --init, on quantised latents: its files stay valid.",
+        ),
+    ] = False,
     minutes: Annotated[
         float | None,
         typer.Option(min=0, help="End this call after so long; run it again to go on."),
@@ -706,6 +758,7 @@ def train_codec(
         valid=valid,
         manifest=manifest,
         init=init,
+        decoder_only=decoder_only,
         minutes=minutes,
         schedule_minutes=schedule_minutes,
         resident=not stream,

@@ -1,4 +1,4 @@
-"""How good and how small: every file of a folder through ``.lac`` and back, at several rates.
+"""How good and how small: every file of a folder through codecs at several rates, and back.
 
 Files are compared after exactly what a user does: compress to bytes, decompress from bytes.
 The rate counts all bytes of the file. Classes are the folder's first-level subfolders.
@@ -6,13 +6,11 @@ The rate counts all bytes of the file. Classes are the folder's first-level subf
 
 from __future__ import annotations
 
-import csv
 import io
-import json
-import sys
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,159 +20,282 @@ from codec import audio
 from codec.codec import Codec
 from codec.compression import compress_array, decompress_array
 from codec.errors import AudioError, RateError
-from codec.evaluation.metrics import band_error, si_sdr
-from codec.files import atomic_path
+from codec.evaluation.embeddings import Clip, embed
+from codec.evaluation.frechet import MIN_FILES, Distances, Estimate, compare_sets
+from codec.evaluation.metrics import band_error, si_sdr, stft_distance
+from codec.evaluation.peers import Coder, RoundTrip
+from codec.evaluation.perceptual import Perceptual, Scores, middle
+from codec.folders import Loader, find_audio
 from codec.mel import mel_distance
+from codec.models import model_for_rate
 from codec.rate import RateTarget
 
+MEASURING_RATE = 44_100
+"""Hz. All files are compared at one rate, so that the windows of the distances mean the same."""
 BOOTSTRAPS = 2000
+SPEECH = "speech"
+"""The class, that is the folder, whose files are judged as speech."""
+EXAMPLES_PER_CLASS = 2
+EXAMPLE_SECONDS = 5.0
+
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One file at one rate: speeds in multiples of real time, distances as means over channels."""
+    """One file through one codec at one rate: distances are means over channels."""
 
     file: str
     kind: str
+    codec: str
+    model: str
+    """Of Lacuna: its name and latent_id."""
     asked_kbps: float
     kbps: float
     seconds: float
     channels: int
     mel_distance: float
+    stft_distance: float
     si_sdr: float
     band_error_db: float
+    visqol: float | None
+    pesq: float | None
+    estoi: float | None
     compress_speed: float
+    """In multiples of real time, as the next one."""
     decompress_speed: float
     finest: bool
 
 
+MEASURES = (
+    "kbps",
+    "mel_distance",
+    "stft_distance",
+    "si_sdr",
+    "band_error_db",
+    "visqol",
+    "pesq",
+    "estoi",
+    "compress_speed",
+    "decompress_speed",
+)
+"""The columns of which there are means."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """All files of one class through one codec at one asked rate."""
+
+    kind: str
+    codec: str
+    asked_kbps: float
+    files: int
+    means: dict[str, Estimate]
+    """Of MEASURES, over the files that have them."""
+    distances: dict[str, Distances]
+    """Of decoded and original files as sets, by embedding; empty for fewer than MIN_FILES."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A stretch of a file, to look at and listen to: (channels, time) each."""
+
+    file: str
+    kind: str
+    sample_rate: int
+    original: np.ndarray
+    decoded: list[tuple[Row, np.ndarray]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that was measured."""
+
+    rows: list[Row]
+    groups: list[Group]
+    examples: list[Example]
+    skipped: list[str]
+    """Files that could not be read, or not be coded at a rate, with the reason."""
+
+
+@dataclass(frozen=True)
+class Lacuna:
+    """The codec of this project at one rate; a ``Coder``."""
+
+    kbps: float
+    load: Loader
+    model: str | None = None
+    """A name or a path; None takes the shipped model whose range holds the rate."""
+    codec: str = "lacuna"
+
+    def __call__(self, waveform: np.ndarray, sample_rate: int) -> RoundTrip:
+        """See ``Coder``."""
+        target = RateTarget(self.kbps)
+        codec = self.load(self.model or model_for_rate(target.kbps_per_channel(len(waveform))))
+        output = io.BytesIO()
+        begin = time.perf_counter()
+        report = compress_array(codec, waveform, sample_rate, output, target)
+        halfway = time.perf_counter()
+        decoded, _ = decompress_array(codec, output.getvalue())
+        end = time.perf_counter()
+        return RoundTrip(
+            decoded,
+            report.bytes,
+            halfway - begin,
+            end - halfway,
+            f"{codec.config.name} ({codec.latent_id})",
+            report.at_finest,
+        )
+
+
 def evaluate(
-    codec: Codec,
     folder: Path,
-    rates: Iterable[float],
-    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
-) -> tuple[list[Row], list[str]]:
-    """A row for every file and rate, and what was skipped, with the reason.
+    coders: Sequence[Coder],
+    embedder: Codec,
+    perceptual: Perceptual | None = None,
+    progress: Progress = lambda name, done, total: None,
+) -> Evaluation:
+    """Every file through every codec.
+
+    Args:
+        embedder: the model whose latents sets of files are compared by.
+        perceptual: None leaves these measures out.
 
     Raises:
         AudioError: no such folder, or nothing in it that can be read.
     """
-    if not folder.is_dir():
-        raise AudioError(f"'{folder}' is not a folder; evaluate takes a folder of audio files")
-    rates = list(rates)
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    paths = find_audio(folder)
+    shown = _spread_over_classes(paths, folder)
     rows: list[Row] = []
+    examples: list[Example] = []
     skipped: list[str] = []
-    for done, path in enumerate(paths):
-        progress(path.name, done, len(paths))
+    originals: dict[str, dict[str, Clip]] = defaultdict(dict)
+    decoded_clips: dict[tuple[str, str, float], dict[str, Clip]] = defaultdict(dict)
+    for number, path in enumerate(paths):
+        file, kind = path.relative_to(folder).as_posix(), _kind(path, folder)
         try:
             waveform, sample_rate = audio.read(path)
         except AudioError as error:
             skipped.append(str(error))
             continue
-        relative = path.relative_to(folder)
-        for rate in rates:
+        clip = _clip(embedder, waveform, sample_rate, file)
+        if clip is not None:
+            originals[kind][file] = clip
+        example = None
+        if path in shown:
+            stretch = middle(waveform, sample_rate, EXAMPLE_SECONDS)
+            example = Example(file, kind, sample_rate, stretch)
+            examples.append(example)
+        for index, coder in enumerate(coders):
+            what = f"{coder.codec} at {coder.kbps:g} kbps"
+            progress(f"{path.name}: {what}", number * len(coders) + index, len(paths) * len(coders))
             try:
-                rows.append(_measure(codec, relative, waveform, sample_rate, rate))
-            except RateError as error:
-                skipped.append(f"{relative}: {error}")
+                trip = coder(waveform, sample_rate)
+            except (AudioError, RateError) as error:
+                skipped.append(f"{file}, {what}: {error}")
+                continue
+            row = _measure(file, kind, coder, trip, waveform, sample_rate, perceptual)
+            rows.append(row)
+            clip = _clip(embedder, trip.waveform, sample_rate, file)
+            if clip is not None:
+                decoded_clips[kind, coder.codec, coder.kbps][file] = clip
+            if example is not None:
+                stretch = middle(trip.waveform, sample_rate, EXAMPLE_SECONDS)
+                example.decoded.append((row, stretch))
     if not rows:
         raise AudioError(f"nothing below '{folder}' could be evaluated:\n" + "\n".join(skipped[:5]))
-    return rows, skipped
+    groups = []
+    for kind in sorted({row.kind for row in rows}):
+        for coder in coders:
+            members = [
+                row
+                for row in rows
+                if (row.kind, row.codec, row.asked_kbps) == (kind, coder.codec, coder.kbps)
+            ]
+            clips = decoded_clips[kind, coder.codec, coder.kbps]
+            if members:
+                groups.append(_group(members, clips, originals[kind]))
+    return Evaluation(rows, groups, examples, skipped)
+
+
+def _kind(path: Path, folder: Path) -> str:
+    parts = path.relative_to(folder).parts
+    return parts[0] if len(parts) > 1 else "all"
+
+
+def _spread_over_classes(paths: Sequence[Path], folder: Path) -> set[Path]:
+    """EXAMPLES_PER_CLASS files of each class, as neighbours in a folder are often alike."""
+    by_kind: dict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        by_kind[_kind(path, folder)].append(path)
+    return {
+        members[number * len(members) // EXAMPLES_PER_CLASS]
+        for members in by_kind.values()
+        for number in range(EXAMPLES_PER_CLASS)
+    }
+
+
+def _clip(codec: Codec, waveform: np.ndarray, sample_rate: int, name: str) -> Clip | None:
+    try:
+        return embed(codec, audio.resample(waveform, sample_rate, codec.sample_rate), name, None)
+    except AudioError:  # too short
+        return None
 
 
 def _measure(
-    codec: Codec, path: Path, waveform: np.ndarray, sample_rate: int, asked_kbps: float
+    file: str,
+    kind: str,
+    coder: Coder,
+    trip: RoundTrip,
+    waveform: np.ndarray,
+    sample_rate: int,
+    perceptual: Perceptual | None,
 ) -> Row:
-    output = io.BytesIO()
-    begin = time.perf_counter()
-    report = compress_array(codec, waveform, sample_rate, output, RateTarget(asked_kbps))
-    middle = time.perf_counter()
-    decoded, _ = decompress_array(codec, output.getvalue())
-    end = time.perf_counter()
-    # All files at one rate, so that the windows of the mel distance mean the same for all.
+    seconds = waveform.shape[1] / sample_rate
     x, y = (
-        torch.from_numpy(audio.resample(signal, sample_rate, codec.sample_rate))
-        for signal in (decoded, waveform)
+        torch.from_numpy(audio.resample(signal, sample_rate, MEASURING_RATE))
+        for signal in (trip.waveform, waveform)
     )
+    scores = Scores()
+    if perceptual is not None:
+        scores = perceptual(trip.waveform, waveform, sample_rate, kind.lower() == SPEECH)
     return Row(
-        file=path.as_posix(),
-        kind=path.parts[0] if len(path.parts) > 1 else "all",
-        asked_kbps=asked_kbps,
-        kbps=report.kbps,
-        seconds=report.seconds,
+        file=file,
+        kind=kind,
+        codec=coder.codec,
+        model=trip.model,
+        asked_kbps=coder.kbps,
+        kbps=trip.bytes * 8 / seconds / 1000,
+        seconds=seconds,
         channels=len(waveform),
-        mel_distance=float(mel_distance(x, y, codec.sample_rate).mean()),
+        mel_distance=float(mel_distance(x, y, MEASURING_RATE).mean()),
+        stft_distance=float(stft_distance(x, y).mean()),
         si_sdr=float(si_sdr(x, y).mean()),
-        band_error_db=float(band_error(x, y, codec.sample_rate).mean()),
-        compress_speed=report.seconds / (middle - begin),
-        decompress_speed=report.seconds / (end - middle),
-        finest=report.at_finest,
+        band_error_db=float(band_error(x, y, MEASURING_RATE).mean()),
+        **asdict(scores),
+        compress_speed=seconds / trip.compress_seconds,
+        decompress_speed=seconds / trip.decompress_seconds,
+        finest=trip.finest,
     )
 
 
-def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the mean over files, by resampling files (Efron 1979)."""
+def _group(rows: Sequence[Row], decoded: dict[str, Clip], originals: dict[str, Clip]) -> Group:
+    means = {}
+    for measure in MEASURES:
+        values = [value for row in rows if (value := getattr(row, measure)) is not None]
+        if values:
+            means[measure] = bootstrap_mean(np.array(values))
+    names = sorted(decoded.keys() & originals.keys())
+    distances = {}
+    if len(names) >= MIN_FILES:
+        distances = compare_sets([decoded[n] for n in names], [originals[n] for n in names])
+    first = rows[0]
+    return Group(first.kind, first.codec, first.asked_kbps, len(rows), means, distances)
+
+
+def bootstrap_mean(values: np.ndarray, seed: int = 0) -> Estimate:
+    """The mean over files and its 95 % interval, by resampling files (Efron 1979)."""
     rng = np.random.default_rng(seed)
     means = rng.choice(values, (BOOTSTRAPS, len(values))).mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def write_report(rows: list[Row], skipped: list[str], codec: Codec, out: Path) -> str:
-    """Write evaluation.csv, .json and .md to ``out``; returns the markdown."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (
-        atomic_path(out / "evaluation.csv", force=True) as partial,
-        partial.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, fieldnames=list(asdict(rows[0])))
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-    with atomic_path(out / "evaluation.json", force=True) as partial:
-        partial.write_text(json.dumps([asdict(row) for row in rows], indent=1))
-    text = _markdown(rows, skipped, codec)
-    with atomic_path(out / "evaluation.md", force=True) as partial:
-        partial.write_text(text, encoding="utf-8")
-    return text
-
-
-def _markdown(rows: list[Row], skipped: list[str], codec: Codec) -> str:
-    lines = [
-        f"# Evaluation of '{codec.config.name}' (latent_id {codec.latent_id})",
-        "",
-        f"Made by `{' '.join(['lacuna', *sys.argv[1:]])}`. Means over files, with 95 % bootstrap "
-        "intervals for the mel distance (DAC's definition, lower is better). SI-SDR in dB; "
-        "band error is the mean absolute level error of 24 bands in dB.",
-        "",
-        "| class | asked kbps | kbps | files | mel distance | SI-SDR | band error |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for kind in sorted({row.kind for row in rows}):
-        for asked in sorted({row.asked_kbps for row in rows}):
-            group = [row for row in rows if (row.kind, row.asked_kbps) == (kind, asked)]
-            if not group:
-                continue
-            mel = np.array([row.mel_distance for row in group])
-            low, high = bootstrap_interval(mel)
-            lines.append(
-                f"| {kind} | {asked:g} | {np.mean([r.kbps for r in group]):.2f} | {len(group)} "
-                f"| {mel.mean():.2f} ({low:.2f} to {high:.2f}) "
-                f"| {np.mean([r.si_sdr for r in group]):.1f} "
-                f"| {np.mean([r.band_error_db for r in group]):.1f} |"
-            )
-    lines += [
-        "",
-        "| file | channels | seconds | asked kbps | kbps | mel distance | SI-SDR "
-        "| compress x real time | decompress x real time |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        lines.append(
-            f"| {row.file} | {row.channels} | {row.seconds:.1f} | {row.asked_kbps:g} "
-            f"| {row.kbps:.2f}{' (finest)' if row.finest else ''} | {row.mel_distance:.2f} "
-            f"| {row.si_sdr:.1f} | {row.compress_speed:.0f} | {row.decompress_speed:.0f} |"
-        )
-    if skipped:
-        lines += ["", "Skipped:", "", *(f"- {reason}" for reason in skipped)]
-    return "\n".join(lines) + "\n"
+    return Estimate(float(values.mean()), float(low), float(high))

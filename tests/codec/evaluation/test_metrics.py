@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from codec.evaluation.metrics import band_error, si_sdr
+from codec.evaluation.metrics import band_error, si_sdr, stft_distance
 
 SAMPLE_RATE = 16000
 
@@ -35,3 +35,15 @@ def test_band_error_of_a_gain_is_that_gain_in_decibels():
     torch.testing.assert_close(
         band_error(0.5 * x, x, SAMPLE_RATE), torch.full((2,), 6.02), atol=0.01, rtol=0
     )
+
+
+def test_stft_distance_is_that_of_auraloss():
+    freq = pytest.importorskip("auraloss.freq")
+    x = noise() * torch.tensor([[1.0], [0.01]])
+    y = 0.8 * x + 0.1 * noise(1)
+    y[:, SAMPLE_RATE // 2 :] = 0
+    expected = [
+        freq.MultiResolutionSTFTLoss()(x[None, i : i + 1], y[None, i : i + 1]) for i in (0, 1)
+    ]
+    torch.testing.assert_close(stft_distance(x, y), torch.stack(expected))
+    assert stft_distance(x, x).tolist() == [0.0, 0.0]
