@@ -41,6 +41,15 @@ EXIT_DAMAGED = 3
 Model = Annotated[
     str, typer.Option("--model", "-m", help="A shipped model's name, or a checkpoint's path.")
 ]
+ModelForRate = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A shipped model's name, or a checkpoint's path.",
+        show_default="the best for the rate",
+    ),
+]
 Device = Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, cuda:1, mps.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output file.")]
@@ -170,15 +179,7 @@ def compress(
         float | None,
         typer.Option(help="Ceiling for each block of about 6 s.", show_default="none"),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="A shipped model's name, or a checkpoint's path.",
-            show_default="the one whose range holds the rate",
-        ),
-    ] = None,
+    model: ModelForRate = None,
     force: Force = False,
     device: Device = "cpu",
     threads: Threads = None,
@@ -617,15 +618,7 @@ def evaluate(
         Path | None,
         typer.Option(help="CSV with 'path' and 'class': labels.", show_default="folder names"),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="A shipped model's name, or a checkpoint's path.",
-            show_default="the one whose range holds the rate",
-        ),
-    ] = None,
+    model: ModelForRate = None,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
@@ -689,14 +682,17 @@ def evaluate(
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("lacuna_demo"),
     kbps: Annotated[float | None, typer.Option(show_default="3 per channel")] = None,
-    model: Model = DEFAULT_MODEL,
+    model: ModelForRate = None,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Compress and decompress a bundled recording and show what became of it."""
-    from codec.demo import run_demo
+    from codec.demo import CHANNELS, run_demo
+    from codec.models import model_for_rate
+    from codec.rate import RateTarget
 
-    run_demo(_load(model, device, threads), out, kbps)
+    wanted = model or model_for_rate(RateTarget(kbps).kbps_per_channel(CHANNELS))
+    run_demo(_load(wanted, device, threads), out, kbps)
 
 
 @train_app.command("codec", epilog="Example: lacuna train codec small --data music/ --out run/")

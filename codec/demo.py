@@ -18,6 +18,8 @@ from codec.mel import mel_distance
 
 CLIP = Path(__file__).parent / "examples" / "plucked.ogg"
 """10 s of Karoryfer Samples' HorsePulse (CC0-1.0), held out from training."""
+CHANNELS = 2
+"""Of the clip."""
 
 
 def run_demo(model: Codec, out: Path, kbps: float | None) -> None:

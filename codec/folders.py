@@ -164,7 +164,7 @@ def compress_file(
 ) -> Outcome:
     """Compress an audio file with ``model`` (a name or a path).
 
-    Without ``model`` the shipped one is taken whose range holds the rate.
+    Without ``model`` the shipped one is taken that suits the rate best (``model_for_rate``).
 
     Raises:
         LacunaError: as for ``AudioReader``, ``output_file`` and ``compress_stream``.

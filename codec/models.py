@@ -47,19 +47,19 @@ def find_latent_id(latent_id: str) -> Path | None:
 
 
 def model_for_rate(kbps_per_channel: float) -> str:
-    """The shipped model whose useful range holds a rate, or the one that comes nearest.
+    """The shipped model for a rate: of those that can go so low, the one that can go highest.
 
-    Where several do, it is the one with the lowest range: the fewest latents, hence the most
-    bits for each.
+    More latents, each coarsely quantised, come nearer to the original than fewer in fine steps, at
+    every rate that both reach (docs/EVALUATION.md). Below all ranges it is the model that can go
+    lowest.
     """
     ranges = {
-        name: json.loads(_metadata(path)["useful"])["high_kbps"]
-        for name, path in shipped_models().items()
+        name: json.loads(_metadata(path)["useful"]) for name, path in shipped_models().items()
     }
-    enough = {name: high for name, high in ranges.items() if high >= kbps_per_channel}
-    if enough:
-        return min(enough, key=lambda name: enough[name])
-    return max(ranges, key=lambda name: ranges[name], default=DEFAULT_MODEL)
+    reaching = [name for name in ranges if ranges[name]["low_kbps"] <= kbps_per_channel]
+    if reaching:
+        return max(reaching, key=lambda name: ranges[name]["high_kbps"])
+    return min(ranges, key=lambda name: ranges[name]["low_kbps"], default=DEFAULT_MODEL)
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -97,7 +97,7 @@ def models(as_json: cli.AsJson = False) -> None:
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("lacuna_demo"),
     kbps: Annotated[float | None, typer.Option(show_default="3 per channel")] = None,
-    model: cli.Model = DEFAULT_MODEL,
+    model: cli.ModelForRate = None,
     device: cli.Device = "cpu",
     threads: Threads = None,
 ) -> None:

@@ -125,7 +125,7 @@ class Lacuna:
     kbps: float
     load: Loader
     model: str | None = None
-    """A name or a path; None takes the shipped model whose range holds the rate."""
+    """A name or a path; None takes the shipped model that is best for the rate."""
     codec: str = "lacuna"
 
     def __call__(self, waveform: np.ndarray, sample_rate: int) -> RoundTrip:

@@ -124,9 +124,9 @@ class DecoderTask:
     # -- validation ------------------------------------------------------------------------
 
     def _decode(self, model: nn.Module, items: int) -> tuple[Tensor, Tensor]:
-        """Fixed crops, and what ``model`` makes of them at the finest useful step."""
+        """Fixed crops, and what ``model`` makes of them, at steps from all over the range."""
         waveform = self.validation.batch(range(items)).waveform.to(self.device)
-        latents = self.latents(waveform, [self.start.useful.finest_step] * items)
+        latents = self.latents(waveform, [int(self._steps[item % STEPS]) for item in range(items)])
         return waveform, model(latents).float()
 
     def validate(self, model: nn.Module) -> dict[str, float]:

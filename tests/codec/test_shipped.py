@@ -16,9 +16,9 @@ from codec.models import DEFAULT_MODEL, shipped_models
 DOG = Path(__file__).parent.parent / "data" / "dog.ogg"
 
 
-@pytest.fixture(scope="module")
-def model() -> Codec:
-    return load()
+@pytest.fixture(scope="module", params=sorted(shipped_models()))
+def model(request: pytest.FixtureRequest) -> Codec:
+    return load(request.param)
 
 
 def test_shipped_files_are_small_and_hold_the_default():
