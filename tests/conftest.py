@@ -1,8 +1,11 @@
-"""Fixtures that all tests share: the tiny model's config and a folder of short recordings."""
+"""Fixtures that all tests share: the tiny model's config, short recordings, logs of runs."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,3 +32,18 @@ def audio_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sound += 0.03 * rng.standard_normal(sound.shape)
         soundfile.write(folder / f"{number}.wav", sound, 16_000)
     return folder
+
+
+@pytest.fixture
+def read_log() -> Callable[..., list[dict[str, Any]]]:
+    """``read_log(run, kind)``: the values in log.jsonl without their wall-clock time."""
+
+    def read(run: Path, kind: str = "train") -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        return [
+            {key: value for key, value in line.items() if key not in ("kind", "minutes")}
+            for line in lines
+            if line["kind"] == kind
+        ]
+
+    return read

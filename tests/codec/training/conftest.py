@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerContext
@@ -102,21 +101,6 @@ def processes() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["codec.training.run", "torch._dynamo", "scipy.signal"])
     return context
-
-
-@pytest.fixture
-def read_log() -> Callable[..., list[dict[str, Any]]]:
-    """``read_log(run, kind)``: the values in log.jsonl without their wall-clock time."""
-
-    def read(run: Path, kind: str = "train") -> list[dict[str, Any]]:
-        lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-        return [
-            {key: value for key, value in line.items() if key not in ("kind", "minutes")}
-            for line in lines
-            if line["kind"] == kind
-        ]
-
-    return read
 
 
 @pytest.fixture
