@@ -475,7 +475,7 @@ def _print_facts(facts: dict[str, Any], as_json: bool) -> None:
         elif isinstance(value, dict):
             value = ", ".join(f"{k}: {v}" for k, v in value.items()) or "none"
         elif isinstance(value, list):
-            value = ", ".join(map(str, value)) or "none"
+            value = ", ".join(f"number {item}" for item in value) or "none"
         elif value is None:
             value = "unknown: the end of the file is lost"
         print(f"{key.replace('_', ' '):18} {value}")
