@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
 from torch import nn
+from training_helpers import alone, forget_accelerate  # noqa: F401 (a fixture)
 
 from codec.autoencoder import Autoencoder
 from codec.config import ModelConfig
@@ -21,22 +21,6 @@ from codec.training.config import TrainingConfig, load_training_config
 from codec.training.data import open_source, split_files
 from codec.training.loop import Budget, Trainer
 from codec.training.run import train_codec
-
-
-def _forget_accelerate() -> None:
-    """Accelerate keeps its state for the whole process; every run here starts afresh."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-
-
-@pytest.fixture(autouse=True)
-def _alone() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    _forget_accelerate()
-    yield
-    _forget_accelerate()
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -50,7 +34,7 @@ def train(audio_folder: Path, no_preview: None) -> Callable[..., Any]:
     """``train(out, **arguments of train_codec)`` with the tiny config on the CPU."""
 
     def run(out: Path, **arguments: Any) -> Any:
-        _forget_accelerate()
+        forget_accelerate()
         return train_codec("tiny", audio_folder, out, cpu=True, **arguments)
 
     return run
@@ -87,7 +71,7 @@ def make_trainer(make_task: Callable[..., CodecTask], no_preview: None) -> Calla
         task = make_task(**overrides)
         config: TrainingConfig = task.config
         if accelerator is None:
-            _forget_accelerate()
+            forget_accelerate()
             accelerator = Accelerator(cpu=True, gradient_accumulation_steps=config.accumulate)
         opponent = task.waveform_loss.opponent
         return Trainer(task, config, folder, accelerator, budget, opponent=opponent)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from accelerate.state import AcceleratorState, GradientState
 from latent_helpers import write_codec
+from training_helpers import alone, forget_accelerate  # noqa: F401 (a fixture)
 
 from codec.config import ModelConfig
 from diffusion.config import load_diffusion_config
@@ -20,22 +19,6 @@ from diffusion.training.config import WindowConfig
 from diffusion.training.run import make_latents, train_diffusion
 from diffusion.training.task import DiffusionTask
 from diffusion.training.windows import WindowSource
-
-
-def _forget_accelerate() -> None:
-    """Accelerate keeps its state for the whole process; every run here starts afresh."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-
-
-@pytest.fixture(autouse=True)
-def _alone() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    _forget_accelerate()
-    yield
-    _forget_accelerate()
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +33,7 @@ def latents_folder(
     audio_folder: Path, codec_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Latents of six recordings of 125 frames, three of them stereo."""
-    _forget_accelerate()
+    forget_accelerate()
     out = tmp_path_factory.mktemp("latents")
     make_latents(audio_folder, out, codec=str(codec_path), cpu=True)
     return out
@@ -85,7 +68,7 @@ def train(latents_folder: Path, codec_path: Path, no_preview: None) -> Callable[
     """``train(out, config="diffusion_tiny", **arguments of train_diffusion)`` on the CPU."""
 
     def run(out: Path, config: str = "diffusion_tiny", **arguments: Any) -> Any:
-        _forget_accelerate()
+        forget_accelerate()
         given = {"latents": latents_folder, "codec": str(codec_path), "cpu": True}
         return train_diffusion(config, out, **{**given, **arguments})
 
