@@ -728,6 +728,12 @@ def train_codec(
     steps: Annotated[int | None, typer.Option(min=1, help="Override the config.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Override the config.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Override the config.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Override a value: training.kl.target_kbps=16; may be repeated."
+        ),
+    ] = None,
     mixed_precision: Annotated[str | None, typer.Option(help="no, bf16 or fp16.")] = None,
     stream: Annotated[
         bool, typer.Option("--stream", help="Read crops from disk, not from memory.")
@@ -759,6 +765,7 @@ def train_codec(
         schedule_minutes=schedule_minutes,
         resident=not stream,
         cpu=device == "cpu",
+        settings=settings or (),
         overrides={
             "steps": steps,
             "batch_size": batch_size,

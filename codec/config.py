@@ -7,6 +7,7 @@ never depends on a config file. Unknown keys are errors that list the known ones
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -183,26 +184,47 @@ def find_config(name_or_path: str) -> Path:
     )
 
 
-def read_toml(name_or_path: str) -> tuple[dict[str, Any], str]:
-    """The tables of a config file and its path, for messages.
+def read_toml(name_or_path: str, settings: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
+    """The tables of a config file, with ``settings`` in place of its own, and its path.
+
+    A setting is a line of TOML with the tables in its key: ``training.kl.target_kbps=16``.
 
     Raises:
-        ConfigError: no such file, or not TOML.
+        ConfigError: no such file, or it or a setting is not TOML.
     """
     path = find_config(name_or_path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8")), str(path)
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    for setting in settings:
+        try:
+            tables = _merged(tables, tomllib.loads(setting))
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(
+                f"--set '{setting}' is not a line of TOML ({error}); expected something like "
+                f"training.kl.target_kbps=16 or training.loss.stft_windows=[2048,512]"
+            ) from None
+    return tables, str(path)
 
 
-def load_model_config(name_or_path: str) -> ModelConfig:
-    """The ``[model]`` table of a config file.
+def _merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``more``, table by table."""
+    tables = {
+        key: _merged(base[key], value)
+        for key, value in more.items()
+        if isinstance(value, dict) and isinstance(base.get(key), dict)
+    }
+    return {**base, **more, **tables}
+
+
+def load_model_config(name_or_path: str, settings: Sequence[str] = ()) -> ModelConfig:
+    """The ``[model]`` table of a config file, with ``settings`` as for :func:`read_toml`.
 
     Raises:
         ConfigError: no such file, no such table, an unknown key or a bad value.
     """
-    tables, where = read_toml(name_or_path)
+    tables, where = read_toml(name_or_path, settings)
     if "model" not in tables:
         raise ConfigError(f"{where} has no [model] table; see configs/small.toml for an example")
     return validate(ModelConfig, tables["model"], f"{where} [model]")

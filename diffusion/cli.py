@@ -205,6 +205,13 @@ def train_diffusion(
     steps: Annotated[int | None, typer.Option(min=1, help="Override the config.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Override the config.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Override the config.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Override a value: training.optimizer.learning_rate=1e-4; may be repeated.",
+        ),
+    ] = None,
     mixed_precision: Annotated[str | None, typer.Option(help="no, bf16 or fp16.")] = None,
     device: TrainingDevice = "auto",
     threads: Threads = None,
@@ -225,6 +232,7 @@ def train_diffusion(
         minutes=minutes,
         schedule_minutes=schedule_minutes,
         cpu=device == "cpu",
+        settings=settings or (),
         overrides={
             "steps": steps,
             "batch_size": batch_size,

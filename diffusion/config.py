@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -45,13 +46,13 @@ class DiffusionConfig(StrictConfig):
     transformer: TransformerConfig = TransformerConfig()
 
 
-def load_diffusion_config(name_or_path: str) -> DiffusionConfig:
-    """The ``[model]`` table of a config file.
+def load_diffusion_config(name_or_path: str, settings: Sequence[str] = ()) -> DiffusionConfig:
+    """The ``[model]`` table of a config file, with ``settings`` as for a codec's config.
 
     Raises:
         ConfigError: no such file, no such table, an unknown key or a bad value.
     """
-    tables, where = read_toml(name_or_path)
+    tables, where = read_toml(name_or_path, settings)
     if "model" not in tables:
         raise ConfigError(
             f"{where} has no [model] table; see configs/diffusion_small.toml for an example"

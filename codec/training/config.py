@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
@@ -165,25 +166,30 @@ class TrainingConfig(LoopConfig):
 T = TypeVar("T", bound=LoopConfig)
 
 
-def load_training_config(name_or_path: str, **overrides: Any) -> TrainingConfig:
-    """A codec's ``[training]`` table, with top-level values overridden.
+def load_training_config(
+    name_or_path: str, settings: Sequence[str] = (), **overrides: Any
+) -> TrainingConfig:
+    """A codec's ``[training]`` table, with ``settings`` and top-level values overridden.
 
     Raises:
         ConfigError: no such file, no such table, an unknown key or a bad value.
     """
-    return load_training_table(TrainingConfig, name_or_path, overrides)
+    return load_training_table(TrainingConfig, name_or_path, settings, overrides)
 
 
-def load_training_table(cls: type[T], name_or_path: str, overrides: dict[str, Any]) -> T:
+def load_training_table(
+    cls: type[T], name_or_path: str, settings: Sequence[str], overrides: dict[str, Any]
+) -> T:
     """The ``[training]`` table of a config file as a ``cls``.
 
     Args:
+        settings: as for :func:`codec.config.read_toml`.
         overrides: values that replace those of the file, None for those that do not.
 
     Raises:
         ConfigError: no such file, no such table, an unknown key or a bad value.
     """
-    tables, where = read_toml(name_or_path)
+    tables, where = read_toml(name_or_path, settings)
     if "training" not in tables:
         raise ConfigError(f"{where} has no [training] table; see configs/small.toml")
     values = {**tables["training"], **{k: v for k, v in overrides.items() if v is not None}}

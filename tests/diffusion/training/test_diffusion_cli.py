@@ -46,7 +46,7 @@ def test_latents_then_training(
 
     run = tmp_path / "run"
     command = ["train", "diffusion", "diffusion_tiny", "--latents", shards, "--out", run, *common]
-    code, _, printed = lacuna(*command, "--steps", 1, "--batch-size", 2)
+    code, _, printed = lacuna(*command, "--steps", 1, "--set", "training.batch_size=2")
     assert code == 0
     assert "4 clips, 0.00 h, 1 labels; validating on 1 clips" in printed
     assert f"finished at step 1 after 0.0 minutes: {run / 'model.safetensors'}" in printed
