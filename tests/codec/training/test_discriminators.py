@@ -29,7 +29,7 @@ def test_shapes(rows: Tensor) -> None:
     judgements = Discriminators(SMALL)(rows)
     assert len(judgements) == 4
     for layers in judgements:
-        assert len(layers) == 5
+        assert len(layers) == 4
         assert all(layer.ndim == 4 and len(layer) == 3 for layer in layers)
         assert layers[-1].shape[1] == 1
     assert [layers[0].shape[1] for layers in judgements] == [3, 3, 2, 2]
