@@ -36,12 +36,13 @@ def audio_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def read_log() -> Callable[..., list[dict[str, Any]]]:
-    """``read_log(run, kind)``: the values in log.jsonl without their wall-clock time."""
+    """``read_log(run, kind)``: the values in log.jsonl without those of the clock."""
+    clock = ("minutes", "steps_per_second")
 
     def read(run: Path, kind: str = "train") -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
         return [
-            {key: value for key, value in line.items() if key not in ("kind", "minutes")}
+            {key: value for key, value in line.items() if key not in ("kind", *clock)}
             for line in lines
             if line["kind"] == kind
         ]

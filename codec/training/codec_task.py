@@ -54,6 +54,10 @@ class CodecTask:
 
     # -- training --------------------------------------------------------------------------
 
+    @property
+    def item_seconds(self) -> float:
+        return self.config.data.crop_seconds
+
     def average(self) -> AveragedModel:
         return moving_average(self.model, self.config.optimizer.ema_decay)
 
@@ -146,7 +150,7 @@ class CodecTask:
 
     def export(self, model: nn.Module, path: Path, provenance: dict[str, Any]) -> None:
         assert isinstance(model, Autoencoder)
-        provenance = {**provenance, **training_provenance(self.source, self.config, provenance)}
+        provenance = {**provenance, **training_provenance(self.source, self.config)}
         coarsest = self.config.noise.steps[1]
         fitted = fit_checkpoint(model, self.source, self.device, coarsest, provenance)
         checkpoint.save(fitted, path)
@@ -176,16 +180,9 @@ def write_preview(
         writer.add_figure(f"{item}/spectrogram", figure, step)
 
 
-def training_provenance(
-    source: AudioSource, config: TrainingConfig, run: dict[str, Any]
-) -> dict[str, Any]:
-    """What a checkpoint tells of its training, beside what the loop knows of the ``run``."""
-    seen = run["steps"] * config.batch_size * config.data.crop_seconds
-    return {
-        "data_hours": round(source.hours, 2),
-        "audio_hours_seen": round(seen / 3600, 2),
-        "training": config.model_dump(mode="json"),
-    }
+def training_provenance(source: AudioSource, config: TrainingConfig) -> dict[str, Any]:
+    """What a checkpoint tells of its training, beside what the loop knows of the run."""
+    return {"data_hours": round(source.hours, 2), "training": config.model_dump(mode="json")}
 
 
 def initial_weights(autoencoder: Autoencoder, path: str | Path) -> None:

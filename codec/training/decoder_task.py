@@ -77,6 +77,10 @@ class DecoderTask:
 
     # -- training --------------------------------------------------------------------------
 
+    @property
+    def item_seconds(self) -> float:
+        return self.config.data.crop_seconds
+
     def average(self) -> AveragedModel:
         return moving_average(self.model, self.config.optimizer.ema_decay)
 
@@ -148,7 +152,7 @@ class DecoderTask:
         """
         autoencoder = copy.deepcopy(self._frozen)
         autoencoder.decoder.load_state_dict(model.state_dict())
-        told = {**provenance, **training_provenance(self.source, self.config, provenance)}
+        told = {**provenance, **training_provenance(self.source, self.config)}
         told |= {"decoder_only": True, "before": self.start.provenance}
         trained = replace(self.start, autoencoder=autoencoder, provenance=told)
         if trained.latent_id != self.start.latent_id:

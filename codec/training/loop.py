@@ -71,6 +71,11 @@ class Task(Protocol):
     @property
     def model(self) -> nn.Module: ...
 
+    @property
+    def item_seconds(self) -> float:
+        """How much audio an item is."""
+        ...
+
     def average(self) -> Average:
         """A new moving average of ``model``, on its device."""
         ...
@@ -231,6 +236,7 @@ class Trainer:
         """
         config, state = self.config, self.state
         begin, earlier = time.monotonic(), state.seconds
+        logged, logged_at = state.step, state.seconds
         writer = self._open_logs()
         validated = saved = state.step
         with _stop_signals() as stop, self._progress() as show:
@@ -241,6 +247,9 @@ class Trainer:
                 state.step += 1
                 state.seconds = earlier + time.monotonic() - begin
                 if state.step % config.log_every == 0:
+                    logs["steps_per_second"] = (state.step - logged) / (state.seconds - logged_at)
+                    logs["audio_hours"] = self._audio_hours()
+                    logged, logged_at = state.step, state.seconds
                     self._log(writer, "train", logs)
                 show(state.step, logs)
                 if state.step % config.validate_every == 0:
@@ -258,6 +267,10 @@ class Trainer:
         if writer is not None:
             writer.close()
         return state
+
+    def _audio_hours(self) -> float:
+        """How much audio the run has seen."""
+        return self.state.step * self.config.batch_size * self.task.item_seconds / 3600
 
     def _progress_of_schedule(self) -> float:
         progress = self.state.step / self.config.steps
@@ -372,6 +385,7 @@ class Trainer:
             **self.provenance,
             "steps": self.state.step,
             "minutes": round(self.state.seconds / 60, 1),
+            "audio_hours_seen": round(self._audio_hours(), 2),
         }
         with torch.inference_mode():
             self.task.export(self.ema.module.eval(), path, provenance)

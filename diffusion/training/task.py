@@ -118,6 +118,10 @@ class DiffusionTask:
 
     # -- training --------------------------------------------------------------------------
 
+    @property
+    def item_seconds(self) -> float:
+        return self.model_config.window_frames / self.origin.frame_rate
+
     def average(self) -> Averages:
         return Averages(self.model)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -225,6 +226,15 @@ def test_export_is_a_codec(finished_run: Path) -> None:
     provenance = codec.load(finished_run / "model.safetensors").provenance
     assert provenance["steps"] == 6
     assert provenance["training"]["batch_size"] == 4
+    heard = 6 * 4 * provenance["training"]["data"]["crop_seconds"] / 3600
+    assert provenance["audio_hours_seen"] == round(heard, 2)
+
+
+def test_log_tells_speed_and_hours(finished_run: Path) -> None:
+    lines = [json.loads(line) for line in (finished_run / "log.jsonl").read_text().splitlines()]
+    last = [line for line in lines if line["kind"] == "train"][-1]
+    assert last["audio_hours"] == pytest.approx(last["step"] * 4 * 0.1 / 3600)
+    assert 0.1 < last["steps_per_second"] < 1000
 
 
 def test_export_holds_the_moving_average(
