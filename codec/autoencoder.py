@@ -60,20 +60,11 @@ class Autoencoder(nn.Module):
             )
         return Posterior.from_parameters(self.encoder(waveform))
 
-    def decode(self, z: Tensor, first_frame: int | Tensor = 0) -> Tensor:
-        """(batch, latent_dim, frames) -> (batch, channels, frames * hop_length).
+    def decode(self, z: Tensor) -> Tensor:
+        """(batch, latent_dim, frames) -> (batch, channels, frames * hop_length)."""
+        return self.decoder(z).float()
 
-        ``first_frame`` is where in a recording ``z`` begins, one number or one for each item: a
-        decoder with noise takes up its noise there.
-        """
-        return self.decoder(z, first_frame).float()
-
-    def forward(
-        self,
-        waveform: Tensor,
-        sample: Callable[[Posterior], Tensor],
-        first_frame: int | Tensor = 0,
-    ) -> AutoencoderOutput:
+    def forward(self, waveform: Tensor, sample: Callable[[Posterior], Tensor]) -> AutoencoderOutput:
         """Encode, draw latents with ``sample(posterior)``, decode."""
         posterior = self.posterior(waveform)
-        return AutoencoderOutput(self.decode(sample(posterior), first_frame), posterior)
+        return AutoencoderOutput(self.decode(sample(posterior)), posterior)

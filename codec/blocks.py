@@ -181,8 +181,7 @@ def _decode_block(
             window[:, halo + frames : halo + frames + right.shape[1]] = right
             window[:, halo + frames + right.shape[1] :] = right[:, -1:]
         z = torch.from_numpy(window).to(codec.device)[None, None]
-        # A block begins where the decoder's noise does (codec/excitation.py), and z a halo before.
-        decoded = codec.decode(z, first_frame=-halo)[0, :, halo * hop : (halo + frames) * hop]
+        decoded = codec.decode(z)[0, :, halo * hop : (halo + frames) * hop]
         outputs.append(decoded.cpu())
     if codec.config.channels == 2:
         stereo = outputs[0]

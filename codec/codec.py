@@ -147,12 +147,10 @@ class Codec(nn.Module):
         z = (self.autoencoder.posterior(rows).mean - self.latent_mean) / self.latent_std
         return rearrange(z, "(b c) d f -> b c d f", c=coded)
 
-    def decode(self, z: Tensor, length: int | None = None, first_frame: int = 0) -> Tensor:
+    def decode(self, z: Tensor, length: int | None = None) -> Tensor:
         """(batch, coded, latent_dim, frames) -> (batch, channels, time) at ``sample_rate``.
 
         ``length`` (samples) trims the result; without it time is frames * hop_length.
-        ``first_frame`` says where in a recording ``z`` begins, so that pieces of it that are
-        decoded apart have the same noise as the whole.
 
         Raises:
             LacunaError: no such shape, or a length beyond the frames.
@@ -174,8 +172,7 @@ class Codec(nn.Module):
                 f"length {length} is outside 0..{available}, what {z.shape[3]} frames hold"
             )
         rows = rearrange(z.float(), "b c d f -> (b c) d f") * self.latent_std + self.latent_mean
-        decoded = self.autoencoder.decode(rows, first_frame)
-        waveform = rearrange(decoded, "(b c) n t -> b (c n) t", b=len(z))
+        waveform = rearrange(self.autoencoder.decode(rows), "(b c) n t -> b (c n) t", b=len(z))
         if self.config.channels == 1:
             waveform = self.from_coded(waveform)
         return waveform[..., :length]

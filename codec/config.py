@@ -39,8 +39,6 @@ class SpectralConfig(StrictConfig):
     """The encoder sees the phase of this many of the lowest bins, and the level of all."""
     waveform_bins: Annotated[int, Field(ge=0)] = 16
     """The decoder's lowest bins without a gain of their own: where phase is carried."""
-    excitation_bands: Annotated[int, Field(ge=0)] = 0
-    """Bands above them in which the decoder has noise and harmonics to shape; 0 for none."""
     strides: tuple[PositiveInt, ...] = (2,)
     widths: tuple[PositiveInt, ...] = (384, 384)
     encoder_depths: tuple[PositiveInt, ...] = (2, 3)
@@ -71,11 +69,6 @@ class SpectralConfig(StrictConfig):
             )
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size {self.kernel_size} must be odd")
-        if self.excitation_bands and not self.waveform_bins:
-            raise ValueError(
-                f"excitation_bands {self.excitation_bands} needs waveform_bins above 0: harmonics "
-                f"are made of what is in these bins"
-            )
         return self
 
 

@@ -199,8 +199,7 @@ class OobleckDecoder(nn.Module):
         first, last = _input_span(self.layers, -reach, hop - 1 + reach)
         return max(-first, last)
 
-    def forward(self, z: Tensor, first_frame: int | Tensor = 0) -> Tensor:
-        """``first_frame`` is for decoders with noise, of which this is none."""
+    def forward(self, z: Tensor) -> Tensor:
         x = self.layers(z)
         return self.pqmf.synthesis(x) if self.pqmf else x
 

@@ -12,15 +12,13 @@ the phase (measured: silent below 150 Hz after 100 steps, and 45 dB too quiet 40
 from __future__ import annotations
 
 import math
-from math import prod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.config import SpectralConfig
-from codec.excitation import Excitation
 from codec.layers import ConvNeXtBlock, Downsample, Upsample
-from codec.transform import inverse_stft, stft
 
 COMPRESSION = 0.3
 """Exponent of magnitudes in the encoder's complex features (about the ear's loudness law)."""
@@ -32,8 +30,45 @@ MAX_LOG_GAIN = 8.0
 LOW_LOG_GAIN = 2.0
 """The fixed gain of the lowest bins: about the STFT of a bass note at -40 dB."""
 
-MIX = (-1.0, -2.0)
-"""Where the log-levels of noise and harmonics begin, beside complex numbers of about 1."""
+
+def stft(waveform: Tensor, window: Tensor, hop: int) -> Tensor:
+    """Complex spectra of frames centred on the middle of each hop.
+
+    (batch, time), time a multiple of hop -> (batch, time // hop, len(window) // 2 + 1)
+    """
+    pad = (len(window) - hop) // 2
+    spectra = torch.stft(
+        F.pad(waveform, (pad, pad)),
+        len(window),
+        hop,
+        window=window,
+        center=False,
+        return_complex=True,
+    )
+    return spectra.transpose(1, 2)
+
+
+def inverse_stft(spectra: Tensor, window: Tensor, hop: int) -> Tensor:
+    """Least-squares inverse of :func:`stft` (Griffin and Lim 1984, eq. 6).
+
+    (batch, frames, len(window) // 2 + 1) -> (batch, frames * hop)
+    """
+    n_fft, frames = len(window), spectra.shape[1]
+    segments = torch.fft.irfft(spectra, n_fft, dim=-1) * window
+    shape = (-1, frames, n_fft // hop, hop)
+    envelope = _overlap_add((window**2).reshape(1, 1, -1, hop).expand(shape))
+    pad = (n_fft - hop) // 2
+    keep = slice(pad, pad + frames * hop)
+    return _overlap_add(segments.reshape(shape))[:, keep] / envelope[:, keep]
+
+
+def _overlap_add(pieces: Tensor) -> Tensor:
+    """Frames cut into pieces of a hop, (batch, frames, n_fft // hop, hop) -> (batch, time)."""
+    batch, frames, overlap, hop = pieces.shape
+    total = pieces.new_zeros(batch, frames + overlap - 1, hop)
+    for shift in range(overlap):
+        total[:, shift : shift + frames] += pieces[:, :, shift]
+    return total.reshape(batch, -1)
 
 
 def _blocks(config: SpectralConfig, stage: int, depth: int, total: int) -> list[nn.Module]:
@@ -143,55 +178,32 @@ class SpectralDecoder(nn.Module):
         bins = config.n_fft // 2 + 1
         self.head = nn.Linear(config.widths[0], channels * 3 * bins)
         nn.init.normal_(self.head.weight, std=0.02)
-        self.mix: nn.Linear | None = None
-        if bands := config.excitation_bands:
-            self.mix = nn.Linear(config.widths[0], channels * 2 * bands)
-            nn.init.normal_(self.mix.weight, std=0.02)
-            with torch.no_grad():
-                start = torch.tensor(MIX).repeat_interleave(bands).repeat(channels)
-                self.mix.bias.copy_(start)
-            self.excitation = Excitation(config.n_fft, config.stft_hop, config.waveform_bins, bands)
 
     @property
     def receptive_frames(self) -> int:
         """Latent frames on either side that can influence the samples of one frame."""
-        # Harmonics are made of a waveform that was transformed back, and are transformed again.
-        transforms = 3 if self.config.excitation_bands else 1
-        return 1 + _receptive_frames(self.config, self.config.decoder_depths, transforms)
+        return 1 + _receptive_frames(self.config, self.config.decoder_depths)
 
-    def forward(self, z: Tensor, first_frame: int | Tensor = 0) -> Tensor:
-        x = self.norm(self.layers(self.embed(z).transpose(1, 2)))
-        mix = None if self.mix is None else self.mix(x)
-        x = self.head(x)
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.layers(self.embed(z).transpose(1, 2))
+        x = self.head(self.norm(x))
+        batch, frames, _ = x.shape
         with torch.autocast(x.device.type, enabled=False):
-            x = self._rows(x)
+            x = x.float().reshape(batch, frames, self.channels, -1).transpose(1, 2)
+            x = x.reshape(batch * self.channels, frames, -1)
             # Log-gains of all bins, then their complex values as pairs: no copy to make them one.
             bins, low = self.config.n_fft // 2 + 1, self.config.waveform_bins
             fixed = torch.full_like(x[..., :low], LOW_LOG_GAIN)
             log_gain = torch.cat([fixed, x[..., low:bins].clamp(max=MAX_LOG_GAIN)], dim=-1)
-            pairs = x[..., bins:].unflatten(-1, (bins, 2))
-            if mix is not None:
-                lowest = torch.view_as_complex(pairs[..., :low, :].contiguous())
-                first = torch.as_tensor(first_frame, device=z.device) * prod(self.config.strides)
-                fill = self.excitation(
-                    self._rows(mix).clamp(max=MAX_LOG_GAIN),
-                    lowest * math.exp(LOW_LOG_GAIN),
-                    first.repeat_interleave(self.channels) if first.ndim else first,
-                )
-                filled = pairs[..., low:, :] + torch.view_as_real(fill)
-                pairs = torch.cat([pairs[..., :low, :], filled], dim=-2)
-            spectra = torch.view_as_complex(pairs * log_gain.exp()[..., None])
+            pairs = x[..., bins:].unflatten(-1, (bins, 2)) * log_gain.exp()[..., None]
+            spectra = torch.view_as_complex(pairs)
             waveform = inverse_stft(spectra, self.window, self.config.stft_hop)
-        return waveform.reshape(len(z), self.channels, -1)
-
-    def _rows(self, x: Tensor) -> Tensor:
-        """(batch, frames, channels * n) -> (batch * channels, frames, n), in float32."""
-        return x.float().unflatten(-1, (self.channels, -1)).transpose(1, 2).flatten(0, 1)
+        return waveform.reshape(batch, self.channels, -1)
 
 
-def _receptive_frames(config: SpectralConfig, depths: tuple[int, ...], transforms: int = 1) -> int:
-    """One-sided reach of the STFTs and of all blocks, in latent frames, rounded up."""
-    reach = transforms * config.n_fft / (2 * config.stft_hop)  # in frames of the STFT
+def _receptive_frames(config: SpectralConfig, depths: tuple[int, ...]) -> int:
+    """One-sided reach of the STFT and of all blocks, in latent frames, rounded up."""
+    reach = config.n_fft / (2 * config.stft_hop)  # in frames of the STFT
     stride = 1
     for stage, depth in enumerate(depths):
         if stage:

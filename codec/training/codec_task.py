@@ -16,10 +16,9 @@ from torch.utils.tensorboard import SummaryWriter
 from codec import checkpoint
 from codec.autoencoder import Autoencoder
 from codec.bottleneck import Posterior
-from codec.config import ModelConfig, SpectralConfig
+from codec.config import ModelConfig
 from codec.errors import CheckpointError, ConfigError
 from codec.evaluation.pictures import spectrogram_pair
-from codec.excitation import NOISE_FRAMES
 from codec.models import find_checkpoint
 from codec.training import kl
 from codec.training.adversarial import WaveformLoss
@@ -67,8 +66,7 @@ class CodecTask:
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
         batch = self.source.batch(indices)
         waveform = batch.waveform.to(self.device)
-        noise = noise_offsets(self.config.seed, indices).to(self.device)
-        output = model(waveform, self._sampler(indices), noise)
+        output = model(waveform, self._sampler(indices))
         loss, logs = self.waveform_loss(output.reconstruction, waveform, step)
 
         per_channel = kl.kl_per_channel(output.posterior)
@@ -158,13 +156,6 @@ class CodecTask:
         checkpoint.save(fitted, path)
 
 
-def noise_offsets(seed: int, indices: range) -> Tensor:
-    """Where each item takes up the decoder's noise, (items,): one that is always the same could be
-    learned by heart."""
-    rngs = (item_rng(seed, index, purpose=2) for index in indices)
-    return torch.tensor([int(rng.integers(NOISE_FRAMES)) for rng in rngs])
-
-
 def check_crops(source: AudioSource, config: TrainingConfig) -> None:
     """Raises ConfigError for crops that are too short for a window of the losses."""
     windows = config.loss.stft_windows
@@ -198,17 +189,13 @@ def initial_weights(autoencoder: Autoencoder, path: str | Path) -> None:
     """Start from the weights of a checkpoint, or of a shipped model's name, for fine-tuning.
 
     A model with fewer latents may start one with more: they become its first ones, and the new
-    ones carry nothing yet. A model without excitation may start one with it.
+    ones carry nothing yet.
 
     Raises:
         CheckpointError: there is no such checkpoint, or it is of another network.
     """
     loaded = checkpoint.load(find_checkpoint(path))
     ours, theirs = autoencoder.config, loaded.config
-    if isinstance(theirs.network, SpectralConfig) and isinstance(ours.network, SpectralConfig):
-        bands = theirs.network.excitation_bands or ours.network.excitation_bands
-        network = theirs.network.model_copy(update={"excitation_bands": bands})
-        theirs = theirs.model_copy(update={"network": network})
     fields = ["sample_rate", "channels", "network"]
     if ours.latent_dim < theirs.latent_dim:
         fields.append("latent_dim")

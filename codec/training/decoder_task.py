@@ -32,7 +32,6 @@ from codec.training.codec_task import (
     VALIDATION_ITEMS,
     check_crops,
     check_same,
-    noise_offsets,
     training_provenance,
     write_preview,
 )
@@ -90,8 +89,7 @@ class DecoderTask:
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
         waveform = self.source.batch(indices).waveform.to(self.device)
         latents = self.latents(waveform, [self._step_of(index) for index in indices])
-        noise = noise_offsets(self.config.seed, indices).to(self.device)
-        return self.waveform_loss(model(latents, noise).float(), waveform, step)
+        return self.waveform_loss(model(latents).float(), waveform, step)
 
     def _step_of(self, index: int) -> int | None:
         """The quantiser's step index for an item; None leaves it unquantised."""
