@@ -39,6 +39,9 @@ class SpectralConfig(StrictConfig):
     """The encoder sees the phase of this many of the lowest bins, and the level of all."""
     waveform_bins: Annotated[int, Field(ge=0)] = 16
     """The decoder's lowest bins without a gain of their own: where phase is carried."""
+    level_latents: Annotated[int, Field(ge=0)] = 0
+    """The first latents say the levels of ``level_bands`` bands (codec/levels.py); 0 for none."""
+    level_bands: PositiveInt = 24
     strides: tuple[PositiveInt, ...] = (2,)
     widths: tuple[PositiveInt, ...] = (384, 384)
     encoder_depths: tuple[PositiveInt, ...] = (2, 3)
@@ -69,6 +72,10 @@ class SpectralConfig(StrictConfig):
             )
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size {self.kernel_size} must be odd")
+        if self.level_latents > self.level_bands:
+            raise ValueError(
+                f"level_latents {self.level_latents} exceeds level_bands {self.level_bands}"
+            )
         return self
 
 
@@ -108,6 +115,13 @@ class ModelConfig(StrictConfig):
     have in common, but put sounds in their place only if the network carries their phase."""
     latent_dim: PositiveInt
     network: Annotated[SpectralConfig | OobleckConfig, Field(discriminator="kind")]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        levels = getattr(self.network, "level_latents", 0)
+        if levels > self.latent_dim:
+            raise ValueError(f"level_latents {levels} exceeds latent_dim {self.latent_dim}")
+        return self
 
     @property
     def hop_length(self) -> int:

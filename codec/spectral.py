@@ -14,11 +14,12 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.config import SpectralConfig
 from codec.layers import ConvNeXtBlock, Downsample, Upsample
+from codec.levels import BandLevels
+from codec.transform import inverse_stft, stft
 
 COMPRESSION = 0.3
 """Exponent of magnitudes in the encoder's complex features (about the ear's loudness law)."""
@@ -29,46 +30,6 @@ MAX_LOG_GAIN = 8.0
 
 LOW_LOG_GAIN = 2.0
 """The fixed gain of the lowest bins: about the STFT of a bass note at -40 dB."""
-
-
-def stft(waveform: Tensor, window: Tensor, hop: int) -> Tensor:
-    """Complex spectra of frames centred on the middle of each hop.
-
-    (batch, time), time a multiple of hop -> (batch, time // hop, len(window) // 2 + 1)
-    """
-    pad = (len(window) - hop) // 2
-    spectra = torch.stft(
-        F.pad(waveform, (pad, pad)),
-        len(window),
-        hop,
-        window=window,
-        center=False,
-        return_complex=True,
-    )
-    return spectra.transpose(1, 2)
-
-
-def inverse_stft(spectra: Tensor, window: Tensor, hop: int) -> Tensor:
-    """Least-squares inverse of :func:`stft` (Griffin and Lim 1984, eq. 6).
-
-    (batch, frames, len(window) // 2 + 1) -> (batch, frames * hop)
-    """
-    n_fft, frames = len(window), spectra.shape[1]
-    segments = torch.fft.irfft(spectra, n_fft, dim=-1) * window
-    shape = (-1, frames, n_fft // hop, hop)
-    envelope = _overlap_add((window**2).reshape(1, 1, -1, hop).expand(shape))
-    pad = (n_fft - hop) // 2
-    keep = slice(pad, pad + frames * hop)
-    return _overlap_add(segments.reshape(shape))[:, keep] / envelope[:, keep]
-
-
-def _overlap_add(pieces: Tensor) -> Tensor:
-    """Frames cut into pieces of a hop, (batch, frames, n_fft // hop, hop) -> (batch, time)."""
-    batch, frames, overlap, hop = pieces.shape
-    total = pieces.new_zeros(batch, frames + overlap - 1, hop)
-    for shift in range(overlap):
-        total[:, shift : shift + frames] += pieces[:, :, shift]
-    return total.reshape(batch, -1)
 
 
 def _blocks(config: SpectralConfig, stage: int, depth: int, total: int) -> list[nn.Module]:
@@ -118,35 +79,53 @@ class SpectralEncoder(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.norm = nn.LayerNorm(config.widths[-1], eps=1e-6)
         self.project = nn.Linear(config.widths[-1], out_dim)
+        if config.level_latents:
+            self.levels = _band_levels(config)
+            self.levels_in = nn.Linear(channels * config.level_bands, config.level_latents)
 
     @property
     def receptive_frames(self) -> int:
         """Latent frames on either side whose audio can influence one latent frame."""
         return _receptive_frames(self.config, self.config.encoder_depths)
 
-    def features(self, waveform: Tensor) -> Tensor:
+    def features(self, spectra: Tensor) -> Tensor:
         """Log-magnitudes of all bins and power-compressed complex values of the lowest bins.
 
-        (batch, channels, time) -> (batch, frames, channels * (bins + 2 * phase_bins))
+        (rows, frames, bins) -> (rows, frames, bins + 2 * phase_bins)
         """
-        batch, channels, time = waveform.shape
-        with torch.autocast(waveform.device.type, enabled=False):  # no half-precision FFT on CPUs
-            rows = waveform.float().reshape(batch * channels, time)
-            spectra = stft(rows, self.window, self.config.stft_hop)
-            magnitude = (spectra.real**2 + spectra.imag**2 + 1e-10).sqrt()
-            low = spectra[..., : self.config.phase_bins]
-            gain = magnitude[..., : self.config.phase_bins] ** (COMPRESSION - 1.0)
-            gain = gain * self.bin_weights
-            parts = [magnitude.log() / 3.0 + 1.0, low.real * gain, low.imag * gain]
-            features = torch.cat(parts, dim=-1)
-        frames = features.shape[1]
-        return (
-            features.reshape(batch, channels, frames, -1).transpose(1, 2).reshape(batch, frames, -1)
-        )
+        magnitude = (spectra.real**2 + spectra.imag**2 + 1e-10).sqrt()
+        low = spectra[..., : self.config.phase_bins]
+        gain = magnitude[..., : self.config.phase_bins] ** (COMPRESSION - 1.0)
+        gain = gain * self.bin_weights
+        return torch.cat([magnitude.log() / 3.0 + 1.0, low.real * gain, low.imag * gain], dim=-1)
+
+    def measure(self, waveform: Tensor) -> Tensor:
+        """Levels of bands: (batch, channels, time) -> (batch, frames, channels * bands)."""
+        return _beside(self.levels.measure(waveform.flatten(0, 1)), len(waveform))
 
     def forward(self, waveform: Tensor) -> Tensor:
-        x = self.layers(self.embed(self.features(waveform)))
-        return self.project(self.norm(x)).transpose(1, 2)
+        batch, count = len(waveform), self.config.level_latents
+        with torch.autocast(waveform.device.type, enabled=False):  # no half-precision FFT on CPUs
+            spectra = stft(waveform.float().flatten(0, 1), self.window, self.config.stft_hop)
+            features = _beside(self.features(spectra), batch)
+        x = self.layers(self.embed(features))
+        parameters = self.project(self.norm(x)).transpose(1, 2)
+        if not count:
+            return parameters
+        with torch.autocast(waveform.device.type, enabled=False):
+            levels = self.levels_in(_beside(self.levels.of(spectra), batch)).transpose(1, 2)
+            parameters = parameters.float()
+            return torch.cat([parameters[:, :count] + levels, parameters[:, count:]], dim=1)
+
+
+def _beside(x: Tensor, batch: int) -> Tensor:
+    """The channels of an item side by side: (rows, frames, n) -> (batch, frames, channels * n)"""
+    return x.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2)
+
+
+def _apart(x: Tensor, channels: int) -> Tensor:
+    """The inverse of :func:`_beside`."""
+    return x.unflatten(-1, (channels, -1)).transpose(1, 2).flatten(0, 1)
 
 
 class SpectralDecoder(nn.Module):
@@ -178,19 +157,23 @@ class SpectralDecoder(nn.Module):
         bins = config.n_fft // 2 + 1
         self.head = nn.Linear(config.widths[0], channels * 3 * bins)
         nn.init.normal_(self.head.weight, std=0.02)
+        if config.level_latents:
+            self.levels = _band_levels(config)
+            self.levels_out = nn.Linear(config.level_latents, channels * config.level_bands)
 
     @property
     def receptive_frames(self) -> int:
         """Latent frames on either side that can influence the samples of one frame."""
-        return 1 + _receptive_frames(self.config, self.config.decoder_depths)
+        # Levels are corrected in a transform of the waveform, and measured over whole frames.
+        transforms = 3 if self.config.level_latents else 1
+        reach = _receptive_frames(self.config, self.config.decoder_depths, transforms)
+        return reach + (2 if self.config.level_latents else 1)
 
     def forward(self, z: Tensor) -> Tensor:
         x = self.layers(self.embed(z).transpose(1, 2))
         x = self.head(self.norm(x))
-        batch, frames, _ = x.shape
         with torch.autocast(x.device.type, enabled=False):
-            x = x.float().reshape(batch, frames, self.channels, -1).transpose(1, 2)
-            x = x.reshape(batch * self.channels, frames, -1)
+            x = _apart(x.float(), self.channels)
             # Log-gains of all bins, then their complex values as pairs: no copy to make them one.
             bins, low = self.config.n_fft // 2 + 1, self.config.waveform_bins
             fixed = torch.full_like(x[..., :low], LOW_LOG_GAIN)
@@ -198,12 +181,21 @@ class SpectralDecoder(nn.Module):
             pairs = x[..., bins:].unflatten(-1, (bins, 2)) * log_gain.exp()[..., None]
             spectra = torch.view_as_complex(pairs)
             waveform = inverse_stft(spectra, self.window, self.config.stft_hop)
-        return waveform.reshape(batch, self.channels, -1)
+            if count := self.config.level_latents:
+                levels = self.levels_out(z[:, :count].float().transpose(1, 2))
+                waveform = self.levels.correct(waveform, _apart(levels, self.channels))
+        return waveform.reshape(len(z), self.channels, -1)
 
 
-def _receptive_frames(config: SpectralConfig, depths: tuple[int, ...]) -> int:
-    """One-sided reach of the STFT and of all blocks, in latent frames, rounded up."""
-    reach = config.n_fft / (2 * config.stft_hop)  # in frames of the STFT
+def _band_levels(config: SpectralConfig) -> BandLevels:
+    stride = math.prod(config.strides)
+    first = max(1, config.waveform_bins)  # below, the waveform itself is carried
+    return BandLevels(config.n_fft, config.stft_hop, stride, first, config.level_bands)
+
+
+def _receptive_frames(config: SpectralConfig, depths: tuple[int, ...], transforms: int = 1) -> int:
+    """One-sided reach of the STFTs and of all blocks, in latent frames, rounded up."""
+    reach = transforms * config.n_fft / (2 * config.stft_hop)  # in frames of the STFT
     stride = 1
     for stage, depth in enumerate(depths):
         if stage:

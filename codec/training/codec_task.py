@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,9 @@ from codec.bottleneck import Posterior
 from codec.config import ModelConfig
 from codec.errors import CheckpointError, ConfigError
 from codec.evaluation.pictures import spectrogram_pair
+from codec.levels import principal_components
 from codec.models import find_checkpoint
+from codec.spectral import SpectralDecoder, SpectralEncoder
 from codec.training import kl
 from codec.training.adversarial import WaveformLoss
 from codec.training.config import TrainingConfig
@@ -28,6 +31,12 @@ from codec.training.export import fit_checkpoint
 from codec.training.loop import moving_average
 
 VALIDATION_ITEMS = 32
+LEVEL_ITEMS = 256
+"""Crops whose levels the level latents are fitted to."""
+
+LEVEL_SIGMA_DB = 0.1
+"""How sure the encoder is of levels to begin with: a step of 24 sigmas is one of 2.4 dB."""
+
 PREVIEW_ITEMS = 3
 
 
@@ -154,6 +163,26 @@ class CodecTask:
         coarsest = self.config.noise.steps[1]
         fitted = fit_checkpoint(model, self.source, self.device, coarsest, provenance)
         checkpoint.save(fitted, path)
+
+
+@torch.no_grad()
+def fit_levels(autoencoder: Autoencoder, source: AudioSource) -> None:
+    """Begin with level latents that are the principal components of the training data's levels."""
+    encoder, decoder = autoencoder.encoder, autoencoder.decoder
+    if not isinstance(encoder, SpectralEncoder) or not isinstance(decoder, SpectralDecoder):
+        return
+    if not encoder.config.level_latents:
+        return
+    batches = range(0, LEVEL_ITEMS, 16)
+    levels = [encoder.measure(source.batch(range(i, i + 16)).waveform.cpu()) for i in batches]
+    principal_components(torch.cat(levels).flatten(0, 1), encoder.levels_in, decoder.levels_out)
+    # Of the network's own share nothing but how sure it is of them.
+    count, dim = encoder.config.level_latents, autoencoder.config.latent_dim
+    for first in (0, dim):
+        encoder.project.weight[first : first + count] = 0
+        encoder.project.bias[first : first + count] = 0
+    decibels = decoder.levels_out.weight.norm(dim=0) * 20 / math.log(10)
+    encoder.project.bias[dim : dim + count] = 2 * (LEVEL_SIGMA_DB / decibels).log()
 
 
 def check_crops(source: AudioSource, config: TrainingConfig) -> None:

@@ -38,8 +38,9 @@ Judgement = list[Tensor]
 
 
 FOLD = 8
-"""Neighbouring bins or samples that become the channels of one place, where the networks begin: wide
-layers on few places cost a CPU as much as narrow ones on many, and can tell more apart."""
+"""Neighbouring bins or samples that become the channels of one place where the networks begin: a
+CPU takes as long for wide layers on few places as for narrow ones on many, and wide ones can tell
+more apart."""
 
 
 def _conv(into: int, out: int, kernel: tuple[int, int], stride: tuple[int, int]) -> nn.Module:

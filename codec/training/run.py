@@ -10,7 +10,7 @@ from codec.autoencoder import Autoencoder
 from codec.config import load_model_config
 from codec.progress import file_progress
 from codec.training import session
-from codec.training.codec_task import CodecTask, initial_weights
+from codec.training.codec_task import CodecTask, fit_levels, initial_weights
 from codec.training.config import load_training_config
 from codec.training.data import AudioSource, open_source, split_files
 from codec.training.decoder_task import DecoderTask, checkpoint_to_train_on
@@ -73,6 +73,8 @@ def train_codec(
         autoencoder = Autoencoder(model_config)
         if init is not None:
             initial_weights(autoencoder, init)
+        else:
+            fit_levels(autoencoder, source)
         task = CodecTask(autoencoder, training, source, validation, device)
     trainer = Trainer(
         task,

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from codec.config import SpectralConfig
-from codec.spectral import SpectralDecoder, SpectralEncoder, inverse_stft, stft
+from codec.spectral import SpectralDecoder, SpectralEncoder
+from codec.transform import inverse_stft, stft
 
 TINY = SpectralConfig(
     n_fft=128,
@@ -28,7 +29,12 @@ DEEPER = SpectralConfig(
     decoder_depths=(1, 1, 1),
     kernel_size=3,
 )
-CONFIGS = [pytest.param(TINY, id="one-stride"), pytest.param(DEEPER, id="two-strides")]
+LEVELS = TINY.model_copy(update={"level_latents": 2, "level_bands": 5})
+CONFIGS = [
+    pytest.param(TINY, id="one-stride"),
+    pytest.param(DEEPER, id="two-strides"),
+    pytest.param(LEVELS, id="levels"),
+]
 
 
 def test_inverse_stft_returns_the_waveform():

@@ -43,9 +43,17 @@ def test_compression(name: str, compression: float) -> None:
     assert load_model_config(name).compression == compression
 
 
-def test_small_32x_is_small_with_more_latents() -> None:
+def test_small_32x_is_small_with_more_latents_half_of_them_levels() -> None:
     small, larger = (read_toml(name)[0]["model"] for name in ("small", "small_32x"))
-    assert larger == {**small, "name": "small_32x", "latent_dim": 32}
+    network = {**small["network"], "level_latents": 16, "level_bands": 24}
+    assert larger == {**small, "name": "small_32x", "latent_dim": 32, "network": network}
+
+
+def test_level_latents_must_fit() -> None:
+    with pytest.raises(ConfigError, match="level_latents 5 exceeds latent_dim 4"):
+        load_model_config("tiny", ["model.network.level_latents=5"])
+    with pytest.raises(ConfigError, match="level_latents 4 exceeds level_bands 3"):
+        load_model_config("tiny", ["model.network.level_latents=4", "model.network.level_bands=3"])
 
 
 @pytest.fixture
@@ -108,7 +116,8 @@ def test_overrides() -> None:
 
 
 def test_settings_replace_values_table_by_table() -> None:
-    settings = ["training.kl.target_kbps=16", "training.loss.stft_windows=[64]", "model.latent_dim=3"]
+    settings = ["training.kl.target_kbps=16", "training.loss.stft_windows=[64]"]
+    settings.append("model.latent_dim=3")
     config, before = (load_training_config("tiny", s) for s in (settings, ()))
     assert config.kl.target_kbps == 16
     assert config.loss.stft_windows == (64,)
