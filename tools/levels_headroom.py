@@ -1,0 +1,70 @@
+"""What would right levels be worth? A codec's output with its bands at the original's levels.
+
+Everything else, phases above all, stays as the codec made it. Latents are not quantised, and of
+every file the first channel is taken.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+
+from codec import load, read, resample
+from codec.evaluation.perceptual import Perceptual
+from codec.folders import find_audio
+from codec.levels import BandLevels
+from codec.mel import mel_distance
+
+N_FFT, HOP, FIRST = 2048, 512, 16
+GRIDS = ((14, 2), (24, 4), (24, 2), (48, 1))
+"""Bands, and STFT frames that share a level."""
+
+
+@torch.inference_mode()
+def main(
+    folder: Annotated[Path, typer.Argument(help="Audio; subfolders are classes.")],
+    model: Annotated[str, typer.Option("--model", "-m")] = "small_32x",
+    threads: int = 1,
+) -> None:
+    """Print means for each class: mel distance, ViSQOL, and for the class 'speech' PESQ."""
+    torch.set_num_threads(threads)
+    codec = load(model)
+    perceptual = Perceptual(8.0)
+    rows: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
+    for path in find_audio(folder):
+        waveform, rate = read(path)
+        original = torch.from_numpy(resample(waveform[:1], rate, codec.sample_rate))
+        original = original[:, : original.shape[1] // 4096 * 4096]
+        decoded = codec(original[None])[0]
+        made = {"as decoded": decoded}
+        for bands, stride in GRIDS:
+            levels = BandLevels(N_FFT, HOP, stride, FIRST, bands)
+            name = f"{bands} bands, {codec.sample_rate / HOP / stride:.1f} Hz"
+            made[name] = levels.correct(decoded, levels.measure(original))
+        kind = path.parent.name
+        for name, sound in made.items():
+            pair = (sound.numpy(), original.numpy())
+            scores = perceptual(*pair, codec.sample_rate, speech=kind == "speech")
+            mel = float(mel_distance(sound, original, codec.sample_rate).mean())
+            rows[kind, name].append(
+                [mel, *(np.nan if x is None else x for x in (scores.visqol, scores.pesq))]
+            )
+    print(
+        f"`{shlex.join(['python', *sys.argv])}`, model '{codec.config.name}', {codec.latent_id}\n"
+    )
+    print("| class | levels given | files | mel distance | ViSQOL | PESQ-WB |")
+    print("|---|---|---|---|---|---|")
+    for (kind, name), values in sorted(rows.items(), key=lambda row: row[0][0]):
+        means = " | ".join("" if np.isnan(x) else f"{x:.2f}" for x in np.mean(values, axis=0))
+        print(f"| {kind} | {name} | {len(values)} | {means} |")
+
+
+if __name__ == "__main__":
+    typer.run(main)
