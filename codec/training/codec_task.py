@@ -31,13 +31,13 @@ from codec.training.export import fit_checkpoint
 from codec.training.loop import moving_average
 
 VALIDATION_ITEMS = 32
+PREVIEW_ITEMS = 3
+
 LEVEL_ITEMS = 256
 """Crops whose levels the level latents are fitted to."""
 
 LEVEL_SIGMA_DB = 0.1
 """How sure the encoder is of levels to begin with: a step of 24 sigmas is one of 2.4 dB."""
-
-PREVIEW_ITEMS = 3
 
 
 class CodecTask:

@@ -43,7 +43,6 @@ def make_latents(
     manifest: Path | None = None,
     gains_db: Sequence[float] = (0.0,),
     cpu: bool = False,
-    settings: Sequence[str] = (),
 ) -> LatentSet:
     """Encode a folder of audio into ``out``, or go on with it; processes share the shards out.
 
