@@ -7,14 +7,14 @@ never depends on a config file. Unknown keys are errors that list the known ones
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from codec.errors import ConfigError
+from codec.errors import CheckpointError, ConfigError
 
 PositiveInt = Annotated[int, Field(gt=0)]
 
@@ -42,6 +42,9 @@ class SpectralConfig(StrictConfig):
     level_latents: Annotated[int, Field(ge=0)] = 0
     """The first latents say the levels of ``level_bands`` bands (codec/levels.py); 0 for none."""
     level_bands: PositiveInt = 24
+    exact_levels: bool = False
+    """Level latents are what was measured, and only the decoder's idea of every band's mean level
+    is trained. If not, the network may add to them: so it is in weights of 2026-11-21."""
     strides: tuple[PositiveInt, ...] = (2,)
     widths: tuple[PositiveInt, ...] = (384, 384)
     encoder_depths: tuple[PositiveInt, ...] = (2, 3)
@@ -160,6 +163,34 @@ def validate(cls: type[C], values: dict[str, Any], where: str) -> C:
             else:
                 problems.append(f"'{key}' = {item['input']!r}: {item['msg']}")
         raise ConfigError(f"{where}: " + "; ".join(problems)) from None
+
+
+def check_same(
+    ours: StrictConfig, theirs: StrictConfig, fields: Iterable[str], path: object
+) -> None:
+    """For weights that are to start a run: their config is the run's in all of ``fields``.
+
+    Raises:
+        CheckpointError: it is not; every value that differs is named.
+    """
+    if different := _differences(ours, theirs, fields):
+        raise CheckpointError(
+            f"'{path}' cannot start this run, since it differs in {'; '.join(different)}. "
+            f"Choose a config that agrees with it, or leave --init out"
+        )
+
+
+def _differences(ours: BaseModel, theirs: BaseModel, fields: Iterable[str]) -> list[str]:
+    found = []
+    for field in fields:
+        here, there = getattr(ours, field), getattr(theirs, field)
+        if isinstance(here, BaseModel) and isinstance(there, BaseModel):
+            alike = type(here) is type(there)
+            inner = _differences(here, there, type(here).model_fields if alike else ("kind",))
+            found += [f"{field}.{difference}" for difference in inner]
+        elif here != there:
+            found.append(f"{field}: {there} there, {here} in the config")
+    return found
 
 
 def _known_keys(cls: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

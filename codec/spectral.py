@@ -78,10 +78,12 @@ class SpectralEncoder(nn.Module):
             layers += _blocks(config, stage, depth, total)
         self.layers = nn.Sequential(*layers)
         self.norm = nn.LayerNorm(config.widths[-1], eps=1e-6)
-        self.project = nn.Linear(config.widths[-1], out_dim)
+        measured = config.level_latents if config.exact_levels else 0
+        self.project = nn.Linear(config.widths[-1], out_dim - measured)
         if config.level_latents:
             self.levels = _band_levels(config)
             self.levels_in = nn.Linear(channels * config.level_bands, config.level_latents)
+            self.levels_in.requires_grad_(not config.exact_levels)
 
     @property
     def receptive_frames(self) -> int:
@@ -115,6 +117,8 @@ class SpectralEncoder(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):
             levels = self.levels_in(_beside(self.levels.of(spectra), batch)).transpose(1, 2)
             parameters = parameters.float()
+            if self.config.exact_levels:
+                return torch.cat([levels, parameters], dim=1)
             return torch.cat([parameters[:, :count] + levels, parameters[:, count:]], dim=1)
 
 
@@ -160,6 +164,7 @@ class SpectralDecoder(nn.Module):
         if config.level_latents:
             self.levels = _band_levels(config)
             self.levels_out = nn.Linear(config.level_latents, channels * config.level_bands)
+            self.levels_out.weight.requires_grad_(not config.exact_levels)
 
     @property
     def receptive_frames(self) -> int:

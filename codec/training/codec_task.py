@@ -17,8 +17,8 @@ from torch.utils.tensorboard import SummaryWriter
 from codec import checkpoint
 from codec.autoencoder import Autoencoder
 from codec.bottleneck import Posterior
-from codec.config import ModelConfig
-from codec.errors import CheckpointError, ConfigError
+from codec.config import ModelConfig, check_same
+from codec.errors import ConfigError
 from codec.evaluation.pictures import spectrogram_pair
 from codec.levels import principal_components
 from codec.models import find_checkpoint
@@ -176,13 +176,11 @@ def fit_levels(autoencoder: Autoencoder, source: AudioSource) -> None:
     batches = range(0, LEVEL_ITEMS, 16)
     levels = [encoder.measure(source.batch(range(i, i + 16)).waveform.cpu()) for i in batches]
     principal_components(torch.cat(levels).flatten(0, 1), encoder.levels_in, decoder.levels_out)
-    # Of the network's own share nothing but how sure it is of them.
-    count, dim = encoder.config.level_latents, autoencoder.config.latent_dim
-    for first in (0, dim):
-        encoder.project.weight[first : first + count] = 0
-        encoder.project.bias[first : first + count] = 0
+    # The last of the encoder's outputs are the latents' log-variances: how sure it is of them.
+    first = encoder.project.out_features - autoencoder.config.latent_dim
     decibels = decoder.levels_out.weight.norm(dim=0) * 20 / math.log(10)
-    encoder.project.bias[dim : dim + count] = 2 * (LEVEL_SIGMA_DB / decibels).log()
+    encoder.project.weight[first : first + len(decibels)] = 0
+    encoder.project.bias[first : first + len(decibels)] = 2 * (LEVEL_SIGMA_DB / decibels).log()
 
 
 def check_crops(source: AudioSource, config: TrainingConfig) -> None:
@@ -231,33 +229,24 @@ def initial_weights(autoencoder: Autoencoder, path: str | Path) -> None:
     check_same(ours, theirs, fields, path)
     state = autoencoder.state_dict()
     for key, value in loaded.autoencoder.state_dict().items():
-        state[key] = value if value.shape == state[key].shape else _widened(value, state[key])
+        if value.shape != state[key].shape:
+            value = _widened(value, state[key], theirs.latent_dim, ours.latent_dim)
+        state[key] = value
     autoencoder.load_state_dict(state)
 
 
-def check_same(ours: ModelConfig, theirs: ModelConfig, fields: list[str], path: object) -> None:
-    """Raises CheckpointError if the checkpoint at ``path`` differs from the config in a field."""
-    different = [
-        f"{field}: {getattr(theirs, field)} there, {getattr(ours, field)} in the config"
-        for field in fields
-        if getattr(ours, field) != getattr(theirs, field)
-    ]
-    if different:
-        raise CheckpointError(
-            f"'{path}' cannot start this run, since it differs in {'; '.join(different)}"
-        )
-
-
-def _widened(value: Tensor, larger: Tensor) -> Tensor:
+def _widened(value: Tensor, larger: Tensor, old_dim: int, new_dim: int) -> Tensor:
     """Weights between latents and network, with ``value`` for the first latents.
 
-    The encoder's have twice as many rows as latents, means before log-variances; the decoder's
-    have a column for each. New columns are small, so that the decoder hears its old latents first.
+    The encoder's rows are the latents' means, less those that are measured, before as many
+    log-variances as there are latents; the decoder's have a column for each. New columns are
+    small, so that the decoder hears its old latents first.
     """
     widened = larger.clone()
     if value.shape[0] != larger.shape[0]:
-        for new, old in zip(widened.chunk(2), value.chunk(2), strict=True):
-            new[: len(old)] = old
+        old_means, new_means = len(value) - old_dim, len(larger) - new_dim
+        widened[:old_means] = value[:old_means]
+        widened[new_means : new_means + old_dim] = value[old_means:]
     else:
         widened *= 0.1
         widened[:, : value.shape[1]] = value

@@ -22,7 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from codec import checkpoint
 from codec.checkpoint import Checkpoint
-from codec.config import ModelConfig
+from codec.config import ModelConfig, check_same
 from codec.errors import CheckpointError, LacunaError
 from codec.models import find_checkpoint
 from codec.quantise import dequantise, quantise
@@ -31,7 +31,6 @@ from codec.training.codec_task import (
     PREVIEW_ITEMS,
     VALIDATION_ITEMS,
     check_crops,
-    check_same,
     training_provenance,
     write_preview,
 )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from codec.codec import Codec
+from codec.config import check_same
 from codec.errors import CheckpointError
 from codec.evaluation.pictures import spectrogram_pair
 from codec.training.data import item_rng
@@ -339,15 +340,7 @@ def initial_weights(transformer: Transformer, path: str, origin: Origin) -> None
             f"{origin.latent_id}"
         )
     ours, theirs = (_without_dropout(c) for c in (transformer.config, loaded.config))
-    different = [
-        f"{key}: {getattr(theirs, key)} there, {getattr(ours, key)} in the config"
-        for key in ("coded_channels", "latent_dim", "objective", "transformer")
-        if getattr(ours, key) != getattr(theirs, key)
-    ]
-    if different:
-        raise CheckpointError(
-            f"'{path}' cannot start this run, since it differs in {'; '.join(different)}"
-        )
+    check_same(ours, theirs, ("coded_channels", "latent_dim", "objective", "transformer"), path)
     weights = loaded.transformer.state_dict()
     name = "embed_condition.label.weight"
     old, new = weights[name], transformer.state_dict()[name].clone()

@@ -43,9 +43,9 @@ def test_compression(name: str, compression: float) -> None:
     assert load_model_config(name).compression == compression
 
 
-def test_small_32x_is_small_with_more_latents_half_of_them_levels() -> None:
+def test_small_32x_is_small_with_more_latents_most_of_them_levels() -> None:
     small, larger = (read_toml(name)[0]["model"] for name in ("small", "small_32x"))
-    network = {**small["network"], "level_latents": 16, "level_bands": 24}
+    network = {**small["network"], "level_latents": 24, "level_bands": 24, "exact_levels": True}
     assert larger == {**small, "name": "small_32x", "latent_dim": 32, "network": network}
 
 
