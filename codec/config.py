@@ -121,10 +121,16 @@ class ModelConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        levels = getattr(self.network, "level_latents", 0)
-        if levels > self.latent_dim:
-            raise ValueError(f"level_latents {levels} exceeds latent_dim {self.latent_dim}")
+        if self.level_latents > self.latent_dim:
+            raise ValueError(
+                f"level_latents {self.level_latents} exceeds latent_dim {self.latent_dim}"
+            )
         return self
+
+    @property
+    def level_latents(self) -> int:
+        """How many of the first latents say levels of bands (codec/levels.py)."""
+        return self.network.level_latents if isinstance(self.network, SpectralConfig) else 0
 
     @property
     def hop_length(self) -> int:

@@ -113,6 +113,7 @@ class CodecTask:
                     gaussian.append(rng.standard_normal(shape, dtype=np.float32))
             to = posterior.mean
             table = kl.reduce_mean(posterior.sigma.mean(dim=(0, 2)))[:, None]
+            table[: self.model_config.level_latents] *= self.config.noise.level_steps
             normal = torch.from_numpy(np.stack(gaussian)).to(to)
             rounding = torch.from_numpy(np.stack(uniform)).to(to) * table
             return posterior.sample(normal) + rounding
@@ -160,8 +161,7 @@ class CodecTask:
     def export(self, model: nn.Module, path: Path, provenance: dict[str, Any]) -> None:
         assert isinstance(model, Autoencoder)
         provenance = {**provenance, **training_provenance(self.source, self.config)}
-        coarsest = self.config.noise.steps[1]
-        fitted = fit_checkpoint(model, self.source, self.device, coarsest, provenance)
+        fitted = fit_checkpoint(model, self.source, self.device, self.config.noise, provenance)
         checkpoint.save(fitted, path)
 
 

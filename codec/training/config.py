@@ -67,6 +67,8 @@ class NoiseConfig(StrictConfig):
     """Share of items that get a quantiser's uniform noise in place of the posterior's own."""
     steps: Annotated[tuple[Positive, Positive], AfterValidator(_rising)] = (1.0, 12.0)
     """Range of that quantiser's step, in posterior sigmas; drawn log-uniformly."""
+    level_steps: Positive = 1.0
+    """Steps of level latents, in those of the others: in the files that the model will make too."""
 
 
 class AdversarialConfig(StrictConfig):

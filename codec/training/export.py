@@ -14,6 +14,7 @@ from codec.entropy import EntropyTables
 from codec.mel import mel_distance
 from codec.quantise import MAX_STEP_UNITS, UNITS, dequantise, quantise, step_multiple
 from codec.rate import UsefulRange, measure_range, nearest_step
+from codec.training.config import NoiseConfig
 from codec.training.data import AudioSource
 
 ITEMS = 256
@@ -31,10 +32,10 @@ def fit_checkpoint(
     autoencoder: Autoencoder,
     source: AudioSource,
     device: torch.device,
-    coarsest_multiple: float,
+    noise: NoiseConfig,
     provenance: dict[str, Any],
 ) -> Checkpoint:
-    """Measure the latents of training crops; ``coarsest_multiple`` is in posterior sigmas."""
+    """Measure the latents of training crops; ``noise`` has the range of steps to expect."""
     means, sigmas = [], []
     for first in range(FIRST_INDEX, FIRST_INDEX + ITEMS, BATCH):
         batch = source.batch(range(first, first + BATCH))
@@ -44,12 +45,14 @@ def fit_checkpoint(
     mean_values, sigma_values = torch.cat(means, 1), torch.cat(sigmas, 1)
     mean, std = mean_values.mean(1), mean_values.std(1).clamp(min=1e-4)
     # A collapsed channel has next to no deviation of its own; the coarsest step suits it.
-    sigma = (sigma_values.mean(1) / std).clamp(max=MAX_STEP_UNITS / UNITS)
+    sigma = sigma_values.mean(1) / std
+    sigma[: autoencoder.config.level_latents] *= noise.level_steps
+    sigma = sigma.clamp(max=MAX_STEP_UNITS / UNITS)
     statistics = LatentStatistics(mean, std, sigma)
     standardised = ((mean_values - mean[:, None]) / std[:, None]).numpy()
     tables = EntropyTables.fit(standardised, sigma.numpy())
 
-    coarsest = nearest_step(coarsest_multiple)
+    coarsest = nearest_step(noise.steps[1])
     finest = _finest_useful_step(autoencoder, source, device, statistics, tables, coarsest)
     frame_rate = autoencoder.config.frame_rate
     blocks = [standardised[None].astype(np.float32)]
