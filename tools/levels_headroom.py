@@ -1,7 +1,8 @@
 """What would right levels be worth? A codec's output with its bands at the original's levels.
 
 Everything else, phases above all, stays as the codec made it. Latents are not quantised, and of
-every file the first channel is taken.
+every file the first channel is taken. Where levels are given by fewer principal components than
+there are bands, the components are those of the folder's own levels.
 """
 
 from __future__ import annotations
@@ -23,8 +24,28 @@ from codec.levels import BandLevels
 from codec.mel import mel_distance
 
 N_FFT, HOP, FIRST = 2048, 512, 16
-GRIDS = ((14, 2), (24, 4), (24, 2), (48, 1))
-"""Bands, and STFT frames that share a level."""
+GRIDS = (
+    (14, 2, 14),
+    (16, 2, 16),
+    (20, 2, 20),
+    (24, 4, 24),
+    (24, 2, 16),
+    (24, 2, 24),
+    (28, 2, 28),
+    (32, 2, 24),
+    (32, 2, 32),
+    (48, 2, 48),
+    (48, 1, 48),
+)
+"""Bands, STFT frames that share a level, and principal components that are kept."""
+
+
+def projection(levels: list[torch.Tensor], kept: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean (bands,) of levels (1, frames, bands), and the map to their components and back."""
+    together = torch.cat(levels, dim=1)[0]
+    mean = together.mean(dim=0)
+    _, _, axes = torch.linalg.svd(together - mean, full_matrices=False)
+    return mean, axes[:kept].T @ axes[:kept]
 
 
 @torch.inference_mode()
@@ -38,17 +59,23 @@ def main(
     codec = load(model)
     perceptual = Perceptual(8.0)
     rows: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
+    originals: list[tuple[str, torch.Tensor]] = []
     for path in find_audio(folder):
         waveform, rate = read(path)
         original = torch.from_numpy(resample(waveform[:1], rate, codec.sample_rate))
-        original = original[:, : original.shape[1] // 4096 * 4096]
+        originals.append((path.parent.name, original[:, : original.shape[1] // 4096 * 4096]))
+    given = {}
+    for bands, stride, kept in GRIDS:
+        name = f"{bands} bands, {codec.sample_rate / HOP / stride:.1f} Hz"
+        name += f", {kept} components" if kept < bands else ""
+        levels = BandLevels(N_FFT, HOP, stride, FIRST, bands)
+        given[name] = (levels, *projection([levels.measure(x) for _, x in originals], kept))
+    for kind, original in originals:
         decoded = codec(original[None])[0]
         made = {"as decoded": decoded}
-        for bands, stride in GRIDS:
-            levels = BandLevels(N_FFT, HOP, stride, FIRST, bands)
-            name = f"{bands} bands, {codec.sample_rate / HOP / stride:.1f} Hz"
-            made[name] = levels.correct(decoded, levels.measure(original))
-        kind = path.parent.name
+        for name, (levels, mean, keep) in given.items():
+            wanted = (levels.measure(original) - mean) @ keep + mean
+            made[name] = levels.correct(decoded, wanted)
         for name, sound in made.items():
             pair = (sound.numpy(), original.numpy())
             scores = perceptual(*pair, codec.sample_rate, speech=kind == "speech")
