@@ -35,6 +35,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from codec.errors import CheckpointError, LacunaError
 from codec.files import atomic_path
+from codec.training.compiling import compile_blocks
 from codec.training.config import LoopConfig, OptimizerConfig
 
 MAX_BAD_STEPS = 50
@@ -213,10 +214,9 @@ class Trainer:
             weight_decay=config.optimizer.weight_decay,
         )
         self._restore(optimizer)
-        model: nn.Module = task.model
         if config.compile:
-            model = torch.compile(model)  # type: ignore[assignment]
-        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+            compile_blocks(task.model)
+        self.model, self.optimizer = accelerator.prepare(task.model, optimizer)
         if accelerator.scaler is not None and self.state.scaler:
             accelerator.scaler.load_state_dict(self.state.scaler)
 
