@@ -148,8 +148,7 @@ class LoopConfig(StrictConfig):
     """Forward passes per optimiser step; each takes its share of the batch."""
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     compile: bool = False
-    """torch.compile for the blocks that the network repeats: a minute or two before the first step
-    and, on a CPU, an eighth less time for each of them (docs/TRAINING_LOG.md)."""
+    """torch.compile for the blocks that the network repeats (codec/training/compiling.py)."""
     log_every: Count = 10
     validate_every: Count = 1000
     checkpoint_every: Count = 1000
