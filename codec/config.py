@@ -46,6 +46,8 @@ class SpectralConfig(StrictConfig):
     """Level latents are what was measured, and only the decoder's idea of every band's mean level
     is trained. If not, the network may add to them: so it is in weights of 2026-11-21."""
     strides: tuple[PositiveInt, ...] = (2,)
+    fold: PositiveInt = 1
+    """Frames of the network's slowest stage that share a latent frame, side by side."""
     widths: tuple[PositiveInt, ...] = (384, 384)
     encoder_depths: tuple[PositiveInt, ...] = (2, 3)
     decoder_depths: tuple[PositiveInt, ...] = (3, 3)
@@ -54,7 +56,7 @@ class SpectralConfig(StrictConfig):
 
     @property
     def hop_length(self) -> int:
-        return self.stft_hop * prod(self.strides)
+        return self.stft_hop * prod(self.strides) * self.fold
 
     @model_validator(mode="after")
     def _check(self) -> Self:

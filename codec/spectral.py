@@ -79,7 +79,7 @@ class SpectralEncoder(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.norm = nn.LayerNorm(config.widths[-1], eps=1e-6)
         measured = config.level_latents if config.exact_levels else 0
-        self.project = nn.Linear(config.widths[-1], out_dim - measured)
+        self.project = nn.Linear(config.widths[-1] * config.fold, out_dim - measured)
         if config.level_latents:
             self.levels = _band_levels(config)
             self.levels_in = nn.Linear(channels * config.level_bands, config.level_latents)
@@ -110,8 +110,9 @@ class SpectralEncoder(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):  # no half-precision FFT on CPUs
             spectra = stft(waveform.float().flatten(0, 1), self.window, self.config.stft_hop)
             features = _beside(self.features(spectra), batch)
-        x = self.layers(self.embed(features))
-        parameters = self.project(self.norm(x)).transpose(1, 2)
+        x = self.norm(self.layers(self.embed(features)))
+        x = x.unflatten(1, (-1, self.config.fold)).flatten(2)
+        parameters = self.project(x).transpose(1, 2)
         if not count:
             return parameters
         with torch.autocast(waveform.device.type, enabled=False):
@@ -145,7 +146,7 @@ class SpectralDecoder(nn.Module):
         self.config = config
         self.channels = channels
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
-        self.embed = nn.Conv1d(latent_dim, config.widths[-1], 3, padding=1)
+        self.embed = nn.Conv1d(latent_dim, config.widths[-1] * config.fold, 3, padding=1)
         total = sum(config.decoder_depths)
         layers: list[nn.Module] = []
         for stage in reversed(range(len(config.decoder_depths))):
@@ -175,8 +176,8 @@ class SpectralDecoder(nn.Module):
         return reach + (2 if self.config.level_latents else 1)
 
     def forward(self, z: Tensor) -> Tensor:
-        x = self.layers(self.embed(z).transpose(1, 2))
-        x = self.head(self.norm(x))
+        x = self.embed(z).transpose(1, 2).unflatten(2, (self.config.fold, -1)).flatten(1, 2)
+        x = self.head(self.norm(self.layers(x)))
         with torch.autocast(x.device.type, enabled=False):
             x = _apart(x.float(), self.channels)
             # Log-gains of all bins, then their complex values as pairs: no copy to make them one.
@@ -193,7 +194,7 @@ class SpectralDecoder(nn.Module):
 
 
 def _band_levels(config: SpectralConfig) -> BandLevels:
-    stride = math.prod(config.strides)
+    stride = math.prod(config.strides) * config.fold
     first = max(1, config.waveform_bins)  # below, the waveform itself is carried
     return BandLevels(config.n_fft, config.stft_hop, stride, first, config.level_bands)
 
@@ -207,4 +208,5 @@ def _receptive_frames(config: SpectralConfig, depths: tuple[int, ...], transform
             stride *= config.strides[stage - 1]
             reach += stride - 1  # a merged frame reaches to both of its ends
         reach += depth * (config.kernel_size // 2) * stride
-    return math.ceil(reach / stride)
+    reach += (config.fold - 1) * stride
+    return math.ceil(reach / (config.fold * stride))

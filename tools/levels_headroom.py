@@ -25,17 +25,11 @@ from codec.mel import mel_distance
 
 N_FFT, HOP, FIRST = 2048, 512, 16
 GRIDS = (
-    (14, 2, 14),
-    (16, 2, 16),
-    (20, 2, 20),
-    (24, 4, 24),
-    (24, 2, 16),
-    (24, 2, 24),
-    (28, 2, 28),
-    (32, 2, 24),
-    (32, 2, 32),
-    (48, 2, 48),
+    *((bands, 4, bands) for bands in (24, 32, 36, 48, 64)),
+    *((bands, 2, bands) for bands in (14, 16, 20, 24, 28, 32, 48)),
     (48, 1, 48),
+    (24, 2, 16),
+    (32, 2, 24),
 )
 """Bands, STFT frames that share a level, and principal components that are kept."""
 

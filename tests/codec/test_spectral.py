@@ -31,6 +31,7 @@ DEEPER = SpectralConfig(
 )
 LEVELS = TINY.model_copy(update={"level_latents": 2, "level_bands": 5})
 EXACT_LEVELS = LEVELS.model_copy(update={"exact_levels": True})
+FOLDED = EXACT_LEVELS.model_copy(update={"fold": 2})
 FIXED = ("levels_in.weight", "levels_in.bias", "levels_out.weight")
 """With exact levels."""
 CONFIGS = [
@@ -38,6 +39,7 @@ CONFIGS = [
     pytest.param(DEEPER, id="two-strides"),
     pytest.param(LEVELS, id="levels"),
     pytest.param(EXACT_LEVELS, id="exact-levels"),
+    pytest.param(FOLDED, id="folded"),
 ]
 
 

@@ -43,10 +43,11 @@ def test_compression(name: str, compression: float) -> None:
     assert load_model_config(name).compression == compression
 
 
-def test_small_32x_is_small_with_more_latents_most_of_them_levels() -> None:
+def test_small_32x_is_small_with_more_latents_half_of_them_levels() -> None:
     small, larger = (read_toml(name)[0]["model"] for name in ("small", "small_32x"))
-    network = {**small["network"], "level_latents": 24, "level_bands": 24, "exact_levels": True}
-    assert larger == {**small, "name": "small_32x", "latent_dim": 32, "network": network}
+    levels = {"level_latents": 32, "level_bands": 32, "exact_levels": True, "fold": 2}
+    network = {**small["network"], **levels}
+    assert larger == {**small, "name": "small_32x", "latent_dim": 64, "network": network}
 
 
 def test_level_latents_must_fit() -> None:
