@@ -177,7 +177,7 @@ def compress(
     ] = None,
     max_kbps: Annotated[
         float | None,
-        typer.Option(help="Ceiling for each block of about 6 s.", show_default="none"),
+        typer.Option(help="Ceiling for each block of 256 frames, 6 to 12 s.", show_default="none"),
     ] = None,
     model: ModelForRate = None,
     force: Force = False,

@@ -28,8 +28,8 @@ class StrictConfig(BaseModel):
 class SpectralConfig(StrictConfig):
     """STFT analysis, ConvNeXt blocks, inverse-STFT head (see codec/spectral.py).
 
-    Stages run from the STFT's frame rate down to the latent frame rate; between stage ``i`` and
-    ``i + 1`` the encoder downsamples by ``strides[i]``. The decoder mirrors the order.
+    Stages run from the STFT's frame rate down to ``fold`` latent frame rates; between stage ``i``
+    and ``i + 1`` the encoder downsamples by ``strides[i]``. The decoder mirrors the order.
     """
 
     kind: Literal["spectral"] = "spectral"
@@ -44,7 +44,7 @@ class SpectralConfig(StrictConfig):
     level_bands: PositiveInt = 24
     exact_levels: bool = False
     """Level latents are what was measured, and only the decoder's idea of every band's mean level
-    is trained. If not, the network may add to them: so it is in weights of 2026-11-21."""
+    is trained. If not, the network may add to them, as in earlier/small_32x-773a5904dcd280eb."""
     strides: tuple[PositiveInt, ...] = (2,)
     fold: PositiveInt = 1
     """Frames of the network's slowest stage that share a latent frame, side by side."""
@@ -81,6 +81,8 @@ class SpectralConfig(StrictConfig):
             raise ValueError(
                 f"level_latents {self.level_latents} exceeds level_bands {self.level_bands}"
             )
+        if self.exact_levels and not self.level_latents:
+            raise ValueError("exact_levels needs level_latents above 0")
         return self
 
 
@@ -183,8 +185,7 @@ def check_same(
     """
     if different := _differences(ours, theirs, fields):
         raise CheckpointError(
-            f"'{path}' cannot start this run, since it differs in {'; '.join(different)}. "
-            f"Choose a config that agrees with it, or leave --init out"
+            f"'{path}' cannot start this run, since it differs in {'; '.join(different)}"
         )
 
 

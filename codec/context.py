@@ -44,7 +44,7 @@ COLUMNS = 2 * WINDOW + 5
 ones have frequency 1, so that something lies below and above all that is coded."""
 ESCAPE_BITS = 13
 SYMBOLS_AT_ONCE = 1 << 14
-"""Inputs of this many symbols are held in memory: about 10 MB."""
+"""Inputs of this many symbols are held in memory: 10 MB with 16 latents, 35 MB with 64."""
 
 SHAPE_PER_SCALE = 16
 SHAPE_RANGE = 24

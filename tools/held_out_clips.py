@@ -1,4 +1,4 @@
-"""10 s of each file that a training run without --valid holds out, as a folder to measure on.
+"""10 s of each file that a training run without --valid and --manifest holds out, to measure on.
 
 Ablations are decided by these clips, so that the validation files stay unseen.
 """
@@ -17,8 +17,8 @@ SECONDS = 10
 
 
 def main(
-    data: Annotated[Path, typer.Argument(help="The folder that is trained on.")],
-    out: Annotated[Path, typer.Argument(help="Its subfolders become the classes.")],
+    data: Annotated[Path, typer.Argument(help="What is trained on: a folder for every class.")],
+    out: Annotated[Path, typer.Argument(help="Gets the same folders.")],
 ) -> None:
     """Write the middle of every held-out file, as WAV."""
     _, held_out = split_files(data, None)
@@ -26,7 +26,8 @@ def main(
         waveform, sample_rate = read(path)
         count = min(waveform.shape[1], SECONDS * sample_rate)
         start = (waveform.shape[1] - count) // 2
-        clip = out / path.relative_to(data).parts[0] / f"{path.stem}.wav"
+        kind, *inner = path.relative_to(data).parts
+        clip = out / kind / f"{'_'.join(inner)}.wav"
         clip.parent.mkdir(parents=True, exist_ok=True)
         write(clip, waveform[:, start : start + count], sample_rate)
     print(f"{len(held_out)} clips in {out}")

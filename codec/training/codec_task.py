@@ -37,7 +37,7 @@ LEVEL_ITEMS = 256
 """Crops whose levels the level latents are fitted to."""
 
 LEVEL_SIGMA_DB = 0.1
-"""How sure the encoder is of levels to begin with: a step of 24 sigmas is one of 2.4 dB."""
+"""How sure the encoder is of levels to begin with."""
 
 
 class CodecTask:
@@ -176,11 +176,16 @@ def fit_levels(autoencoder: Autoencoder, source: AudioSource) -> None:
     batches = range(0, LEVEL_ITEMS, 16)
     levels = [encoder.measure(source.batch(range(i, i + 16)).waveform.cpu()) for i in batches]
     principal_components(torch.cat(levels).flatten(0, 1), encoder.levels_in, decoder.levels_out)
+    decibels = decoder.levels_out.weight.norm(dim=0) * 20 / math.log(10)
+    logvar = 2 * (LEVEL_SIGMA_DB / decibels).log()
     # The last of the encoder's outputs are the latents' log-variances: how sure it is of them.
     first = encoder.project.out_features - autoencoder.config.latent_dim
-    decibels = decoder.levels_out.weight.norm(dim=0) * 20 / math.log(10)
-    encoder.project.weight[first : first + len(decibels)] = 0
-    encoder.project.bias[first : first + len(decibels)] = 2 * (LEVEL_SIGMA_DB / decibels).log()
+    rows = slice(first, first + len(logvar))
+    encoder.project.weight[rows] = 0
+    encoder.project.bias[rows] = logvar
+    if not encoder.config.exact_levels:  # what the network adds to them
+        encoder.project.weight[: len(logvar)] = 0
+        encoder.project.bias[: len(logvar)] = 0
 
 
 def check_crops(source: AudioSource, config: TrainingConfig) -> None:

@@ -68,7 +68,7 @@ class NoiseConfig(StrictConfig):
     steps: Annotated[tuple[Positive, Positive], AfterValidator(_rising)] = (1.0, 12.0)
     """Range of that quantiser's step, in posterior sigmas; drawn log-uniformly."""
     level_steps: Positive = 1.0
-    """Steps of level latents, in those of the others: in the files that the model will make too."""
+    """Factor on the steps of level latents, in training and in the files of the model."""
 
 
 class AdversarialConfig(StrictConfig):

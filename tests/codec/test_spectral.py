@@ -32,6 +32,7 @@ DEEPER = SpectralConfig(
 LEVELS = TINY.model_copy(update={"level_latents": 2, "level_bands": 5})
 EXACT_LEVELS = LEVELS.model_copy(update={"exact_levels": True})
 FOLDED = EXACT_LEVELS.model_copy(update={"fold": 2})
+DEEPER_FOLDED = DEEPER.model_copy(update={"fold": 3})
 FIXED = ("levels_in.weight", "levels_in.bias", "levels_out.weight")
 """With exact levels."""
 CONFIGS = [
@@ -40,6 +41,7 @@ CONFIGS = [
     pytest.param(LEVELS, id="levels"),
     pytest.param(EXACT_LEVELS, id="exact-levels"),
     pytest.param(FOLDED, id="folded"),
+    pytest.param(DEEPER_FOLDED, id="two-strides-folded"),
 ]
 
 

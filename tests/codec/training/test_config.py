@@ -55,6 +55,8 @@ def test_level_latents_must_fit() -> None:
         load_model_config("tiny", ["model.network.level_latents=5"])
     with pytest.raises(ConfigError, match="level_latents 4 exceeds level_bands 3"):
         load_model_config("tiny", ["model.network.level_latents=4", "model.network.level_bands=3"])
+    with pytest.raises(ConfigError, match="exact_levels needs level_latents"):
+        load_model_config("tiny", ["model.network.level_latents=0"])
 
 
 @pytest.fixture

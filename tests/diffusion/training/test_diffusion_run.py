@@ -310,7 +310,7 @@ def test_init_of_another_network(finished_run: Path, train: Train, tmp_path: Pat
     config = tmp_path / "wider.toml"
     text = (config_dir() / "diffusion_tiny.toml").read_text()
     config.write_text(text.replace("depth = 2", "depth = 3"))
-    difference = r"differs in transformer\.depth: 2 there, 3 in the config\."
+    difference = r"differs in transformer\.depth: 2 there, 3 in the config$"
     with pytest.raises(CheckpointError, match=difference):
         train(tmp_path / "run", str(config), init=str(finished_run / "model.safetensors"))
 

@@ -1,0 +1,44 @@
+"""Level latents begin as what is measured, and have steps of their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from codec.autoencoder import Autoencoder
+from codec.config import load_model_config
+from codec.spectral import SpectralEncoder
+from codec.training.codec_task import LEVEL_SIGMA_DB, CodecTask, fit_levels
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_they_begin_as_what_is_measured(make_task: Callable[..., CodecTask], exact: bool) -> None:
+    source = make_task().source
+    setting = f"model.network.exact_levels={str(exact).lower()}"
+    autoencoder = Autoencoder(load_model_config("tiny", [setting]))
+    fit_levels(autoencoder, source)
+    encoder = autoencoder.encoder
+    assert isinstance(encoder, SpectralEncoder)
+    waveform = source.batch(range(64)).waveform
+    with torch.no_grad():
+        posterior = autoencoder.posterior(waveform)
+        levels = encoder.levels_in(encoder.measure(waveform)).transpose(1, 2)
+    torch.testing.assert_close(posterior.mean[:, :2], levels)
+    assert levels.std() == pytest.approx(1, abs=0.3)
+    decibels = autoencoder.decoder.levels_out.weight.norm(dim=0) * 20 / math.log(10)  # type: ignore[union-attr, operator]
+    expected = (LEVEL_SIGMA_DB / decibels)[:, None].expand_as(posterior.sigma[0, :2])
+    torch.testing.assert_close(posterior.sigma[0, :2], expected)
+
+
+def test_rounding_noise_in_training_has_their_steps(make_task: Callable[..., CodecTask]) -> None:
+    drawn = []
+    for share in (1.0, 0.25):
+        task = make_task(noise={"uniform_share": 1.0, "level_steps": share})
+        with torch.no_grad():
+            posterior = task.model.posterior(task.source.batch(range(4)).waveform)  # type: ignore[operator]
+            drawn.append(task._sampler(range(4))(posterior) - posterior.mean)
+    torch.testing.assert_close(drawn[1][:, :2], 0.25 * drawn[0][:, :2])
+    torch.testing.assert_close(drawn[1][:, 2:], drawn[0][:, 2:])
