@@ -19,8 +19,9 @@ from codec.transform import inverse_stft, stft
 FLOOR = 1e-8
 """Power of a bin below which nothing is distinguished: some -110 dB."""
 
-MAX_LOG_GAIN = 6.0
-"""52 dB: how far a level may be corrected."""
+MAX_LOG_GAIN = 9.0
+"""78 dB: how far a level may be corrected. With 52 dB a sine of 3 kHz, whose like the network has
+never heard, came back 14 dB too quiet, with this 2 dB (lines to run: docs/MODEL_CARD.md)."""
 
 
 class BandLevels(nn.Module):
