@@ -30,7 +30,7 @@ def main(
     same = one.config == other.config and all(
         torch.equal(ours[key], theirs[key]) for key in ours if key.startswith("encoder.")
     )
-    if not same:
+    if not same or not torch.equal(one.statistics.sigma, other.statistics.sigma):
         raise typer.BadParameter(f"{second} has another encoder or config than {first}")
     for key in ours:
         ours[key] = torch.lerp(ours[key], theirs[key], share)

@@ -112,8 +112,10 @@ def test_schedule_minutes_fit_the_schedule_into_time(
 def test_accumulated_halves_equal_the_whole_batch(
     make_trainer: Callable[..., Trainer], tmp_path: Path, read_log: Log, weights: Weights
 ) -> None:
+    # Active channels are counted in each half; with this seed none is near the threshold.
+    overrides = {**SMOOTH, "steps": 3, "seed": 2}
     for accumulate in (1, 2):
-        trainer = make_trainer(tmp_path / str(accumulate), accumulate=accumulate, steps=3, **SMOOTH)
+        trainer = make_trainer(tmp_path / str(accumulate), accumulate=accumulate, **overrides)
         start = weights(trainer.task.model)
         trainer.train()
         if accumulate == 1:
@@ -121,8 +123,7 @@ def test_accumulated_halves_equal_the_whole_batch(
     halves = weights(trainer.task.model)
 
     for one, two in zip(read_log(tmp_path / "1"), read_log(tmp_path / "2"), strict=True):
-        counted = {"active_channels": two["active_channels"]}  # in each half for itself
-        assert two == pytest.approx(one | counted, rel=1e-4)
+        assert two == pytest.approx(one, rel=1e-4)
     assert (halves - whole).norm() < 1e-3 * (whole - start).norm()
 
 
