@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from codec.bottleneck import Posterior
 from codec.config import ModelConfig, SpectralConfig
+from codec.errors import CheckpointError
 from codec.oobleck import OobleckDecoder, OobleckEncoder
 from codec.spectral import SpectralDecoder, SpectralEncoder
 
@@ -25,13 +26,38 @@ class AutoencoderOutput:
     posterior: Posterior
 
 
+class NoEncoder(nn.Module):
+    """In place of an encoder that was left out: it says so, whatever is asked of it.
+
+    Models that newer ones have replaced ship like this, since their files must still open
+    (tools/drop_encoder.py). Without the encoder the ``latent_id`` cannot be computed: it is told.
+    """
+
+    def __init__(self, latent_id: str) -> None:
+        super().__init__()
+        self.latent_id = latent_id
+
+    @property
+    def receptive_frames(self) -> int:
+        raise self._error()
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        raise self._error()
+
+    def _error(self) -> CheckpointError:
+        return CheckpointError(
+            f"the model with latent_id {self.latent_id} can only decode: its encoder was left "
+            f"out when a newer model replaced it. Encode with one that `lacuna models` lists"
+        )
+
+
 class Autoencoder(nn.Module):
     """Encoder and decoder of a :class:`ModelConfig`, randomly initialised."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder: SpectralEncoder | OobleckEncoder
+        self.encoder: SpectralEncoder | OobleckEncoder | NoEncoder
         self.decoder: SpectralDecoder | OobleckDecoder
         network, channels, dim = config.network, config.channels, config.latent_dim
         if isinstance(network, SpectralConfig):

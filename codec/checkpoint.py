@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from codec.autoencoder import Autoencoder
+from codec.autoencoder import Autoencoder, NoEncoder
 from codec.config import ModelConfig, validate
 from codec.context import ContextModel
 from codec.entropy import EntropyTables
@@ -27,6 +27,8 @@ from codec.rate import UsefulRange
 FORMAT = "lacuna-codec-2"
 FORMAT_1 = "lacuna-codec-1"
 """Without context models, and with 24 steps to an octave where there are 96 now."""
+
+ENCODER, DECODER = "autoencoder.encoder.", "autoencoder.decoder."
 
 
 @dataclass(frozen=True)
@@ -67,16 +69,21 @@ class Checkpoint:
         (float16), so saving and loading keeps it. The config's text stays out: a field that a
         later version adds to it must not change the id of older models.
         """
-        config = self.config
-        digest = hashlib.sha256(
-            f"{config.sample_rate} {config.hop_length} {config.channels} {config.stereo}".encode()
-        )
-        tensors = _tensors(self)
-        for key in sorted(tensors):
-            if not key.startswith("autoencoder.decoder."):
-                digest.update(key.encode())
-                digest.update(tensors[key].numpy().tobytes())
-        return digest.hexdigest()[:16]
+        if isinstance(self.autoencoder.encoder, NoEncoder):
+            return self.autoencoder.encoder.latent_id
+        c = self.config
+        timing = f"{c.sample_rate} {c.hop_length} {c.channels} {c.stereo}"
+        tensors = {k: v for k, v in _tensors(self).items() if not k.startswith(DECODER)}
+        return _digest(tensors, timing)[:16]
+
+
+def _digest(tensors: dict[str, Tensor], first: str = "") -> str:
+    """SHA-256 in hexadecimal of a text, then names and values in the order of the names."""
+    digest = hashlib.sha256(first.encode())
+    for key in sorted(tensors):
+        digest.update(key.encode())
+        digest.update(tensors[key].numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -111,6 +118,8 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
         "useful": json.dumps(asdict(checkpoint.useful)),
         "provenance": json.dumps(checkpoint.provenance),
     }
+    if isinstance(checkpoint.autoencoder.encoder, NoEncoder):
+        metadata["digest"] = _digest(tensors)  # what the latent_id shows of other checkpoints
     with atomic_path(Path(path), force=True) as partial:
         # Not save_file, which makes files that only their owner may read.
         partial.write_bytes(to_bytes(tensors, metadata))
@@ -165,6 +174,8 @@ def load(path: str | Path) -> Checkpoint:
     try:
         config = validate(ModelConfig, json.loads(metadata["config"]), str(path))
         autoencoder = Autoencoder(config)
+        if not any(key.startswith(ENCODER) for key in tensors):
+            autoencoder.encoder = NoEncoder(metadata["latent_id"])
         autoencoder.load_state_dict(as_weights(_below(tensors, "autoencoder.")))
         statistics = LatentStatistics(**_below(tensors, "latents."))
         _check_statistics(statistics, config.latent_dim)
@@ -192,6 +203,10 @@ def load(path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"'{path}' is damaged: its tensors give latent_id {checkpoint.latent_id}, "
             f"its header says {metadata.get('latent_id')}; fetch it again"
+        )
+    if isinstance(autoencoder.encoder, NoEncoder) and _digest(tensors) != metadata.get("digest"):
+        raise CheckpointError(
+            f"'{path}' is damaged: its tensors are not those of its header; fetch it again"
         )
     return checkpoint
 

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from codec import checkpoint
+from codec.autoencoder import NoEncoder
 from codec.checkpoint import Checkpoint
 from codec.codec import Codec, load
 from codec.config import ModelConfig
@@ -149,6 +150,38 @@ def test_latent_id_is_pinned_to_tensors_and_time(loaded: Checkpoint):
 
     config = TomorrowsConfig(**loaded.config.model_dump())
     assert replace(loaded, config=config).latent_id == before
+
+
+@pytest.fixture
+def without_encoder(tmp_path: Path, tiny_path: Path, loaded: Checkpoint) -> Path:
+    loaded.autoencoder.encoder = NoEncoder(loaded.latent_id)
+    path = tmp_path / "without_encoder.safetensors"
+    checkpoint.save(loaded, path)
+    assert path.stat().st_size < 0.8 * tiny_path.stat().st_size
+    return path
+
+
+def test_without_its_encoder_a_model_decodes_as_before(tiny_path: Path, without_encoder: Path):
+    whole, half = load(tiny_path), load(without_encoder)
+    assert half.latent_id == whole.latent_id
+    x = torch.randn(2, 5000)
+    data = whole.compress(x, 16000)
+    assert torch.equal(half.decompress(data)[0], whole.decompress(data)[0])
+    with pytest.raises(CheckpointError, match=f"{whole.latent_id} can only decode"):
+        half.encode(x[None])
+    with pytest.raises(CheckpointError, match="can only decode"):
+        half.compress(x, 16000)
+
+
+@pytest.mark.parametrize("key", ["latents.mean", "autoencoder.decoder.head.bias"])
+def test_a_damaged_checkpoint_without_encoder_is_refused(
+    tmp_path: Path, without_encoder: Path, key: str
+):
+    def change(tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
+        tensors[key][0] += 1
+
+    with pytest.raises(CheckpointError, match="is damaged"):
+        checkpoint.load(rewritten(without_encoder, tmp_path / "damaged.safetensors", change))
 
 
 def test_a_diverged_network_is_not_saved(tmp_path: Path, loaded: Checkpoint):

@@ -1,8 +1,9 @@
-"""What would right levels be worth? A codec's output with its bands at the original's levels.
+"""What is there to gain? A codec's output with something of the original's put right.
 
-Everything else, phases above all, stays as the codec made it. Latents are not quantised, and of
-every file the first channel is taken. Where levels are given by fewer principal components than
-there are bands, the components are those of the folder's own levels.
+Either the levels of bands, while phases stay as the codec made them: where they are given by fewer
+principal components than there are bands, the components are those of the folder's own levels. Or
+the whole spectrum below a frequency. Latents are not quantised, and of every file the first channel
+is taken.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from codec.evaluation.perceptual import Perceptual
 from codec.folders import find_audio
 from codec.levels import BandLevels
 from codec.mel import mel_distance
+from codec.transform import inverse_stft, stft
 
 N_FFT, HOP, FIRST = 2048, 512, 16
 GRIDS = (
@@ -32,6 +34,8 @@ GRIDS = (
     (32, 2, 24),
 )
 """Bands, STFT frames that share a level, and principal components that are kept."""
+BELOW = (175, 350, 700, 1400, 2800)
+"""Hz."""
 
 
 def projection(levels: list[torch.Tensor], kept: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -40,6 +44,15 @@ def projection(levels: list[torch.Tensor], kept: int) -> tuple[torch.Tensor, tor
     mean = together.mean(dim=0)
     _, _, axes = torch.linalg.svd(together - mean, full_matrices=False)
     return mean, axes[:kept].T @ axes[:kept]
+
+
+def right_below(hz: float, sound: torch.Tensor, original: torch.Tensor, rate: int) -> torch.Tensor:
+    """``sound`` with the spectrum of ``original`` in the bins below ``hz``; both (rows, time)."""
+    window = torch.hann_window(N_FFT)
+    spectra, right = (stft(x, window, HOP) for x in (sound, original))
+    bins = round(hz / rate * N_FFT)
+    spectra = torch.cat([right[..., :bins], spectra[..., bins:]], dim=-1)
+    return inverse_stft(spectra, window, HOP)
 
 
 @torch.inference_mode()
@@ -70,6 +83,9 @@ def main(
         for name, (levels, mean, keep) in given.items():
             wanted = (levels.measure(original) - mean) @ keep + mean
             made[name] = levels.correct(decoded, wanted)
+        for hz in BELOW:
+            right = right_below(hz, decoded, original, codec.sample_rate)
+            made[f"waveform below {hz} Hz"] = right
         for name, sound in made.items():
             pair = (sound.numpy(), original.numpy())
             scores = perceptual(*pair, codec.sample_rate, speech=kind == "speech")
@@ -80,7 +96,7 @@ def main(
     print(
         f"`{shlex.join(['python', *sys.argv])}`, model '{codec.config.name}', {codec.latent_id}\n"
     )
-    print("| class | levels given | files | mel distance | ViSQOL | PESQ-WB |")
+    print("| class | put right | files | mel distance | ViSQOL | PESQ-WB |")
     print("|---|---|---|---|---|---|")
     for (kind, name), values in sorted(rows.items(), key=lambda row: row[0][0]):
         means = " | ".join("" if np.isnan(x) else f"{x:.2f}" for x in np.mean(values, axis=0))
