@@ -1,8 +1,8 @@
 """What the network predicts: rectified flow or v, behind one interface.
 
 Both mix data x and Gaussian noise n to x_t = alpha(t) x + sigma(t) n, with t = 0 for data and
-t = 1 for noise. Whatever the network predicts, estimates of x and n follow from it, and samplers
-work with these alone.
+t = 1 for noise. Whatever the network predicts, an estimate of x follows from it, and samplers
+work with that alone.
 """
 
 from __future__ import annotations
@@ -37,14 +37,6 @@ class Objective(Protocol):
         """The estimate of x."""
         ...
 
-    def noise(self, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The estimate of n."""
-        ...
-
-    def velocity(self, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The estimate of d x_t / dt along the path of the sampler."""
-        ...
-
     def sample_t(self, uniform: Tensor) -> Tensor:
         """Times to train at, from as many uniform numbers in (0, 1)."""
         ...
@@ -77,12 +69,6 @@ class RectifiedFlow:
     def denoised(self, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         return x_t - _beside(t, x_t) * prediction
 
-    def noise(self, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        return x_t + (1 - _beside(t, x_t)) * prediction
-
-    def velocity(self, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        return prediction
-
     def sample_t(self, uniform: Tensor) -> Tensor:
         return torch.sigmoid(self.LOGIT_MEAN + self.LOGIT_DEVIATION * torch.special.ndtri(uniform))
 
@@ -112,13 +98,6 @@ class VDiffusion:
     def denoised(self, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         t = _beside(t, x_t)
         return self.alpha(t) * x_t - self.sigma(t) * prediction
-
-    def noise(self, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        t = _beside(t, x_t)
-        return self.sigma(t) * x_t + self.alpha(t) * prediction
-
-    def velocity(self, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        return math.pi / 2 * prediction
 
     def sample_t(self, uniform: Tensor) -> Tensor:
         return uniform
