@@ -20,8 +20,7 @@ from codec.codec import Codec
 from codec.errors import AudioError
 
 FRAMES_PER_BLOCK = 256
-"""5.9 s at 43 Hz and 11.9 s at 21.5 Hz: long beside the halo, which is computed twice, and short
-beside a song."""
+"""11.9 s at 21.5 Hz: long beside the halo, which is computed twice, and short beside a song."""
 
 SILENCE = 1e-6
 """A channel that never exceeds -120 dB in a block is digital silence there and is not coded."""

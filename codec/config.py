@@ -77,10 +77,6 @@ class SpectralConfig(StrictConfig):
             )
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size {self.kernel_size} must be odd")
-        if self.level_latents > self.level_bands:
-            raise ValueError(
-                f"level_latents {self.level_latents} exceeds level_bands {self.level_bands}"
-            )
         if self.exact_levels and not self.level_latents:
             raise ValueError("exact_levels needs level_latents above 0")
         return self
@@ -129,6 +125,13 @@ class ModelConfig(StrictConfig):
             raise ValueError(
                 f"level_latents {self.level_latents} exceeds latent_dim {self.latent_dim}"
             )
+        if self.level_latents and isinstance(self.network, SpectralConfig):
+            bands = self.network.level_bands
+            if self.level_latents > self.channels * bands:
+                raise ValueError(
+                    f"level_latents {self.level_latents} exceeds level_bands {bands} of each of "
+                    f"{self.channels} channels"
+                )
         return self
 
     @property

@@ -31,7 +31,7 @@ INDEX_MARKER = b"LIDX"
 FOOTER_MARKER = b"LEND"
 
 SYMBOLS_AT_ONCE = 1 << 17
-"""Blocks of this many symbols are decoded together: 95 s of stereo at 16 latents and 43 Hz."""
+"""Blocks of this many symbols are decoded together: 95 s of stereo at 32 latents and 21.5 Hz."""
 
 _INDEX = struct.Struct("<4sIQ")  # marker, blocks, samples
 _FOOTER = struct.Struct("<QII4s")  # samples, blocks, CRC-32, marker

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from codec.evaluation.nearest import nearest
 
-WINDOW_FRAMES = 64
-"""1.5 s at 43 Hz: a note or a word may be like another one, a phrase is a copy."""
+WINDOW_SECONDS = 1.5
+"""A note or a word may be like another one, a phrase is a copy."""
 
 
-def windows_of(latents: Tensor, real: Tensor, window: int = WINDOW_FRAMES) -> Tensor:
+def windows_of(latents: Tensor, real: Tensor, window: int) -> Tensor:
     """Queries from a batch: windows side by side, of each channel that is there.
 
     Args:

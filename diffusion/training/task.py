@@ -28,7 +28,7 @@ from diffusion.samplers import dpmpp_2m, guided, time_grid
 from diffusion.training.baselines import Baselines
 from diffusion.training.config import DiffusionTrainingConfig
 from diffusion.training.memorisation import (
-    WINDOW_FRAMES,
+    WINDOW_SECONDS,
     Memorisation,
     memorisation,
     windows_of,
@@ -277,7 +277,7 @@ class DiffusionTask:
         generated = self.generate(average, windows.conditioning, first=1000)
         device, latents = generated.device, self.source.latents
         longest = int(windows.real.sum(dim=3).max())
-        length = min(WINDOW_FRAMES, longest)
+        length = min(round(WINDOW_SECONDS * self.origin.frame_rate), longest)
         everywhere = windows.conditioning.present[:, :, None, None].expand_as(windows.real)
         tracks = (
             channel

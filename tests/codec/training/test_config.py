@@ -43,10 +43,10 @@ def test_compression(name: str, compression: float) -> None:
     assert load_model_config(name).compression == compression
 
 
-def test_small_32x_is_small_with_more_latents_half_of_them_levels() -> None:
+def test_small_32x_is_small_with_more_latents_and_more_of_the_waveform() -> None:
     small, larger = (read_toml(name)[0]["model"] for name in ("small", "small_32x"))
-    levels = {"level_latents": 32, "level_bands": 32, "exact_levels": True, "fold": 2}
-    network = {**small["network"], **levels}
+    more = {"level_latents": 32, "level_bands": 32, "waveform_bins": 16}
+    network = {**small["network"], **more}
     assert larger == {**small, "name": "small_32x", "latent_dim": 64, "network": network}
 
 
@@ -55,6 +55,8 @@ def test_level_latents_must_fit() -> None:
         load_model_config("tiny", ["model.network.level_latents=5"])
     with pytest.raises(ConfigError, match="level_latents 4 exceeds level_bands 3"):
         load_model_config("tiny", ["model.network.level_latents=4", "model.network.level_bands=3"])
+    two = ["model.channels=2", "model.network.level_latents=4", "model.network.level_bands=2"]
+    assert load_model_config("tiny", two).level_latents == 4
     with pytest.raises(ConfigError, match="exact_levels needs level_latents"):
         load_model_config("tiny", ["model.network.level_latents=0"])
 

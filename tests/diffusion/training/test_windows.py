@@ -184,5 +184,5 @@ def test_inpainting_tasks() -> None:
 def test_other_latents_are_refused(make_source: Make) -> None:
     latents = make_source().latents
     model = load_diffusion_config("diffusion_small")
-    with pytest.raises(ConfigError, match=r"2 coded channels of 16 latents.* 2 of 4"):
+    with pytest.raises(ConfigError, match=r"2 coded channels of 32 latents.* 2 of 4"):
         WindowSource(latents, model, WindowConfig(), (), seed=0, batch_size=4)
