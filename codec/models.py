@@ -12,6 +12,9 @@ EARLIER_DIR = WEIGHTS_DIR / "earlier"
 """Models that newer ones have replaced: files made with them must still open."""
 DEFAULT_MODEL = "small"
 
+FINE_ENOUGH = 0.75
+"""Of a model's highest useful rate; measured on clips of held-out training files."""
+
 
 def shipped_models() -> dict[str, Path]:
     """Name -> checkpoint path."""
@@ -47,19 +50,18 @@ def find_latent_id(latent_id: str) -> Path | None:
 
 
 def model_for_rate(kbps_per_channel: float) -> str:
-    """The shipped model for a rate: of those that can go so low, the one that can go highest.
+    """The shipped model for a rate: the first that does not near its limit, or the richest.
 
-    More latents, each coarsely quantised, come nearer to the original than fewer in fine steps, at
-    every rate that both reach (docs/EVALUATION.md). Below all ranges it is the model that can go
-    lowest.
+    A model with fewer latents can say each of them more finely. Up to some share of what it can
+    use that is the better bargain, above it more latents are (docs/EVALUATION.md).
     """
-    ranges = {
-        name: json.loads(_metadata(path)["useful"]) for name, path in shipped_models().items()
+    highest = {
+        name: json.loads(_metadata(path)["useful"])["high_kbps"]
+        for name, path in shipped_models().items()
     }
-    reaching = [name for name in ranges if ranges[name]["low_kbps"] <= kbps_per_channel]
-    if reaching:
-        return max(reaching, key=lambda name: ranges[name]["high_kbps"])
-    return min(ranges, key=lambda name: ranges[name]["low_kbps"], default=DEFAULT_MODEL)
+    names = sorted(highest, key=lambda name: highest[name])
+    fitting = (name for name in names if kbps_per_channel <= FINE_ENOUGH * highest[name])
+    return next(fitting, names[-1] if names else DEFAULT_MODEL)
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -54,9 +54,7 @@ def vary(
     if strength == 0:
         return sound
     unknown = torch.zeros(sound.latents.shape[2], dtype=torch.bool)
-    latents = model.fill(
-        sound.latents, unknown, sound.seconds, sampling, start=strength, progress=progress
-    )
+    latents = model.fill(sound.latents, unknown, sampling, start=strength, progress=progress)
     return replace(sound, latents=latents)
 
 
@@ -93,7 +91,7 @@ def inpaint(
                 f"and lies within the sound's {sound.seconds:g} s"
             )
         known[_span((begin, end), model.codec.frame_rate)] = False
-    latents = model.fill(sound.latents, known, sound.seconds, sampling, progress=progress)
+    latents = model.fill(sound.latents, known, sampling, progress=progress)
     return replace(sound, latents=latents)
 
 
@@ -126,7 +124,7 @@ def extend(
     latents[:, :, :kept] = sound.latents[:, :, :kept]
     known = torch.arange(latents.shape[2]) < kept
     longer = replace(sound, samples=samples)
-    latents = model.fill(latents, known, longer.seconds, sampling, progress=progress)
+    latents = model.fill(latents, known, sampling, progress=progress)
     return replace(longer, latents=latents)
 
 

@@ -51,7 +51,7 @@ class Sampling:
     seed: int = 0
     steps: int = 8
     """Of the sampler, 1 to 100."""
-    guidance: float = 3.0
+    guidance: float = 2.0
     """How far to exaggerate what the label changes; 1 is not at all. Unused without a label."""
     sampler: str = "dpmpp_2m"
     """A name in ``diffusion.samplers.SAMPLERS``."""
@@ -61,7 +61,7 @@ class Sampling:
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed {self.seed}, expected an integer from 0 to 2^63 - 1")
         if not 0 <= self.guidance < math.inf:
-            raise ConfigError(f"guidance {self.guidance:g}, expected 0 or more; 3 is usual")
+            raise ConfigError(f"guidance {self.guidance:g}, expected 0 or more; 2 is usual")
         if self.sampler not in SAMPLERS:
             raise ConfigError(
                 f"unknown sampler '{self.sampler}'; expected one of: {', '.join(SAMPLERS)}"
@@ -109,7 +109,6 @@ class Generator:
         self,
         latents: Tensor,
         known: Tensor,
-        seconds: float,
         sampling: Sampling,
         start: float = 1.0,
         progress: Progress = silent,
@@ -122,11 +121,14 @@ class Generator:
 
         Each window draws its own noise, on the CPU, from one generator seeded with ``seed``.
 
+        The model is not told how long the sound is: in the data that says from which collection a
+        recording comes, and a piece of music of 6 s came out as bright and dense as recordings of
+        that length are, which are noises (docs/GENERATION.md).
+
         Args:
             latents: (coded_channels, latent_dim, frames); what is not known matters only if
                 ``start`` is below 1.
             known: (frames,) bool.
-            seconds: length of the whole sound, which the model is told.
             start: the time to noise the unknown frames to, above 0 and at most 1; 1 forgets them.
             progress: called with the steps done and the steps in all windows.
 
@@ -157,7 +159,7 @@ class Generator:
             given, window = known[first:last], made[None, :, :, first:last]
             conditioning = Conditioning(
                 label=torch.tensor([label], device=device),
-                seconds=torch.tensor([seconds], dtype=torch.float32, device=device),
+                seconds=torch.zeros(1, device=device),  # see above
                 known=window * given,
                 mask=given[None].float(),
                 present=present[None],
@@ -304,7 +306,7 @@ def generate(
             latents = torch.randn(shape, generator=torch.Generator().manual_seed(how.seed))
         else:
             unknown = torch.zeros(frames, dtype=torch.bool)
-            latents = model.fill(torch.zeros(shape), unknown, seconds, how, progress=progress)
+            latents = model.fill(torch.zeros(shape), unknown, how, progress=progress)
         return Sound(latents, codec.sample_rate, channels, samples)
 
     return (item(replace(sampling, seed=sampling.seed + number)) for number in range(count))

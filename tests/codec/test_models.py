@@ -25,9 +25,9 @@ def two_models(tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.usefixtures("two_models")
 @pytest.mark.parametrize(
     ("kbps", "name"),
-    [(0.5, "few"), (1.0, "few"), (1.4, "few"), (1.5, "many"), (3.0, "many"), (9.0, "many")],
+    [(0.5, "few"), (1.0, "few"), (1.5, "few"), (1.51, "many"), (3.0, "many"), (9.0, "many")],
 )
-def test_the_model_with_more_latents_wherever_it_reaches(kbps: float, name: str) -> None:
+def test_fewer_latents_until_they_near_their_limit(kbps: float, name: str) -> None:
     assert model_for_rate(kbps) == name
 
 

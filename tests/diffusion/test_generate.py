@@ -70,14 +70,14 @@ def test_known_frames_come_back_unchanged_and_count():
     latents = torch.randn(2, 4, 100)
     known = torch.ones(100, dtype=torch.bool)
     known[20:30] = known[40:95] = False
-    made = model.fill(latents, known, 1.0, QUICK)
+    made = model.fill(latents, known, QUICK)
     assert torch.equal(made[:, :, known], latents[:, :, known])
     assert not torch.isclose(made[:, :, ~known], latents[:, :, ~known]).all(dim=1).any()
     # What was in the gaps is forgotten, and what is beside them is not.
     forgotten = torch.where(known, latents, -3.0)
-    assert torch.equal(model.fill(forgotten, known, 1.0, QUICK), made)
+    assert torch.equal(model.fill(forgotten, known, QUICK), made)
     other = torch.where(known, latents + 1, latents)
-    assert not torch.isclose(model.fill(other, known, 1.0, QUICK), made).any(dim=1)[:, ~known].all()
+    assert not torch.isclose(model.fill(other, known, QUICK), made).any(dim=1)[:, ~known].all()
 
 
 @pytest.mark.parametrize("channels", [1, 2])
