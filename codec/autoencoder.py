@@ -39,12 +39,12 @@ class NoEncoder(nn.Module):
 
     @property
     def receptive_frames(self) -> int:
-        raise self._error()
+        raise self.error()
 
     def forward(self, waveform: Tensor) -> Tensor:
-        raise self._error()
+        raise self.error()
 
-    def _error(self) -> CheckpointError:
+    def error(self) -> CheckpointError:
         return CheckpointError(
             f"the model with latent_id {self.latent_id} can only decode: its encoder was left "
             f"out when a newer model replaced it. Encode with one that `lacuna models` lists"

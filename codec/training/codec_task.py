@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
 from codec import checkpoint
-from codec.autoencoder import Autoencoder
+from codec.autoencoder import Autoencoder, NoEncoder
 from codec.bottleneck import Posterior
 from codec.config import ModelConfig, check_same
 from codec.errors import ConfigError
@@ -224,9 +224,12 @@ def initial_weights(autoencoder: Autoencoder, path: str | Path) -> None:
     ones carry nothing yet.
 
     Raises:
-        CheckpointError: there is no such checkpoint, or it is of another network.
+        CheckpointError: there is no such checkpoint, or it is of another network, or without its
+            encoder.
     """
     loaded = checkpoint.load(find_checkpoint(path))
+    if isinstance(loaded.autoencoder.encoder, NoEncoder):
+        raise loaded.autoencoder.encoder.error()
     ours, theirs = autoencoder.config, loaded.config
     fields = ["sample_rate", "channels", "network"]
     if ours.latent_dim < theirs.latent_dim:
