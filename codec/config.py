@@ -45,6 +45,12 @@ class SpectralConfig(StrictConfig):
     exact_levels: bool = False
     """Level latents are what was measured, and only the decoder's idea of every band's mean level
     is trained. If not, the network may add to them, as in earlier/small_32x-773a5904dcd280eb."""
+    level_knee: Annotated[int, Field(ge=0)] = 0
+    """Bin from which on the bands' widths rise in equal ratios, and below which they hardly do, as
+    mels from 700 Hz; 0 for equal ratios throughout."""
+    mdct_latents: Annotated[int, Field(ge=0)] = 0
+    """The latents after these are the lowest coefficients of an MDCT, each over the level of its
+    band (codec/mdct.py). Where level and MDCT latents are all there are, no encoder is trained."""
     strides: tuple[PositiveInt, ...] = (2,)
     fold: PositiveInt = 1
     """Frames of the network's slowest stage that share a latent frame, side by side."""
@@ -79,6 +85,12 @@ class SpectralConfig(StrictConfig):
             raise ValueError(f"kernel_size {self.kernel_size} must be odd")
         if self.exact_levels and not self.level_latents:
             raise ValueError("exact_levels needs level_latents above 0")
+        if self.mdct_latents and not self.exact_levels:
+            raise ValueError("mdct_latents needs exact_levels, which they are relative to")
+        if self.mdct_latents > self.hop_length:
+            raise ValueError(
+                f"mdct_latents {self.mdct_latents} exceeds the {self.hop_length} samples of a frame"
+            )
         return self
 
 
@@ -121,10 +133,13 @@ class ModelConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.level_latents > self.latent_dim:
+        if self.level_latents + self.mdct_latents > self.latent_dim:
             raise ValueError(
-                f"level_latents {self.level_latents} exceeds latent_dim {self.latent_dim}"
+                f"level_latents {self.level_latents} and mdct_latents {self.mdct_latents} exceed "
+                f"latent_dim {self.latent_dim}"
             )
+        if self.mdct_latents % self.channels:
+            raise ValueError(f"mdct_latents {self.mdct_latents}: expected a multiple of channels")
         if self.level_latents and isinstance(self.network, SpectralConfig):
             bands = self.network.level_bands
             if self.level_latents > self.channels * bands:
@@ -138,6 +153,11 @@ class ModelConfig(StrictConfig):
     def level_latents(self) -> int:
         """How many of the first latents say levels of bands (codec/levels.py)."""
         return self.network.level_latents if isinstance(self.network, SpectralConfig) else 0
+
+    @property
+    def mdct_latents(self) -> int:
+        """How many latents after them are MDCT coefficients (codec/mdct.py)."""
+        return self.network.mdct_latents if isinstance(self.network, SpectralConfig) else 0
 
     @property
     def hop_length(self) -> int:

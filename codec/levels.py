@@ -31,11 +31,13 @@ class BandLevels(nn.Module):
     band_of_bin: Tensor
     averages: Tensor
 
-    def __init__(self, n_fft: int, hop: int, stride: int, first: int, bands: int) -> None:
+    def __init__(
+        self, n_fft: int, hop: int, stride: int, first: int, bands: int, knee: int = 0
+    ) -> None:
         super().__init__()
         self.hop, self.stride, self.first = hop, stride, first
         with torch.device("cpu"):
-            band_of_bin = torch.from_numpy(_bands(first, n_fft // 2 + 1, bands))
+            band_of_bin = torch.from_numpy(_bands(first, n_fft // 2 + 1, bands, knee))
             one_hot = torch.nn.functional.one_hot(band_of_bin, bands).float()
             window = torch.hann_window(n_fft)
         self.register_buffer("window", window, persistent=False)
@@ -61,8 +63,15 @@ class BandLevels(nn.Module):
         return 0.5 * (power.unflatten(1, (-1, self.stride)).mean(dim=2) + FLOOR).log()
 
 
-def _bands(first: int, bins: int, bands: int) -> np.ndarray:
-    """The band of every bin from ``first`` up: widths rise in equal ratios, from 2 bins on."""
+def _bands(first: int, bins: int, bands: int, knee: int) -> np.ndarray:
+    """The band of every bin from ``first`` up: widths rise in equal ratios, from 2 bins on.
+
+    With a ``knee`` they rise as mels do, which have theirs at 700 Hz (O'Shaughnessy 1987): little
+    below this bin and in equal ratios above.
+    """
+    if knee:
+        scale = np.log1p(np.arange(first, bins + 1) / knee)
+        return ((scale - scale[0]) / (scale[-1] - scale[0]) * bands).astype(np.int64)[:-1]
     edges = np.geomspace(first, bins, bands + 1)
     edges = first + np.cumsum(np.maximum(np.diff(edges), 2.0))
     edges = first + (edges - first) * (bins - first) / (edges[-1] - first)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from codec.config import SpectralConfig
 from codec.layers import ConvNeXtBlock, Downsample, Upsample
 from codec.levels import BandLevels
+from codec.mdct import LowMDCT
 from codec.transform import inverse_stft, stft
 
 COMPRESSION = 0.3
@@ -63,6 +64,17 @@ class SpectralEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+        measured = config.level_latents + config.mdct_latents if config.exact_levels else 0
+        self.learned = out_dim // 2 - measured
+        if config.level_latents:
+            self.levels = _band_levels(config)
+            self.levels_in = nn.Linear(channels * config.level_bands, config.level_latents)
+            self.levels_in.requires_grad_(not config.exact_levels)
+        if config.mdct_latents:
+            self.low_band = LowBand(config, config.mdct_latents // channels)
+        if not self.learned:
+            self.log_variances = nn.Parameter(torch.zeros(measured), requires_grad=False)
+            return
         self.register_buffer("bin_weights", _octave_weights(config.phase_bins), persistent=False)
         bins = config.n_fft // 2 + 1
         self.embed = nn.Linear(channels * (bins + 2 * config.phase_bins), config.widths[0])
@@ -78,17 +90,13 @@ class SpectralEncoder(nn.Module):
             layers += _blocks(config, stage, depth, total)
         self.layers = nn.Sequential(*layers)
         self.norm = nn.LayerNorm(config.widths[-1], eps=1e-6)
-        measured = config.level_latents if config.exact_levels else 0
         self.project = nn.Linear(config.widths[-1] * config.fold, out_dim - measured)
-        if config.level_latents:
-            self.levels = _band_levels(config)
-            self.levels_in = nn.Linear(channels * config.level_bands, config.level_latents)
-            self.levels_in.requires_grad_(not config.exact_levels)
 
     @property
     def receptive_frames(self) -> int:
         """Latent frames on either side whose audio can influence one latent frame."""
-        return _receptive_frames(self.config, self.config.encoder_depths)
+        depths = self.config.encoder_depths
+        return _receptive_frames(self.config, depths if self.learned else (0,) * len(depths))
 
     def features(self, spectra: Tensor) -> Tensor:
         """Log-magnitudes of all bins and power-compressed complex values of the lowest bins.
@@ -106,21 +114,35 @@ class SpectralEncoder(nn.Module):
         return _beside(self.levels.measure(waveform.flatten(0, 1)), len(waveform))
 
     def forward(self, waveform: Tensor) -> Tensor:
-        batch, count = len(waveform), self.config.level_latents
+        batch, config = len(waveform), self.config
         with torch.autocast(waveform.device.type, enabled=False):  # no half-precision FFT on CPUs
-            spectra = stft(waveform.float().flatten(0, 1), self.window, self.config.stft_hop)
+            rows = waveform.float().flatten(0, 1)
+            spectra = stft(rows, self.window, config.stft_hop)
+            measured = self._measured(rows, spectra, batch)
+            if not self.learned:
+                variances = self.log_variances[:, None].expand_as(measured)
+                return torch.cat([measured, variances], dim=1)
             features = _beside(self.features(spectra), batch)
         x = self.norm(self.layers(self.embed(features)))
-        x = x.unflatten(1, (-1, self.config.fold)).flatten(2)
+        x = x.unflatten(1, (-1, config.fold)).flatten(2)
         parameters = self.project(x).transpose(1, 2)
-        if not count:
+        if not config.level_latents:
             return parameters
-        with torch.autocast(waveform.device.type, enabled=False):
-            levels = self.levels_in(_beside(self.levels.of(spectra), batch)).transpose(1, 2)
-            parameters = parameters.float()
-            if self.config.exact_levels:
-                return torch.cat([levels, parameters], dim=1)
-            return torch.cat([parameters[:, :count] + levels, parameters[:, count:]], dim=1)
+        parameters = parameters.float()
+        if config.exact_levels:
+            return torch.cat([measured, parameters], dim=1)
+        count = config.level_latents
+        return torch.cat([parameters[:, :count] + measured, parameters[:, count:]], dim=1)
+
+    def _measured(self, rows: Tensor, spectra: Tensor, batch: int) -> Tensor:
+        """What is said outright: (batch, level_latents + mdct_latents, frames)."""
+        if not self.config.level_latents:
+            return rows.new_zeros(batch, 0, 0)
+        levels = self.levels.of(spectra)
+        measured = [self.levels_in(_beside(levels, batch))]
+        if self.config.mdct_latents:
+            measured.append(_beside(self.low_band.analyse(rows, levels), batch))
+        return torch.cat(measured, dim=-1).transpose(1, 2)
 
 
 def _beside(x: Tensor, batch: int) -> Tensor:
@@ -166,6 +188,9 @@ class SpectralDecoder(nn.Module):
             self.levels = _band_levels(config)
             self.levels_out = nn.Linear(config.level_latents, channels * config.level_bands)
             self.levels_out.weight.requires_grad_(not config.exact_levels)
+        if config.mdct_latents:
+            self.low_band = LowBand(config, config.mdct_latents // channels)
+            self.low_in = nn.Linear(channels * 2 * self.low_band.bins, config.widths[0])
 
     @property
     def receptive_frames(self) -> int:
@@ -173,30 +198,94 @@ class SpectralDecoder(nn.Module):
         # Levels are corrected in a transform of the waveform, and measured over whole frames.
         transforms = 3 if self.config.level_latents else 1
         reach = _receptive_frames(self.config, self.config.decoder_depths, transforms)
+        reach += 1 if self.config.mdct_latents else 0  # a window reaches into both its neighbours
         return reach + (2 if self.config.level_latents else 1)
 
     def forward(self, z: Tensor) -> Tensor:
-        x = self.embed(z).transpose(1, 2).unflatten(2, (self.config.fold, -1)).flatten(1, 2)
-        x = self.head(self.norm(self.layers(x)))
+        config, low = self.config, None
+        if config.level_latents:
+            with torch.autocast(z.device.type, enabled=False):
+                said = z.float().transpose(1, 2)
+                levels = self.levels_out(said[..., : config.level_latents])
+                levels = _apart(levels, self.channels)
+        x = self.embed(z).transpose(1, 2).unflatten(2, (config.fold, -1)).flatten(1, 2)
+        if config.mdct_latents:
+            with torch.autocast(z.device.type, enabled=False):
+                end = config.level_latents + config.mdct_latents
+                values = _apart(said[..., config.level_latents : end], self.channels)
+                low = self.low_band.waveform(values, levels)
+                features = _beside(self.low_band.features(values), len(z))
+            fastest = len(self.layers) - config.decoder_depths[0]
+            x = self.layers[:fastest](x) + self.low_in(features)
+            x = self.layers[fastest:](x)
+        else:
+            x = self.layers(x)
+        x = self.head(self.norm(x))
         with torch.autocast(x.device.type, enabled=False):
             x = _apart(x.float(), self.channels)
             # Log-gains of all bins, then their complex values as pairs: no copy to make them one.
-            bins, low = self.config.n_fft // 2 + 1, self.config.waveform_bins
-            fixed = torch.full_like(x[..., :low], LOW_LOG_GAIN)
-            log_gain = torch.cat([fixed, x[..., low:bins].clamp(max=MAX_LOG_GAIN)], dim=-1)
+            bins, fixed = config.n_fft // 2 + 1, config.waveform_bins
+            gains = torch.full_like(x[..., :fixed], LOW_LOG_GAIN)
+            log_gain = torch.cat([gains, x[..., fixed:bins].clamp(max=MAX_LOG_GAIN)], dim=-1)
             pairs = x[..., bins:].unflatten(-1, (bins, 2)) * log_gain.exp()[..., None]
             spectra = torch.view_as_complex(pairs)
-            waveform = inverse_stft(spectra, self.window, self.config.stft_hop)
-            if count := self.config.level_latents:
-                levels = self.levels_out(z[:, :count].float().transpose(1, 2))
-                waveform = self.levels.correct(waveform, _apart(levels, self.channels))
+            waveform = inverse_stft(spectra, self.window, config.stft_hop)
+            if low is not None:
+                waveform = waveform + low
+            if config.level_latents:
+                waveform = self.levels.correct(waveform, levels)
         return waveform.reshape(len(z), self.channels, -1)
+
+
+class LowBand(nn.Module):
+    """MDCT latents and what they say of the waveform of one channel.
+
+    A latent is a coefficient over the level of its band, so that noise in it is as far below the
+    sound everywhere; what is coded finely is coded finely relative to what it is heard with.
+    """
+
+    window: Tensor
+    band: Tensor
+
+    def __init__(self, config: SpectralConfig, count: int) -> None:
+        super().__init__()
+        self.stft_hop = config.stft_hop
+        self.mdct = LowMDCT(config.hop_length, count)
+        levels = _band_levels(config)
+        with torch.device("cpu"):
+            bin_of = (torch.arange(count) + 0.5) * config.n_fft / (2 * config.hop_length)
+            of_first = bin_of.round().long().clamp(min=levels.first) - levels.first
+            window = torch.hann_window(config.n_fft)
+        self.bins = min(math.ceil(float(bin_of[-1])) + 3, config.n_fft // 2 + 1)
+        """Bins of the STFT that the coefficients reach, with a Hann window's main lobe."""
+        self.scale = float(window.square().sum()) ** 0.5
+        """White noise's RMS in a bin of the STFT, over that in a coefficient."""
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("band", levels.band_of_bin.cpu()[of_first], persistent=False)
+
+    def analyse(self, waveform: Tensor, levels: Tensor) -> Tensor:
+        """(rows, time) and levels (rows, frames, bands) -> latents (rows, frames, count)."""
+        return self.mdct(waveform) / self._expected(levels)
+
+    def waveform(self, latents: Tensor, levels: Tensor) -> Tensor:
+        """Of (rows, frames, count) at levels (rows, frames, bands): (rows, time)."""
+        return self.mdct.inverse(latents * self._expected(levels))
+
+    def features(self, latents: Tensor) -> Tensor:
+        """The whitened waveform's spectrum: (rows, frames, count) -> (rows, STFT frames, 2 bins)"""
+        spectra = stft(self.mdct.inverse(latents), self.window, self.stft_hop)[..., : self.bins]
+        return torch.view_as_real(spectra / self.scale).flatten(2)
+
+    def _expected(self, levels: Tensor) -> Tensor:
+        return levels[..., self.band].exp() / self.scale
 
 
 def _band_levels(config: SpectralConfig) -> BandLevels:
     stride = math.prod(config.strides) * config.fold
     first = max(1, config.waveform_bins)  # below, the waveform itself is carried
-    return BandLevels(config.n_fft, config.stft_hop, stride, first, config.level_bands)
+    return BandLevels(
+        config.n_fft, config.stft_hop, stride, first, config.level_bands, config.level_knee
+    )
 
 
 def _receptive_frames(config: SpectralConfig, depths: tuple[int, ...], transforms: int = 1) -> int:

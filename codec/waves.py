@@ -11,6 +11,10 @@ belongs to wave ``t + l``. The symbols of a wave are coded together, in order of
     frame    0 1 2 3 4              stream s - 1     frame t, all channels
 
 What lies before a block's first frame counts as zero, so blocks are independent.
+
+With more than ``ALL_CHANNELS`` latent channels "channels" means those up to ``SPAN`` away from the
+symbol's own, and their magnitudes are given as well: neighbours along frequency, as MDCT
+coefficients are (codec/mdct.py), share a magnitude and not a sign.
 """
 
 from __future__ import annotations
@@ -30,10 +34,20 @@ HISTORY = 8
 EXTRAS = 11
 """Inputs beside the four frames; see ``Waves._inputs``."""
 
+ALL_CHANNELS = 64
+"""Latent channels of a model up to which a symbol sees all of them."""
+SPAN = 8
+
+
+def seen_channels(latent_dim: int) -> int:
+    """How many channels a symbol sees of each of the four frames."""
+    return latent_dim if latent_dim <= ALL_CHANNELS else 2 * SPAN + 1
+
 
 def input_count(latent_dim: int) -> int:
     """Inputs of the network that predicts a symbol."""
-    return 4 * latent_dim + EXTRAS
+    kinds = 1 if latent_dim <= ALL_CHANNELS else 2  # values, and magnitudes
+    return kinds * 4 * seen_channels(latent_dim) + EXTRAS
 
 
 class Waves:
@@ -98,9 +112,11 @@ class Waves:
     def _inputs(self, seen: Floats, lanes: slice = slice(None)) -> Floats:
         """Four frames of values as they are, then: lags 3 and 4 of the lane itself, its magnitude
         at lags 1 and 2, its mean magnitude over eight lags, the mean magnitude of each of the four
-        frames, whether there is a stream before this one, and log2 of the step.
+        frames, their magnitudes if there are more than ALL_CHANNELS, whether there is a stream
+        before this one, and log2 of the step.
         """
-        four = 4 * self.latent_dim
+        channels = seen_channels(self.latent_dim)
+        four = 4 * channels
         out = np.empty((*seen.shape[:2], self._constant.shape[-1]))
         out[:] = self._constant[lanes]
         out[..., :four] = seen[..., :four]
@@ -109,7 +125,9 @@ class Waves:
         out[..., four + 2 : four + 4] = seen[..., four : four + 2]
         out[..., four + 4] = seen[..., four:].sum(-1) / HISTORY
         frames = seen[..., :four].reshape(*seen.shape[:2], 4, -1)
-        out[..., four + 5 : four + 9] = frames.sum(-1) / self.latent_dim
+        out[..., four + 5 : four + 9] = frames.sum(-1) / channels
+        if self.latent_dim > ALL_CHANNELS:
+            out[..., four + 9 : -2] = seen[..., :four]
         means = out[..., four + 4 : four + 9]
         np.floor(means, out=means)
         return out
@@ -130,22 +148,32 @@ def coding_order(streams: int, latent_dim: int, frames: int) -> tuple[Ints, Ints
 
 @lru_cache(maxsize=4)
 def _neighbours(streams: int, latent_dim: int, frames: int) -> tuple[Ints, int]:
-    """Places of what each lane sees at wave 0, (lanes, 4 latent_dim + 8), and a row's length.
+    """Places of what each lane sees at wave 0, (lanes, 4 * seen_channels + 8), and a row's length.
 
     The places at wave ``w`` are ``w`` further, for a lane and all that it sees move together.
     """
     lanes = streams * latent_dim
     # Lanes of one stream are up to latent_dim frames ahead of and behind each other.
     length = HISTORY + latent_dim + frames + latent_dim
-    index = np.empty((lanes, 4 * latent_dim + HISTORY), np.int64)
-    channels = np.arange(latent_dim)
+    seen = seen_channels(latent_dim)
+    index = np.empty((lanes, 4 * seen + HISTORY), np.int64)
     for lane in range(lanes):
         stream, channel = divmod(lane, latent_dim)
         now = HISTORY + latent_dim - lane
+        channels = np.arange(seen) + (0 if seen == latent_dim else channel - SPAN)
+        exists = (channels >= 0) & (channels < latent_dim)
 
-        def row(stream: int, lag: int, last: int, now: int = now) -> Ints:
+        def row(
+            stream: int,
+            lag: int,
+            last: int,
+            now: int = now,
+            channels: Ints = channels,
+            exists: NDArray[np.bool_] = exists,
+        ) -> Ints:
             """A frame of a stream, up to channel ``last``; zeros beyond. Row 0 is all zeros."""
-            rows = np.where(channels <= last, (stream + 1) * latent_dim + channels, 0)
+            known = exists & (channels <= last)
+            rows = np.where(known, (stream + 1) * latent_dim + channels, 0)
             return rows * length + now - lag
 
         index[lane] = np.concatenate(

@@ -39,6 +39,9 @@ LEVEL_ITEMS = 256
 LEVEL_SIGMA_DB = 0.1
 """How sure the encoder is of levels to begin with."""
 
+MDCT_SIGMA = 0.025
+"""As much of the RMS of a coefficient's band: how sure it is of MDCT coefficients."""
+
 
 class CodecTask:
     """Trains an :class:`Autoencoder` on crops of ``source``."""
@@ -81,9 +84,10 @@ class CodecTask:
         per_channel = kl.kl_per_channel(output.posterior)
         over_processes = kl.reduce_mean(per_channel)
         weight = self.kl_weight.at(step)
-        loss = loss + weight * kl.kl_loss(per_channel, over_processes, self.config.kl.free_nats)
         nats = float(over_processes.mean())
-        self.kl_weight.observe(nats)
+        if output.posterior.logvar.requires_grad:  # else all latents are measured
+            loss = loss + weight * kl.kl_loss(per_channel, over_processes, self.config.kl.free_nats)
+            self.kl_weight.observe(nats)
         logs |= {
             "kl_weight": weight,
             "kbps": kl.kl_to_kbps(nats, self.model_config),
@@ -167,7 +171,10 @@ class CodecTask:
 
 @torch.no_grad()
 def fit_levels(autoencoder: Autoencoder, source: AudioSource) -> None:
-    """Begin with level latents that are the principal components of the training data's levels."""
+    """Begin with level latents that are the principal components of the training data's levels.
+
+    And with log-variances for all latents that are measured.
+    """
     encoder, decoder = autoencoder.encoder, autoencoder.decoder
     if not isinstance(encoder, SpectralEncoder) or not isinstance(decoder, SpectralDecoder):
         return
@@ -177,15 +184,20 @@ def fit_levels(autoencoder: Autoencoder, source: AudioSource) -> None:
     levels = [encoder.measure(source.batch(range(i, i + 16)).waveform.cpu()) for i in batches]
     principal_components(torch.cat(levels).flatten(0, 1), encoder.levels_in, decoder.levels_out)
     decibels = decoder.levels_out.weight.norm(dim=0) * 20 / math.log(10)
-    logvar = 2 * (LEVEL_SIGMA_DB / decibels).log()
+    sigma = torch.cat(
+        [LEVEL_SIGMA_DB / decibels, decibels.new_full((encoder.config.mdct_latents,), MDCT_SIGMA)]
+    )
+    if not encoder.learned:
+        encoder.log_variances.copy_(2 * sigma.log())
+        return
     # The last of the encoder's outputs are the latents' log-variances: how sure it is of them.
     first = encoder.project.out_features - autoencoder.config.latent_dim
-    rows = slice(first, first + len(logvar))
+    rows = slice(first, first + len(sigma))
     encoder.project.weight[rows] = 0
-    encoder.project.bias[rows] = logvar
+    encoder.project.bias[rows] = 2 * sigma.log()
     if not encoder.config.exact_levels:  # what the network adds to them
-        encoder.project.weight[: len(logvar)] = 0
-        encoder.project.bias[: len(logvar)] = 0
+        encoder.project.weight[: len(sigma)] = 0
+        encoder.project.bias[: len(sigma)] = 0
 
 
 def check_crops(source: AudioSource, config: TrainingConfig) -> None:
@@ -232,7 +244,8 @@ def initial_weights(autoencoder: Autoencoder, path: str | Path) -> None:
         raise loaded.autoencoder.encoder.error()
     ours, theirs = autoencoder.config, loaded.config
     fields = ["sample_rate", "channels", "network"]
-    if ours.latent_dim < theirs.latent_dim:
+    measured = theirs.level_latents + theirs.mdct_latents
+    if ours.latent_dim < theirs.latent_dim or theirs.latent_dim == measured:
         fields.append("latent_dim")
     check_same(ours, theirs, fields, path)
     state = autoencoder.state_dict()

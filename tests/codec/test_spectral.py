@@ -32,8 +32,9 @@ DEEPER = SpectralConfig(
 LEVELS = TINY.model_copy(update={"level_latents": 2, "level_bands": 5})
 EXACT_LEVELS = LEVELS.model_copy(update={"exact_levels": True})
 FOLDED = EXACT_LEVELS.model_copy(update={"fold": 2})
+MDCT = FOLDED.model_copy(update={"waveform_bins": 0, "mdct_latents": 2})
 DEEPER_FOLDED = DEEPER.model_copy(update={"fold": 3})
-FIXED = ("levels_in.weight", "levels_in.bias", "levels_out.weight")
+FIXED = ("levels_in.weight", "levels_in.bias", "levels_out.weight", "log_variances")
 """With exact levels."""
 CONFIGS = [
     pytest.param(TINY, id="one-stride"),
@@ -41,6 +42,7 @@ CONFIGS = [
     pytest.param(LEVELS, id="levels"),
     pytest.param(EXACT_LEVELS, id="exact-levels"),
     pytest.param(FOLDED, id="folded"),
+    pytest.param(MDCT, id="mdct"),
     pytest.param(DEEPER_FOLDED, id="two-strides-folded"),
 ]
 
@@ -64,7 +66,7 @@ def test_shapes(config: SpectralConfig, channels: int):
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_gradients_reach_every_parameter(config: SpectralConfig):
-    encoder, decoder = SpectralEncoder(config, 1, 6), SpectralDecoder(config, 1, 6)
+    encoder, decoder = SpectralEncoder(config, 1, 10), SpectralDecoder(config, 1, 10)
     decoder(encoder(torch.randn(2, 1, 6 * config.hop_length))).pow(2).sum().backward()
     for name, parameter in [*encoder.named_parameters(), *decoder.named_parameters()]:
         if config.exact_levels and name in FIXED:
@@ -84,7 +86,7 @@ def test_exact_levels_are_what_was_measured():
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_encoder_sees_no_further_than_its_receptive_field(config: SpectralConfig):
-    encoder = SpectralEncoder(config, 1, 4)
+    encoder = SpectralEncoder(config, 1, 10)
     reach, hop = encoder.receptive_frames, config.hop_length
     frames = 2 * reach + 9
     waveform = torch.randn(1, 1, frames * hop, requires_grad=True)
@@ -97,9 +99,9 @@ def test_encoder_sees_no_further_than_its_receptive_field(config: SpectralConfig
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_decoder_sees_no_further_than_its_receptive_field(config: SpectralConfig):
-    decoder = SpectralDecoder(config, 1, 4)
+    decoder = SpectralDecoder(config, 1, 5)
     reach, hop = decoder.receptive_frames, config.hop_length
-    z = torch.randn(1, 4, 2 * reach + 9, requires_grad=True)
+    z = torch.randn(1, 5, 2 * reach + 9, requires_grad=True)
     middle = reach + 4
     decoder(z)[..., middle * hop : (middle + 1) * hop].sum().backward()
     assert z.grad is not None
@@ -110,7 +112,7 @@ def test_decoder_sees_no_further_than_its_receptive_field(config: SpectralConfig
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_a_block_with_halo_equals_the_whole(config: SpectralConfig):
-    encoder, decoder = SpectralEncoder(config, 1, 4).eval(), SpectralDecoder(config, 1, 4).eval()
+    encoder, decoder = SpectralEncoder(config, 1, 10).eval(), SpectralDecoder(config, 1, 5).eval()
     hop = config.hop_length
     with torch.inference_mode():
         halo = encoder.receptive_frames
@@ -121,7 +123,7 @@ def test_a_block_with_halo_equals_the_whole(config: SpectralConfig):
             part[..., halo : halo + 6], whole[..., halo + 2 : halo + 8], atol=1e-5, rtol=1e-4
         )
         halo = decoder.receptive_frames
-        z = torch.randn(1, 4, 2 * halo + 10)
+        z = torch.randn(1, 5, 2 * halo + 10)
         whole = decoder(z)
         part = decoder(z[..., 2 : 2 * halo + 8])
         torch.testing.assert_close(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from codec.waves import HISTORY, Waves, coding_order, input_count
+from codec.waves import ALL_CHANNELS, HISTORY, SPAN, Waves, coding_order, input_count
 
-SHAPES = [(2, 3, 12), (1, 4, 12), (3, 1, 12), (2, 3, 1), (1, 1, 1), (4, 2, 3)]
+WIDE = ALL_CHANNELS + 1
+SHAPES = [(2, 3, 12), (1, 4, 12), (3, 1, 12), (2, 3, 1), (1, 1, 1), (4, 2, 3), (2, WIDE, 4)]
 ONE = 1024
-LOG2_STEP = np.array([7.0, -5.0, 300.0, 2.0])
+LOG2_STEP = np.resize([7.0, -5.0, 300.0, 2.0], WIDE)
 
 
 def make_waves(blocks: int, shape: tuple[int, int, int]) -> Waves:
@@ -73,8 +74,11 @@ def test_no_symbol_sees_itself_or_what_comes_later(shape: tuple[int, int, int]):
     # Each sees what there is: all of the frame up to itself, and itself eight frames back.
     for lane, frame in np.ndindex(values.shape):
         stream, channel = divmod(lane, shape[1])
-        expected = channel + (stream > 0) * shape[1]
-        expected += min(frame, 1) * (channel + 1) + (frame > 1) * min(channel + 2, shape[1])
+        first, last = (0, shape[1]) if shape[1] < WIDE else (channel - SPAN, channel + SPAN + 1)
+        first, last = max(first, 0), min(last, shape[1])
+        expected = channel - first + (stream > 0) * (last - first)
+        expected += min(frame, 1) * (channel + 1 - first)
+        expected += (frame > 1) * (min(channel + 2, shape[1]) - first)
         expected += min(max(0, frame - 2), HISTORY - 2)
         assert reached[lane, frame] == expected
 
@@ -86,19 +90,23 @@ def test_inputs_are_those_of_the_format(shape: tuple[int, int, int]):
     values = make_values(shape)
     found = all_inputs(values, shape)
     assert found.shape == (streams * dims, frames, input_count(dims))
-    assert input_count(dims) == 4 * dims + 11
+    wide = dims == WIDE
+    seen = 17 if wide else dims
+    assert input_count(dims) == (8 * 17 if wide else 4 * dims) + 11
 
     def v(s: int, d: int, t: int) -> float:
-        return values[s * dims + d, t] if s >= 0 and t >= 0 else 0.0
+        return values[s * dims + d, t] if s >= 0 and 0 <= d < dims and t >= 0 else 0.0
 
     for s, d, t in np.ndindex(shape):
-        x = [v(s, c, t) * (c < d) for c in range(dims)]
-        x += [v(s, c, t - 1) * (c <= d) for c in range(dims)]
-        x += [v(s, c, t - 2) * (c <= d + 1) for c in range(dims)]
-        x += [v(s - 1, c, t) for c in range(dims)]
+        channels = range(d - 8, d + 9) if wide else range(dims)
+        x = [v(s, c, t) * (c < d) for c in channels]
+        x += [v(s, c, t - 1) * (c <= d) for c in channels]
+        x += [v(s, c, t - 2) * (c <= d + 1) for c in channels]
+        x += [v(s - 1, c, t) for c in channels]
         x += [v(s, d, t - 3), v(s, d, t - 4), abs(v(s, d, t - 1)), abs(v(s, d, t - 2))]
         x.append(sum(abs(v(s, d, t - lag)) for lag in range(1, 9)) // 8)
-        x += [sum(map(abs, x[j * dims : (j + 1) * dims])) // dims for j in range(4)]
+        x += [sum(map(abs, x[j * seen : (j + 1) * seen])) // seen for j in range(4)]
+        x += map(abs, x[: 4 * seen] if wide else [])
         x += [ONE if s else 0, LOG2_STEP[d]]
         assert found[s * dims + d, t].tolist() == x
 
