@@ -42,6 +42,8 @@ class SpectralConfig(StrictConfig):
     level_latents: Annotated[int, Field(ge=0)] = 0
     """The first latents say the levels of ``level_bands`` bands (codec/levels.py); 0 for none."""
     level_bands: PositiveInt = 24
+    levels_per_frame: PositiveInt = 1
+    """Levels of each band in a latent frame, one after the other."""
     exact_levels: bool = False
     """Level latents are what was measured, and only the decoder's idea of every band's mean level
     is trained. If not, the network may add to them, as in earlier/small_32x-773a5904dcd280eb."""
@@ -63,6 +65,11 @@ class SpectralConfig(StrictConfig):
     @property
     def hop_length(self) -> int:
         return self.stft_hop * prod(self.strides) * self.fold
+
+    @property
+    def levels(self) -> int:
+        """How many levels of a channel there are in a latent frame."""
+        return self.level_bands * self.levels_per_frame
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -87,6 +94,12 @@ class SpectralConfig(StrictConfig):
             raise ValueError("exact_levels needs level_latents above 0")
         if self.mdct_latents and not self.exact_levels:
             raise ValueError("mdct_latents needs exact_levels, which they are relative to")
+        frames = prod(self.strides) * self.fold
+        if frames % self.levels_per_frame:
+            raise ValueError(
+                f"levels_per_frame {self.levels_per_frame} does not divide the {frames} frames of "
+                f"the STFT in a latent frame"
+            )
         if self.mdct_latents > self.hop_length:
             raise ValueError(
                 f"mdct_latents {self.mdct_latents} exceeds the {self.hop_length} samples of a frame"
@@ -141,11 +154,11 @@ class ModelConfig(StrictConfig):
         if self.mdct_latents % self.channels:
             raise ValueError(f"mdct_latents {self.mdct_latents}: expected a multiple of channels")
         if self.level_latents and isinstance(self.network, SpectralConfig):
-            bands = self.network.level_bands
-            if self.level_latents > self.channels * bands:
+            levels = self.network.levels
+            if self.level_latents > self.channels * levels:
                 raise ValueError(
-                    f"level_latents {self.level_latents} exceeds level_bands {bands} of each of "
-                    f"{self.channels} channels"
+                    f"level_latents {self.level_latents} exceeds the {levels} levels of each of "
+                    f"{self.channels} channels (level_bands * levels_per_frame)"
                 )
         return self
 

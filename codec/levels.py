@@ -25,17 +25,29 @@ never heard, came back 14 dB too quiet, with this 2 dB (lines to run: docs/MODEL
 
 
 class BandLevels(nn.Module):
-    """Measures and corrects the levels of bands from bin ``first`` up, in frames of ``stride``."""
+    """Measures and corrects the levels of bands from bin ``first`` up.
+
+    A frame is ``stride`` frames of the STFT; its levels are ``per_frame`` times those of all bands,
+    one after the other.
+    """
 
     window: Tensor
     band_of_bin: Tensor
     averages: Tensor
 
     def __init__(
-        self, n_fft: int, hop: int, stride: int, first: int, bands: int, knee: int = 0
+        self,
+        n_fft: int,
+        hop: int,
+        stride: int,
+        first: int,
+        bands: int,
+        knee: int = 0,
+        per_frame: int = 1,
     ) -> None:
         super().__init__()
-        self.hop, self.stride, self.first = hop, stride, first
+        self.hop, self.stride, self.first = hop, stride // per_frame, first
+        self.bands, self.per_frame = bands, per_frame
         with torch.device("cpu"):
             band_of_bin = torch.from_numpy(_bands(first, n_fft // 2 + 1, bands, knee))
             one_hot = torch.nn.functional.one_hot(band_of_bin, bands).float()
@@ -45,13 +57,14 @@ class BandLevels(nn.Module):
         self.register_buffer("averages", one_hot / one_hot.sum(dim=0), persistent=False)
 
     def measure(self, waveform: Tensor) -> Tensor:
-        """Natural logarithms of the bands' RMS: (rows, time) -> (rows, frames, bands)."""
+        """Natural logarithms of the bands' RMS: (rows, time) -> (rows, frames, levels)."""
         return self.of(stft(waveform, self.window, self.hop))
 
     def correct(self, waveform: Tensor, levels: Tensor) -> Tensor:
-        """The waveform with its bands at ``levels``: (rows, time), (rows, frames, bands)."""
+        """The waveform with its bands at ``levels``: (rows, time), (rows, frames, levels)."""
         spectra = stft(waveform, self.window, self.hop)
         gain = (levels - self.of(spectra)).clamp(-MAX_LOG_GAIN, MAX_LOG_GAIN).exp()
+        gain = gain.unflatten(-1, (self.per_frame, self.bands)).flatten(1, 2)
         gain = gain.repeat_interleave(self.stride, dim=1)[..., self.band_of_bin]
         spectra = torch.cat([spectra[..., : self.first], spectra[..., self.first :] * gain], dim=-1)
         return inverse_stft(spectra, self.window, self.hop)
@@ -60,7 +73,12 @@ class BandLevels(nn.Module):
         """As :meth:`measure`, of complex spectra (rows, frames * stride, bins)."""
         above = spectra[..., self.first :]
         power = (above.real**2 + above.imag**2) @ self.averages
-        return 0.5 * (power.unflatten(1, (-1, self.stride)).mean(dim=2) + FLOOR).log()
+        levels = 0.5 * (power.unflatten(1, (-1, self.stride)).mean(dim=2) + FLOOR).log()
+        return levels.unflatten(1, (-1, self.per_frame)).flatten(2)
+
+    def over_frames(self, levels: Tensor) -> Tensor:
+        """Mean level of each band in each frame: (rows, frames, levels) -> (rows, frames, bands)"""
+        return levels.unflatten(-1, (self.per_frame, self.bands)).mean(dim=-2)
 
 
 def _bands(first: int, bins: int, bands: int, knee: int) -> np.ndarray:

@@ -68,7 +68,7 @@ class SpectralEncoder(nn.Module):
         self.learned = out_dim // 2 - measured
         if config.level_latents:
             self.levels = _band_levels(config)
-            self.levels_in = nn.Linear(channels * config.level_bands, config.level_latents)
+            self.levels_in = nn.Linear(channels * config.levels, config.level_latents)
             self.levels_in.requires_grad_(not config.exact_levels)
         if config.mdct_latents:
             self.low_band = LowBand(config, config.mdct_latents // channels)
@@ -110,7 +110,7 @@ class SpectralEncoder(nn.Module):
         return torch.cat([magnitude.log() / 3.0 + 1.0, low.real * gain, low.imag * gain], dim=-1)
 
     def measure(self, waveform: Tensor) -> Tensor:
-        """Levels of bands: (batch, channels, time) -> (batch, frames, channels * bands)."""
+        """Levels of bands: (batch, channels, time) -> (batch, frames, channels * levels)."""
         return _beside(self.levels.measure(waveform.flatten(0, 1)), len(waveform))
 
     def forward(self, waveform: Tensor) -> Tensor:
@@ -186,7 +186,7 @@ class SpectralDecoder(nn.Module):
         nn.init.normal_(self.head.weight, std=0.02)
         if config.level_latents:
             self.levels = _band_levels(config)
-            self.levels_out = nn.Linear(config.level_latents, channels * config.level_bands)
+            self.levels_out = nn.Linear(config.level_latents, channels * config.levels)
             self.levels_out.weight.requires_grad_(not config.exact_levels)
         if config.mdct_latents:
             self.low_band = LowBand(config, config.mdct_latents // channels)
@@ -251,7 +251,7 @@ class LowBand(nn.Module):
         super().__init__()
         self.stft_hop = config.stft_hop
         self.mdct = LowMDCT(config.hop_length, count)
-        levels = _band_levels(config)
+        self.levels = levels = _band_levels(config)
         with torch.device("cpu"):
             bin_of = (torch.arange(count) + 0.5) * config.n_fft / (2 * config.hop_length)
             of_first = bin_of.round().long().clamp(min=levels.first) - levels.first
@@ -264,11 +264,11 @@ class LowBand(nn.Module):
         self.register_buffer("band", levels.band_of_bin.cpu()[of_first], persistent=False)
 
     def analyse(self, waveform: Tensor, levels: Tensor) -> Tensor:
-        """(rows, time) and levels (rows, frames, bands) -> latents (rows, frames, count)."""
+        """(rows, time) and levels (rows, frames, levels) -> latents (rows, frames, count)."""
         return self.mdct(waveform) / self._expected(levels)
 
     def waveform(self, latents: Tensor, levels: Tensor) -> Tensor:
-        """Of (rows, frames, count) at levels (rows, frames, bands): (rows, time)."""
+        """Of (rows, frames, count) at levels (rows, frames, levels): (rows, time)."""
         return self.mdct.inverse(latents * self._expected(levels))
 
     def features(self, latents: Tensor) -> Tensor:
@@ -277,14 +277,20 @@ class LowBand(nn.Module):
         return torch.view_as_real(spectra / self.scale).flatten(2)
 
     def _expected(self, levels: Tensor) -> Tensor:
-        return levels[..., self.band].exp() / self.scale
+        return self.levels.over_frames(levels)[..., self.band].exp() / self.scale
 
 
 def _band_levels(config: SpectralConfig) -> BandLevels:
     stride = math.prod(config.strides) * config.fold
     first = max(1, config.waveform_bins)  # below, the waveform itself is carried
     return BandLevels(
-        config.n_fft, config.stft_hop, stride, first, config.level_bands, config.level_knee
+        config.n_fft,
+        config.stft_hop,
+        stride,
+        first,
+        config.level_bands,
+        config.level_knee,
+        config.levels_per_frame,
     )
 
 

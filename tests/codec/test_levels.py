@@ -66,6 +66,29 @@ def test_levels_as_they_are_change_nothing(levels: BandLevels, noise: Tensor) ->
     )
 
 
+def test_two_levels_in_a_frame_are_those_of_frames_of_half_the_length(
+    levels: BandLevels, noise: Tensor
+) -> None:
+    twice = BandLevels(N_FFT, HOP, 2 * STRIDE, FIRST, BANDS, per_frame=2)
+    found = twice.measure(noise)
+    assert found.shape == (2, 20, 2 * BANDS)
+    assert torch.equal(found.reshape(2, 40, BANDS), levels.measure(noise))
+    wanted = levels.measure(noise) + torch.randn(2, 40, BANDS)
+    corrected = twice.correct(noise, wanted.reshape(2, 20, 2 * BANDS))
+    assert torch.equal(corrected, levels.correct(noise, wanted))
+    mean = twice.over_frames(found)
+    torch.testing.assert_close(mean, (found[..., :BANDS] + found[..., BANDS:]) / 2)
+
+
+def test_with_a_knee_low_bands_are_about_equally_wide() -> None:
+    levels = BandLevels(2048, 512, 4, 1, 32, knee=96)
+    widths = torch.bincount(levels.band_of_bin, minlength=32)
+    assert widths.sum() == 1024
+    assert (widths.diff() >= -1).all()
+    assert 6 <= widths[0] <= widths[3] <= 11
+    assert widths[-1] == pytest.approx(widths[-5] * (1025 + 96) / (780 + 96), abs=6)
+
+
 def test_silence_stays_silent_and_gradients_finite(levels: BandLevels) -> None:
     silence = torch.zeros(1, 20 * STRIDE * HOP, requires_grad=True)
     measured = levels.measure(silence)

@@ -18,9 +18,10 @@ CONFIG = SpectralConfig(
     stft_hop=128,
     phase_bins=16,
     waveform_bins=0,
-    level_latents=12,
+    level_latents=24,
     level_bands=12,
     level_knee=20,
+    levels_per_frame=2,
     exact_levels=True,
     mdct_latents=64,  # up to 1 kHz
     strides=(2,),
@@ -68,7 +69,7 @@ def test_low_band_returns_the_waveform_it_analysed() -> None:
     whole = CONFIG.model_copy(update={"mdct_latents": HOP})
     low_band = LowBand(whole, HOP)
     waveform = torch.randn(2, 12 * HOP, generator=torch.Generator().manual_seed(0))
-    levels = torch.randn(2, 12, CONFIG.level_bands, generator=torch.Generator().manual_seed(1))
+    levels = torch.randn(2, 12, CONFIG.levels, generator=torch.Generator().manual_seed(1))
     back = low_band.waveform(low_band.analyse(waveform, levels), levels)
     torch.testing.assert_close(back, waveform, atol=1e-4, rtol=0)
 
@@ -107,6 +108,7 @@ def test_without_learned_latents_the_encoder_has_no_network() -> None:
     [
         ({"exact_levels": False}, "mdct_latents needs exact_levels"),
         ({"mdct_latents": 513}, "exceeds the 512 samples"),
+        ({"levels_per_frame": 3}, "does not divide the 4 frames"),
     ],
 )
 def test_networks_that_make_no_sense_are_refused(values: dict[str, object], message: str) -> None:
@@ -116,7 +118,7 @@ def test_networks_that_make_no_sense_are_refused(values: dict[str, object], mess
 
 @pytest.mark.parametrize(
     ("latent_dim", "channels", "mdct", "message"),
-    [(75, 1, 64, "exceed latent_dim 75"), (76, 2, 63, "a multiple of channels")],
+    [(87, 1, 64, "exceed latent_dim 87"), (88, 2, 63, "a multiple of channels")],
 )
 def test_models_that_make_no_sense_are_refused(
     latent_dim: int, channels: int, mdct: int, message: str

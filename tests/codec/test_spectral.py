@@ -33,6 +33,7 @@ LEVELS = TINY.model_copy(update={"level_latents": 2, "level_bands": 5})
 EXACT_LEVELS = LEVELS.model_copy(update={"exact_levels": True})
 FOLDED = EXACT_LEVELS.model_copy(update={"fold": 2})
 MDCT = FOLDED.model_copy(update={"waveform_bins": 0, "mdct_latents": 2})
+TWICE = MDCT.model_copy(update={"levels_per_frame": 2, "level_knee": 9})
 DEEPER_FOLDED = DEEPER.model_copy(update={"fold": 3})
 FIXED = ("levels_in.weight", "levels_in.bias", "levels_out.weight", "log_variances")
 """With exact levels."""
@@ -43,6 +44,7 @@ CONFIGS = [
     pytest.param(EXACT_LEVELS, id="exact-levels"),
     pytest.param(FOLDED, id="folded"),
     pytest.param(MDCT, id="mdct"),
+    pytest.param(TWICE, id="mdct-and-levels-twice"),
     pytest.param(DEEPER_FOLDED, id="two-strides-folded"),
 ]
 
