@@ -100,9 +100,10 @@ class SpectralConfig(StrictConfig):
                 f"levels_per_frame {self.levels_per_frame} does not divide the {frames} frames of "
                 f"the STFT in a latent frame"
             )
-        if self.mdct_latents > self.hop_length:
+        if self.mdct_latents and self.waveform_bins:
             raise ValueError(
-                f"mdct_latents {self.mdct_latents} exceeds the {self.hop_length} samples of a frame"
+                f"waveform_bins {self.waveform_bins} with mdct_latents: expected 0, since these "
+                f"carry the waveform, relative to levels that begin where waveform_bins end"
             )
         return self
 
@@ -153,6 +154,11 @@ class ModelConfig(StrictConfig):
             )
         if self.mdct_latents % self.channels:
             raise ValueError(f"mdct_latents {self.mdct_latents}: expected a multiple of channels")
+        if self.mdct_latents > self.channels * self.hop_length:
+            raise ValueError(
+                f"mdct_latents {self.mdct_latents} exceeds the {self.hop_length} samples of a "
+                f"frame of each of {self.channels} channels"
+            )
         if self.level_latents and isinstance(self.network, SpectralConfig):
             levels = self.network.levels
             if self.level_latents > self.channels * levels:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from codec.errors import ConfigError
 from codec.transform import inverse_stft, stft
 
 FLOOR = 1e-8
@@ -76,10 +77,6 @@ class BandLevels(nn.Module):
         levels = 0.5 * (power.unflatten(1, (-1, self.stride)).mean(dim=2) + FLOOR).log()
         return levels.unflatten(1, (-1, self.per_frame)).flatten(2)
 
-    def over_frames(self, levels: Tensor) -> Tensor:
-        """Mean level of each band in each frame: (rows, frames, levels) -> (rows, frames, bands)"""
-        return levels.unflatten(-1, (self.per_frame, self.bands)).mean(dim=-2)
-
 
 def _bands(first: int, bins: int, bands: int, knee: int) -> np.ndarray:
     """The band of every bin from ``first`` up: widths rise in equal ratios, from 2 bins on.
@@ -89,7 +86,13 @@ def _bands(first: int, bins: int, bands: int, knee: int) -> np.ndarray:
     """
     if knee:
         scale = np.log1p(np.arange(first, bins + 1) / knee)
-        return ((scale - scale[0]) / (scale[-1] - scale[0]) * bands).astype(np.int64)[:-1]
+        of_bin = ((scale - scale[0]) / (scale[-1] - scale[0]) * bands).astype(np.int64)[:-1]
+        if np.bincount(of_bin, minlength=bands).min() == 0:
+            raise ConfigError(
+                f"level_knee {knee} leaves some of {bands} bands without a bin; raise it, or lower "
+                f"level_bands"
+            )
+        return of_bin
     edges = np.geomspace(first, bins, bands + 1)
     edges = first + np.cumsum(np.maximum(np.diff(edges), 2.0))
     edges = first + (edges - first) * (bins - first) / (edges[-1] - first)

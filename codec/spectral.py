@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.config import SpectralConfig
@@ -65,16 +66,20 @@ class SpectralEncoder(nn.Module):
         self.config = config
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
         measured = config.level_latents + config.mdct_latents if config.exact_levels else 0
-        self.learned = out_dim // 2 - measured
+        self.all_measured = config.mdct_latents > 0 and measured == out_dim // 2
+        if self.all_measured:
+            self.log_variances = nn.Parameter(torch.zeros(measured), requires_grad=False)
+        else:
+            self._build_network(channels, out_dim - measured)
         if config.level_latents:
             self.levels = _band_levels(config)
             self.levels_in = nn.Linear(channels * config.levels, config.level_latents)
             self.levels_in.requires_grad_(not config.exact_levels)
         if config.mdct_latents:
             self.low_band = LowBand(config, config.mdct_latents // channels)
-        if not self.learned:
-            self.log_variances = nn.Parameter(torch.zeros(measured), requires_grad=False)
-            return
+
+    def _build_network(self, channels: int, out_dim: int) -> None:
+        config = self.config
         self.register_buffer("bin_weights", _octave_weights(config.phase_bins), persistent=False)
         bins = config.n_fft // 2 + 1
         self.embed = nn.Linear(channels * (bins + 2 * config.phase_bins), config.widths[0])
@@ -90,13 +95,14 @@ class SpectralEncoder(nn.Module):
             layers += _blocks(config, stage, depth, total)
         self.layers = nn.Sequential(*layers)
         self.norm = nn.LayerNorm(config.widths[-1], eps=1e-6)
-        self.project = nn.Linear(config.widths[-1] * config.fold, out_dim - measured)
+        self.project = nn.Linear(config.widths[-1] * config.fold, out_dim)
 
     @property
     def receptive_frames(self) -> int:
         """Latent frames on either side whose audio can influence one latent frame."""
         depths = self.config.encoder_depths
-        return _receptive_frames(self.config, depths if self.learned else (0,) * len(depths))
+        reach = _receptive_frames(self.config, (0,) * len(depths) if self.all_measured else depths)
+        return reach + (1 if self.config.mdct_latents else 0)  # levels of the frames beside it
 
     def features(self, spectra: Tensor) -> Tensor:
         """Log-magnitudes of all bins and power-compressed complex values of the lowest bins.
@@ -119,7 +125,7 @@ class SpectralEncoder(nn.Module):
             rows = waveform.float().flatten(0, 1)
             spectra = stft(rows, self.window, config.stft_hop)
             measured = self._measured(rows, spectra, batch)
-            if not self.learned:
+            if self.all_measured:
                 variances = self.log_variances[:, None].expand_as(measured)
                 return torch.cat([measured, variances], dim=1)
             features = _beside(self.features(spectra), batch)
@@ -197,8 +203,10 @@ class SpectralDecoder(nn.Module):
         """Latent frames on either side that can influence the samples of one frame."""
         # Levels are corrected in a transform of the waveform, and measured over whole frames.
         transforms = 3 if self.config.level_latents else 1
+        transforms += 1 if self.config.mdct_latents else 0
         reach = _receptive_frames(self.config, self.config.decoder_depths, transforms)
-        reach += 1 if self.config.mdct_latents else 0  # a window reaches into both its neighbours
+        # An MDCT's window reaches into the frames beside it, and its level into those beside them.
+        reach += 2 if self.config.mdct_latents else 0
         return reach + (2 if self.config.level_latents else 1)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -240,12 +248,13 @@ class SpectralDecoder(nn.Module):
 class LowBand(nn.Module):
     """MDCT latents and what they say of the waveform of one channel.
 
-    A latent is a coefficient over the level of its band, so that noise in it is as far below the
-    sound everywhere; what is coded finely is coded finely relative to what it is heard with.
+    A latent is a coefficient over what it would be on average if its band were noise of the band's
+    levels. So rounding it makes noise that is equally far below the sound in every window.
     """
 
     window: Tensor
     band: Tensor
+    shares: Tensor
 
     def __init__(self, config: SpectralConfig, count: int) -> None:
         super().__init__()
@@ -256,12 +265,14 @@ class LowBand(nn.Module):
             bin_of = (torch.arange(count) + 0.5) * config.n_fft / (2 * config.hop_length)
             of_first = bin_of.round().long().clamp(min=levels.first) - levels.first
             window = torch.hann_window(config.n_fft)
+            shares = _window_shares(config.hop_length, config.levels_per_frame)
         self.bins = min(math.ceil(float(bin_of[-1])) + 3, config.n_fft // 2 + 1)
         """Bins of the STFT that the coefficients reach, with a Hann window's main lobe."""
         self.scale = float(window.square().sum()) ** 0.5
         """White noise's RMS in a bin of the STFT, over that in a coefficient."""
         self.register_buffer("window", window, persistent=False)
         self.register_buffer("band", levels.band_of_bin.cpu()[of_first], persistent=False)
+        self.register_buffer("shares", shares, persistent=False)
 
     def analyse(self, waveform: Tensor, levels: Tensor) -> Tensor:
         """(rows, time) and levels (rows, frames, levels) -> latents (rows, frames, count)."""
@@ -277,7 +288,24 @@ class LowBand(nn.Module):
         return torch.view_as_real(spectra / self.scale).flatten(2)
 
     def _expected(self, levels: Tensor) -> Tensor:
-        return self.levels.over_frames(levels)[..., self.band].exp() / self.scale
+        """RMS of coefficients: (rows, frames, levels) -> (rows, frames, count)"""
+        power = (2 * levels.clamp(max=MAX_LOG_GAIN)).exp()
+        power = power.unflatten(-1, (self.levels.per_frame, self.levels.bands))
+        before, after = F.pad(power[:, :-1], _FRAME_BEFORE), F.pad(power[:, 1:], _FRAME_AFTER)
+        around = torch.cat([before, power, after], dim=2)
+        expected = torch.einsum("rflb,l->rfb", around, self.shares)
+        return expected.sqrt()[..., self.band] / self.scale
+
+
+_FRAME_BEFORE, _FRAME_AFTER = (0, 0, 0, 0, 1, 0), (0, 0, 0, 0, 0, 1)
+
+
+def _window_shares(hop: int, per_frame: int) -> Tensor:
+    """How much of an MDCT window's energy lies where each level of three frames was measured."""
+    energy = torch.zeros(3 * hop)
+    middle = torch.arange(2 * hop) + 0.5
+    energy[hop // 2 : hop // 2 + 2 * hop] = (math.pi / (2 * hop) * middle).sin() ** 2 / hop
+    return energy.reshape(3 * per_frame, -1).sum(dim=1)
 
 
 def _band_levels(config: SpectralConfig) -> BandLevels:

@@ -187,7 +187,7 @@ def fit_levels(autoencoder: Autoencoder, source: AudioSource) -> None:
     sigma = torch.cat(
         [LEVEL_SIGMA_DB / decibels, decibels.new_full((encoder.config.mdct_latents,), MDCT_SIGMA)]
     )
-    if not encoder.learned:
+    if encoder.all_measured:
         encoder.log_variances.copy_(2 * sigma.log())
         return
     # The last of the encoder's outputs are the latents' log-variances: how sure it is of them.
@@ -244,8 +244,9 @@ def initial_weights(autoencoder: Autoencoder, path: str | Path) -> None:
         raise loaded.autoencoder.encoder.error()
     ours, theirs = autoencoder.config, loaded.config
     fields = ["sample_rate", "channels", "network"]
-    measured = theirs.level_latents + theirs.mdct_latents
-    if ours.latent_dim < theirs.latent_dim or theirs.latent_dim == measured:
+    encoder = loaded.autoencoder.encoder
+    all_measured = isinstance(encoder, SpectralEncoder) and encoder.all_measured
+    if ours.latent_dim < theirs.latent_dim or all_measured:
         fields.append("latent_dim")
     check_same(ours, theirs, fields, path)
     state = autoencoder.state_dict()

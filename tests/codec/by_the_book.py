@@ -144,10 +144,13 @@ class ContextDecoder:
         return (self._steps[d] ** 16).bit_length() - 1 - 320
 
     def inputs(self, symbols: Symbols, s: int, d: int, t: int) -> list[int]:
-        dims = range(len(self._steps))
+        count = len(self._steps)
+        wide = count > 64
+        dims = range(d - 8, d + 9) if wide else range(count)
 
         def v(stream: int, channel: int, frame: int) -> int:
-            return self.value(symbols, stream, channel, frame)
+            exists = 0 <= channel < count
+            return self.value(symbols, stream, channel, frame) if exists else 0
 
         x = [v(s, c, t) if c < d else 0 for c in dims]
         x += [v(s, c, t - 1) if c <= d else 0 for c in dims]
@@ -156,8 +159,9 @@ class ContextDecoder:
         frames = [x[j * len(dims) : (j + 1) * len(dims)] for j in range(4)]
         x += [v(s, d, t - 3), v(s, d, t - 4), abs(v(s, d, t - 1)), abs(v(s, d, t - 2))]
         x.append(sum(abs(v(s, d, t - lag)) for lag in range(1, 9)) // 8)
+        magnitudes = [abs(value) for frame in frames for value in frame] if wide else []
         x += [sum(map(abs, frame)) // len(dims) for frame in frames]
-        return [*x, 1024 if s > 0 else 0, 64 * self.log2_step(d)]
+        return [*x, *magnitudes, 1024 if s > 0 else 0, 64 * self.log2_step(d)]
 
     def network(self, d: int, x: list[int]) -> list[int]:
         for i in (1, 2, 3):

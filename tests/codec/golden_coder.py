@@ -24,14 +24,12 @@ _REACH = {
 
 
 def fixed_tables(latent_dim: int = 2) -> EntropyTables:
-    """Peaked densities, and sigmas of 0.05, 0.3 and 0.9 in turn."""
+    """Nine peaked densities, and sigmas of 0.05, 0.3 and 0.9, in turn."""
     x = np.arange(-384, 384)
     histogram = np.stack([4000 * 200 // (200 + (x * (c + 1)) ** 2 // 16) + 1 for c in range(9)])
     histogram[:, 384] += (1 << 22) - histogram.sum(axis=1)
-    sigma_units = np.array([52429, 314573, 943718] * 3)
-    return EntropyTables(
-        sigma_units[:latent_dim].astype(np.int32), histogram[:latent_dim].astype(np.int32)
-    )
+    sigma_units = np.resize(np.array([52429, 314573, 943718], np.int32), latent_dim)
+    return EntropyTables(sigma_units, histogram.astype(np.int32)[np.arange(latent_dim) % 9])
 
 
 def fixed_context(latent_dim: int = 4) -> ContextModel:

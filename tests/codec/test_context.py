@@ -57,7 +57,7 @@ def test_round_trip(index: int, shape: tuple[int, int, int]):
         assert data == b""
 
 
-@pytest.mark.parametrize("latent_dim", [1, 2, 7])
+@pytest.mark.parametrize("latent_dim", [1, 2, 7, 66])
 def test_round_trip_at_other_sizes(latent_dim: int):
     model = fixed_context(latent_dim)
     symbols = fixed_symbols((2, latent_dim, 30), symbol_limits(model.steps(150)))
@@ -142,6 +142,14 @@ def test_payloads_decode_by_the_book(index: int, shape: tuple[int, int, int]):
     for place in list(np.ndindex(shape))[:: max(1, symbols.size // 40)]:
         expected = decoder.dequantise(decoded, *place)
         assert latents[place] == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_payloads_of_many_channels_decode_by_the_book():
+    model = fixed_context(66)
+    symbols = fixed_symbols((2, 66, 4), symbol_limits(model.steps(400)))
+    sigma_units = fixed_tables(66).sigma_units.tolist()
+    decoder = by_the_book.ContextDecoder(model.arrays, sigma_units, 400, 2)
+    assert decoder.decode(model.encode(symbols, 400), 4) == symbols.tolist()
 
 
 # A change here is a new version of the format: it makes files unreadable.

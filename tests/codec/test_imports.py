@@ -94,8 +94,8 @@ def test_only_training_imports_training_packages():
 
 # Bottom-up: each may import only what stands before it (type checking included).
 STRATA = [
-    {"errors", "config", "files", "progress", "bottleneck", "layers", "mel", "pqmf", "quantise"},
-    {"density", "header", "transform", "waveform", "waves"},
+    {"errors", "config", "files", "progress", "bottleneck", "layers", "mdct", "mel", "pqmf"},
+    {"quantise", "density", "header", "transform", "waveform", "waves"},
     {"levels"},
     {"spectral", "oobleck", "reading", "resampling", "writing", "models", "coder"},
     {"audio", "autoencoder", "container", "entropy"},

@@ -65,6 +65,28 @@ def test_latents_are_over_the_level_of_their_band() -> None:
     torch.testing.assert_close(quiet, loud, atol=0.02, rtol=0)
 
 
+@pytest.mark.parametrize("onset", [0, 200, 300, 500])
+@pytest.mark.parametrize("noise", [0.0, 1e-4])
+def test_an_attack_is_within_what_is_coded(onset: int, noise: float) -> None:
+    """Its frames are not a hundred times what their levels say, whatever was before."""
+    encoder = SpectralEncoder(CONFIG, 1, 2 * DIM)
+    time = torch.arange(40 * HOP)
+    waveform = 0.3 * torch.sin(0.2 * time) * (time >= 20 * HOP + onset)
+    waveform += noise * torch.randn(len(time), generator=torch.Generator().manual_seed(0))
+    latents = encoder(waveform[None, None])[0, CONFIG.level_latents : DIM]
+    assert latents[:, :21].abs().max() < 12  # later ones have what leaks from a bare sine
+
+
+def test_the_worst_latents_decode_to_finite_numbers() -> None:
+    encoder, decoder = SpectralEncoder(CONFIG, 1, 2 * DIM), SpectralDecoder(CONFIG, 1, DIM)
+    with torch.no_grad():
+        levels = encoder.measure(torch.randn(4, 1, 20 * HOP)).flatten(0, 1)
+        principal_components(levels, encoder.levels_in, decoder.levels_out)
+        decoder.levels_out.weight *= 20  # levels from -1000 to 1000 dB
+        z = 24 * torch.rand(2, DIM, 20, generator=torch.Generator().manual_seed(0)) - 12
+        assert torch.isfinite(decoder(z)).all()
+
+
 def test_low_band_returns_the_waveform_it_analysed() -> None:
     whole = CONFIG.model_copy(update={"mdct_latents": HOP})
     low_band = LowBand(whole, HOP)
@@ -107,7 +129,7 @@ def test_without_learned_latents_the_encoder_has_no_network() -> None:
     ("values", "message"),
     [
         ({"exact_levels": False}, "mdct_latents needs exact_levels"),
-        ({"mdct_latents": 513}, "exceeds the 512 samples"),
+        ({"waveform_bins": 1}, "waveform_bins 1 with mdct_latents: expected 0"),
         ({"levels_per_frame": 3}, "does not divide the 4 frames"),
     ],
 )
@@ -118,7 +140,11 @@ def test_networks_that_make_no_sense_are_refused(values: dict[str, object], mess
 
 @pytest.mark.parametrize(
     ("latent_dim", "channels", "mdct", "message"),
-    [(87, 1, 64, "exceed latent_dim 87"), (88, 2, 63, "a multiple of channels")],
+    [
+        (87, 1, 64, "exceed latent_dim 87"),
+        (88, 2, 63, "a multiple of channels"),
+        (600, 1, 513, "exceeds the 512 samples"),
+    ],
 )
 def test_models_that_make_no_sense_are_refused(
     latent_dim: int, channels: int, mdct: int, message: str

@@ -34,6 +34,20 @@ EXACT_LEVELS = LEVELS.model_copy(update={"exact_levels": True})
 FOLDED = EXACT_LEVELS.model_copy(update={"fold": 2})
 MDCT = FOLDED.model_copy(update={"waveform_bins": 0, "mdct_latents": 2})
 TWICE = MDCT.model_copy(update={"levels_per_frame": 2, "level_knee": 9})
+SHORT_HOP = SpectralConfig(
+    n_fft=256,
+    stft_hop=16,
+    phase_bins=16,
+    waveform_bins=0,
+    level_latents=2,
+    level_bands=5,
+    exact_levels=True,
+    mdct_latents=2,
+    strides=(),
+    widths=(8,),
+    encoder_depths=(1,),
+    decoder_depths=(1,),
+)
 DEEPER_FOLDED = DEEPER.model_copy(update={"fold": 3})
 FIXED = ("levels_in.weight", "levels_in.bias", "levels_out.weight", "log_variances")
 """With exact levels."""
@@ -45,6 +59,7 @@ CONFIGS = [
     pytest.param(FOLDED, id="folded"),
     pytest.param(MDCT, id="mdct"),
     pytest.param(TWICE, id="mdct-and-levels-twice"),
+    pytest.param(SHORT_HOP, id="mdct-short-hop"),
     pytest.param(DEEPER_FOLDED, id="two-strides-folded"),
 ]
 

@@ -33,11 +33,12 @@ def test_shipped_config_builds(name: str) -> None:
 
 
 def test_all_configs_are_there() -> None:
-    assert {"tiny", "small", "small_32x", "stable_audio"} <= set(NAMES)
+    assert {"tiny", "small", "small_13x", "small_32x", "stable_audio"} <= set(NAMES)
 
 
 @pytest.mark.parametrize(
-    ("name", "compression"), [("small", 64), ("small_32x", 32), ("stable_audio", 64)]
+    ("name", "compression"),
+    [("small", 64), ("small_32x", 32), ("small_13x", 12.8), ("stable_audio", 64)],
 )
 def test_compression(name: str, compression: float) -> None:
     assert load_model_config(name).compression == compression
@@ -51,9 +52,9 @@ def test_small_32x_is_small_with_more_latents_and_more_of_the_waveform() -> None
 
 
 def test_level_latents_must_fit() -> None:
-    with pytest.raises(ConfigError, match="level_latents 5 exceeds latent_dim 4"):
+    with pytest.raises(ConfigError, match="level_latents 5 and mdct_latents 0 exceed latent_dim 4"):
         load_model_config("tiny", ["model.network.level_latents=5"])
-    with pytest.raises(ConfigError, match="level_latents 4 exceeds level_bands 3"):
+    with pytest.raises(ConfigError, match="level_latents 4 exceeds the 3 levels"):
         load_model_config("tiny", ["model.network.level_latents=4", "model.network.level_bands=3"])
     two = ["model.channels=2", "model.network.level_latents=4", "model.network.level_bands=2"]
     assert load_model_config("tiny", two).level_latents == 4
