@@ -688,10 +688,10 @@ def demo(
 ) -> None:
     """Compress and decompress a bundled recording and show what became of it."""
     from codec.demo import CHANNELS, run_demo
-    from codec.models import model_for_rate
+    from codec.models import models_for_rate
     from codec.rate import RateTarget
 
-    wanted = model or model_for_rate(RateTarget(kbps).kbps_per_channel(CHANNELS))
+    wanted = model or models_for_rate(RateTarget(kbps).kbps_per_channel(CHANNELS))[0]
     run_demo(_load(wanted, device, threads), out, kbps)
 
 

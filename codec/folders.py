@@ -22,11 +22,17 @@ import soundfile
 from codec.audio import AudioReader, AudioWriter
 from codec.codec import Codec
 from codec.codec import load as load_codec
-from codec.compression import CHUNK, Progress, compress_stream, decompress_stream
+from codec.compression import (
+    CHUNK,
+    CompressionReport,
+    Progress,
+    compress_stream,
+    decompress_stream,
+)
 from codec.container import LacReader
 from codec.errors import AudioError, LacunaError
 from codec.files import output_file, read_bytes
-from codec.models import DEFAULT_MODEL, find_latent_id, model_for_rate
+from codec.models import DEFAULT_MODEL, find_latent_id, first_to_reach, models_for_rate
 from codec.rate import RateTarget
 
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {
@@ -164,7 +170,8 @@ def compress_file(
 ) -> Outcome:
     """Compress an audio file with ``model`` (a name or a path).
 
-    Without ``model`` the shipped one is taken that suits the rate best (``model_for_rate``).
+    Without ``model`` the shipped one is taken that suits the rate best, or if this audio takes
+    more with it, the next that reaches it (``models_for_rate``).
 
     Raises:
         LacunaError: as for ``AudioReader``, ``output_file`` and ``compress_stream``.
@@ -174,17 +181,17 @@ def compress_file(
         output_file(job.target, force=force) as output,
         bar(reader.info.seconds) as progress,
     ):
-        codec = load(model or model_for_rate(target.kbps_per_channel(reader.info.channels)))
-        report = compress_stream(
-            codec,
-            reader.blocks(CHUNK),
-            reader.info.sample_rate,
-            reader.info.channels,
-            output,
-            target,
-            reader.info.tags,
-            progress,
-        )
+        rate = target.kbps_per_channel(reader.info.channels)
+
+        def attempt(name: str) -> tuple[Codec, CompressionReport]:
+            codec = load(name)
+            chunks, info = reader.blocks(CHUNK), reader.info
+            return codec, compress_stream(
+                codec, chunks, info.sample_rate, info.channels, output, target, info.tags, progress
+            )
+
+        names = [model] if model else models_for_rate(rate)
+        codec, report = first_to_reach(names, attempt)
     ratio = report.samples * reader.info.channels * 2 / report.bytes
     smaller = f"{ratio:.0f} times smaller than" if ratio > 1 else "which is more than"
     notes = [

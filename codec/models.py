@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
-from codec.errors import CheckpointError
+from codec.errors import CheckpointError, RateError
 
 WEIGHTS_DIR = Path(__file__).parent / "weights"
 EARLIER_DIR = WEIGHTS_DIR / "earlier"
 """Models that newer ones have replaced: files made with them must still open."""
 DEFAULT_MODEL = "small"
 
-FINE_ENOUGH = 0.75
-"""Of a model's highest useful rate; measured on clips of held-out training files."""
+NEAREST_UP_TO = {"small": 1.5, "small_32x": 2.9}
+"""kbps per channel up to which a model is nearer to the original than those with more latents;
+measured on clips of held-out training files (docs/TRAINING_LOG.md)."""
+
+T = TypeVar("T")
 
 
 def shipped_models() -> dict[str, Path]:
@@ -49,19 +56,33 @@ def find_latent_id(latent_id: str) -> Path | None:
     return next((path for path in paths if _metadata(path).get("latent_id") == latent_id), None)
 
 
-def model_for_rate(kbps_per_channel: float) -> str:
-    """The shipped model for a rate: the first that does not near its limit, or the richest.
+def models_for_rate(kbps_per_channel: float) -> list[str]:
+    """The shipped models to try for a rate: the best for it, then those for lower rates.
 
-    A model with fewer latents can say each of them more finely. Up to some share of what it can
-    use that is the better bargain, above it more latents are (docs/EVALUATION.md).
+    A model with fewer latents can say each of them more finely. Up to some rate that is the better
+    bargain, above it more latents are (docs/EVALUATION.md). Most audio never needs the others:
+    sweeps of bare sines take four times the bits of music.
     """
     highest = {
         name: json.loads(_metadata(path)["useful"])["high_kbps"]
         for name, path in shipped_models().items()
     }
     names = sorted(highest, key=lambda name: highest[name])
-    fitting = (name for name in names if kbps_per_channel <= FINE_ENOUGH * highest[name])
-    return next(fitting, names[-1] if names else DEFAULT_MODEL)
+    limits = [NEAREST_UP_TO.get(name, math.inf) for name in names]
+    best = next((i for i, limit in enumerate(limits) if kbps_per_channel <= limit), -1)
+    return names[: best + 1 or None][::-1] or [DEFAULT_MODEL]
+
+
+def first_to_reach(names: list[str], attempt: Callable[[str], T]) -> T:
+    """``attempt(name)`` with the first name for which it raises no RateError.
+
+    Raises:
+        RateError: what the last one raised.
+    """
+    for name in names[:-1]:
+        with suppress(RateError):
+            return attempt(name)
+    return attempt(names[-1])
 
 
 def _metadata(path: Path) -> dict[str, str]:

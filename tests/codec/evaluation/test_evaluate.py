@@ -112,7 +112,7 @@ def test_without_a_model_the_rate_per_channel_chooses_one(
 ):
     asked: list[float] = []
     monkeypatch.setattr(
-        "codec.evaluation.evaluate.model_for_rate", lambda kbps: asked.append(kbps) or "small"
+        "codec.evaluation.evaluate.models_for_rate", lambda kbps: asked.append(kbps) or ["small"]
     )
     coder = Lacuna(8.0, lambda name: tiny_codec)
     coder(music(0.5, 16000, 2), 16000)
