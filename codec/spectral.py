@@ -76,7 +76,7 @@ class SpectralEncoder(nn.Module):
             self.levels_in = nn.Linear(channels * config.levels, config.level_latents)
             self.levels_in.requires_grad_(not config.exact_levels)
         if config.mdct_latents:
-            self.low_band = LowBand(config, config.mdct_latents // channels)
+            self.low_band = LowBand(config, self.levels, config.mdct_latents // channels)
 
     def _build_network(self, channels: int, out_dim: int) -> None:
         config = self.config
@@ -195,7 +195,7 @@ class SpectralDecoder(nn.Module):
             self.levels_out = nn.Linear(config.level_latents, channels * config.levels)
             self.levels_out.weight.requires_grad_(not config.exact_levels)
         if config.mdct_latents:
-            self.low_band = LowBand(config, config.mdct_latents // channels)
+            self.low_band = LowBand(config, self.levels, config.mdct_latents // channels)
             self.low_in = nn.Linear(channels * 2 * self.low_band.bins, config.widths[0])
 
     @property
@@ -256,11 +256,11 @@ class LowBand(nn.Module):
     band: Tensor
     shares: Tensor
 
-    def __init__(self, config: SpectralConfig, count: int) -> None:
+    def __init__(self, config: SpectralConfig, levels: BandLevels, count: int) -> None:
         super().__init__()
         self.stft_hop = config.stft_hop
         self.mdct = LowMDCT(config.hop_length, count)
-        self.levels = levels = _band_levels(config)
+        self.levels = levels
         with torch.device("cpu"):
             bin_of = (torch.arange(count) + 0.5) * config.n_fft / (2 * config.hop_length)
             of_first = bin_of.round().long().clamp(min=levels.first) - levels.first

@@ -89,7 +89,7 @@ def test_the_worst_latents_decode_to_finite_numbers() -> None:
 
 def test_low_band_returns_the_waveform_it_analysed() -> None:
     whole = CONFIG.model_copy(update={"mdct_latents": HOP})
-    low_band = LowBand(whole, HOP)
+    low_band = LowBand(whole, SpectralDecoder(whole, 1, 600).levels, HOP)
     waveform = torch.randn(2, 12 * HOP, generator=torch.Generator().manual_seed(0))
     levels = torch.randn(2, 12, CONFIG.levels, generator=torch.Generator().manual_seed(1))
     back = low_band.waveform(low_band.analyse(waveform, levels), levels)
