@@ -16,18 +16,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from codec.codec import Codec, load
+    from codec.api import Codec, load
+    from codec.audio.reading import read
+    from codec.audio.resampling import resample
+    from codec.audio.writing import write
     from codec.errors import LacunaError
-    from codec.reading import read
-    from codec.resampling import resample
-    from codec.writing import write
 
 _HOMES = {
-    "Codec": "codec.codec",
-    "load": "codec.codec",
-    "read": "codec.reading",
-    "resample": "codec.resampling",
-    "write": "codec.writing",
+    "Codec": "codec.api",
+    "load": "codec.api",
+    "read": "codec.audio.reading",
+    "resample": "codec.audio.resampling",
+    "write": "codec.audio.writing",
     "LacunaError": "codec.errors",
 }
 

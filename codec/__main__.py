@@ -1,5 +1,5 @@
 """``python -m codec`` is the command ``lacuna``; ``accelerate launch -m codec`` needs it."""
 
-from codec.cli import main
+from codec.cli.program import main
 
 main()

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from codec import audio
-from codec.codec import Codec
+from codec.api import Codec
 from codec.errors import LacunaError
 from codec.files import atomic_path
-from codec.mel import mel_distance
+from codec.metrics.mel import mel_distance
 
 CLIP = Path(__file__).parent / "examples" / "plucked.ogg"
 """10 s of Karoryfer Samples' HorsePulse (CC0-1.0), held out from training."""
@@ -28,7 +28,7 @@ def run_demo(model: Codec, out: Path, kbps: float | None) -> None:
     Raises:
         LacunaError: ``out`` cannot be made.
     """
-    from codec.evaluation.pictures import spectrogram_pair  # matplotlib takes a second to import
+    from codec.metrics.pictures import spectrogram_pair  # matplotlib takes a second to import
 
     try:
         out.mkdir(parents=True, exist_ok=True)

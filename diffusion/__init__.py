@@ -17,17 +17,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from codec.sound import Sound, decode_waveform, encode_waveform
+    from codec.model.sound import Sound, decode_waveform, encode_waveform
     from diffusion.edit import blend, extend, inpaint, interpolate, keep_original, vary
     from diffusion.generation import Generator, Sampling, generate, load
 
 _HOMES = {
     "Generator": "diffusion.generation",
     "Sampling": "diffusion.generation",
-    "Sound": "codec.sound",
+    "Sound": "codec.model.sound",
     "blend": "diffusion.edit",
-    "decode_waveform": "codec.sound",
-    "encode_waveform": "codec.sound",
+    "decode_waveform": "codec.model.sound",
+    "encode_waveform": "codec.model.sound",
     "extend": "diffusion.edit",
     "generate": "diffusion.generation",
     "inpaint": "diffusion.edit",

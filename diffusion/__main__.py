@@ -1,5 +1,5 @@
 """``python -m diffusion`` is the command ``lacuna``; `accelerate launch -m diffusion` needs it."""
 
-from diffusion.cli import main
+from diffusion.cli.program import main
 
 main()

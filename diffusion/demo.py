@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from codec import audio
-from codec.sound import decode_waveform
+from codec.model.sound import decode_waveform
 from diffusion.generation import Sampling, generate, load
 
 SECONDS = 5.0

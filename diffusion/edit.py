@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from codec.errors import ConfigError, LacunaError
-from codec.sound import Sound, frames_for
+from codec.model.sound import Sound, frames_for
 from diffusion.generation import DEFAULT_SAMPLING, Generator, Sampling, check_seconds
-from diffusion.samplers import Progress, silent
+from diffusion.model.samplers import Progress, silent
 
 FADE_SECONDS = 0.015
 """Cross-fade between the input's samples and new ones."""

@@ -19,17 +19,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from codec.codec import Codec
-from codec.codec import load as load_codec
+from codec.api import Codec
+from codec.api import load as load_codec
 from codec.errors import AudioError, CheckpointError, ConfigError, LacunaError
-from codec.models import find_latent_id
-from codec.sound import Sound, frames_for
-from diffusion import checkpoint
-from diffusion.checkpoint import DiffusionCheckpoint
-from diffusion.conditioning import Conditioning
-from diffusion.models import DEFAULT_MODEL, find_checkpoint
-from diffusion.objectives import objective_of
-from diffusion.samplers import SAMPLERS, Progress, guided, silent, time_grid
+from codec.model.shipped import find_latent_id
+from codec.model.sound import Sound, frames_for
+from diffusion.model import checkpoint
+from diffusion.model.checkpoint import DiffusionCheckpoint
+from diffusion.model.conditioning import Conditioning
+from diffusion.model.objectives import objective_of
+from diffusion.model.samplers import SAMPLERS, Progress, guided, silent, time_grid
+from diffusion.model.shipped import DEFAULT_MODEL, find_checkpoint
 
 MAX_SECONDS = 600.0
 """Nothing longer is made at once: a slip of the keyboard must not take an hour."""
@@ -54,7 +54,7 @@ class Sampling:
     guidance: float = 2.0
     """How far to exaggerate what the label changes; 1 is not at all. Unused without a label."""
     sampler: str = "dpmpp_2m"
-    """A name in ``diffusion.samplers.SAMPLERS``."""
+    """A name in ``diffusion.model.samplers.SAMPLERS``."""
 
     def __post_init__(self) -> None:
         time_grid(self.steps)

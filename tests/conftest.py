@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from codec.config import ModelConfig, load_model_config
+from codec.network.config import ModelConfig, load_model_config
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from diffusion.cli import app
+from diffusion.cli.program import app
 
 REPOSITORY = Path(__file__).parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

@@ -173,8 +173,8 @@ def oobleck() -> Model:
 OOBLECK_MODULE = "diffusers.models.autoencoders.autoencoder_oobleck"
 
 ROWS = {
-    "lacuna-mono": Row("Lacuna", "lacuna-codec", "codec.codec", 1, lacuna),
-    "lacuna-stereo": Row("Lacuna", "lacuna-codec", "codec.codec", 2, lacuna),
+    "lacuna-mono": Row("Lacuna", "lacuna-codec", "codec.api", 1, lacuna),
+    "lacuna-stereo": Row("Lacuna", "lacuna-codec", "codec.api", 2, lacuna),
     "encodec-24k": Row("EnCodec 24 kHz, 6 kbps", "encodec", "encodec", 1, encodec_24khz),
     "encodec-48k": Row("EnCodec 48 kHz, 6 kbps", "encodec", "encodec", 2, encodec_48khz),
     "dac": Row("DAC 44 kHz", "descript-audio-codec", "dac", 1, dac_44khz),

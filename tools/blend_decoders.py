@@ -15,7 +15,7 @@ from typing import Annotated
 import torch
 import typer
 
-from codec import checkpoint
+from codec.model import checkpoint
 
 
 def main(

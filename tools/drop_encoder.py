@@ -13,8 +13,8 @@ from typing import Annotated
 
 import typer
 
-from codec import checkpoint
-from codec.autoencoder import NoEncoder
+from codec.model import checkpoint
+from codec.network.autoencoder import NoEncoder
 
 
 def main(

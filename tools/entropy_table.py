@@ -26,14 +26,15 @@ import typer
 from scipy.special import ndtr
 
 from codec import audio, load
-from codec.codec import Codec
-from codec.compression import compress_array, decompress_array
-from codec.container import Block, LacReader
+from codec.api import Codec
+from codec.batch.folders import find_audio
 from codec.errors import RateError
-from codec.evaluation.metrics import si_sdr
-from codec.folders import find_audio
-from codec.mel import mel_distance
-from codec.rate import RateTarget
+from codec.lac.compress import compress_array
+from codec.lac.container import Block, LacReader
+from codec.lac.decompress import decompress_array
+from codec.lac.rate import RateTarget
+from codec.metrics.distances import si_sdr
+from codec.metrics.mel import mel_distance
 
 
 @dataclass(frozen=True)

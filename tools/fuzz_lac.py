@@ -49,11 +49,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from codec.coder import SymbolCoder
-from codec.container import Block, LacReader, verify
+from codec.entropy.coder import SymbolCoder
 from codec.errors import LacunaError
-from codec.header import LacHeader
-from codec.info import block_rates, file_facts, rate_lines
+from codec.lac.container import Block, LacReader, verify
+from codec.lac.header import LacHeader
+from codec.lac.info import block_rates, file_facts, rate_lines
 
 CPU_SECONDS = 2.0
 EXTRA_MEMORY = 200 * 1000**2

@@ -19,11 +19,11 @@ import torch
 import typer
 
 from codec import load, read, resample
-from codec.evaluation.perceptual import Perceptual
-from codec.folders import find_audio
-from codec.levels import BandLevels
-from codec.mel import mel_distance
-from codec.transform import inverse_stft, stft
+from codec.batch.folders import find_audio
+from codec.evaluation.codecs.perceptual import Perceptual
+from codec.metrics.mel import mel_distance
+from codec.network.levels import BandLevels
+from codec.network.stft import inverse_stft, stft
 
 N_FFT, HOP, FIRST = 2048, 512, 16
 GRIDS = (

@@ -24,8 +24,8 @@ import typer
 from torch import Tensor
 
 from codec import load, read, resample
-from codec.folders import find_audio
-from codec.transform import stft
+from codec.batch.folders import find_audio
+from codec.network.stft import stft
 
 LOW_HZ, HIGH_HZ = 4000.0, 15000.0
 HOP = 512

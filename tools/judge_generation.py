@@ -27,17 +27,17 @@ import typer
 from matplotlib.figure import Figure
 
 from codec import audio
-from codec.blocks import FRAMES_PER_BLOCK, LatentBlock, decode_blocks, encode_blocks
-from codec.codec import Codec, load
+from codec.api import Codec, load
+from codec.batch.folders import find_audio
 from codec.errors import LacunaError
-from codec.evaluation.embeddings import Clip, embed_folder
-from codec.evaluation.frechet import compare_sets
-from codec.evaluation.generated import judge, markdown
-from codec.evaluation.labels import Labels
+from codec.evaluation.generated.embeddings import Clip, embed_folder
+from codec.evaluation.generated.frechet import compare_sets
+from codec.evaluation.generated.judge import judge, markdown
+from codec.evaluation.generated.labels import Labels
 from codec.files import atomic_path
-from codec.folders import find_audio
-from codec.mel import mel_spectrogram
-from codec.models import DEFAULT_MODEL
+from codec.metrics.mel import mel_spectrogram
+from codec.model.blocks import FRAMES_PER_BLOCK, LatentBlock, decode_blocks, encode_blocks
+from codec.model.shipped import DEFAULT_MODEL
 from codec.progress import file_progress
 
 SECONDS = 15.0

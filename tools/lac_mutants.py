@@ -20,17 +20,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from codec.autoencoder import Autoencoder
-from codec.blocks import FRAMES_PER_BLOCK
-from codec.checkpoint import Checkpoint, LatentStatistics
-from codec.codec import Codec
-from codec.coder import SymbolCoder
-from codec.config import ModelConfig, SpectralConfig
-from codec.container import Block, LacReader, LacWriter
-from codec.context import SHAPE_BITS, SHAPE_CELLS, SHAPE_PER_SCALE, ContextModel, array_shapes
-from codec.entropy import DENSITY_BITS, GRID_CELLS, GRID_PER_UNIT, EntropyTables
-from codec.header import LacHeader
-from codec.rate import UsefulRange
+from codec.api import Codec
+from codec.entropy.coder import SymbolCoder
+from codec.entropy.context_model import (
+    SHAPE_BITS,
+    SHAPE_CELLS,
+    SHAPE_PER_SCALE,
+    ContextModel,
+    array_shapes,
+)
+from codec.entropy.static_tables import DENSITY_BITS, GRID_CELLS, GRID_PER_UNIT, EntropyTables
+from codec.lac.container import Block, LacReader, LacWriter
+from codec.lac.header import LacHeader
+from codec.lac.rate import UsefulRange
+from codec.model.blocks import FRAMES_PER_BLOCK
+from codec.model.checkpoint import Checkpoint, LatentStatistics
+from codec.network.autoencoder import Autoencoder
+from codec.network.config import ModelConfig, SpectralConfig
 
 NETWORK_EVERY = 200
 """Every 200th seed mutates a file of the codec's own block length and decodes its sound too."""

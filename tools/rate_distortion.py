@@ -18,11 +18,11 @@ import torch
 import typer
 
 from codec import load, read, resample
-from codec.context import WINDOW, ContextModel, Prediction
-from codec.entropy import FREQUENCY_BITS
-from codec.folders import find_audio
-from codec.quantise import quantise
-from codec.waves import Ints
+from codec.batch.folders import find_audio
+from codec.entropy.context_model import WINDOW, ContextModel, Prediction
+from codec.entropy.quantise import quantise
+from codec.entropy.static_tables import FREQUENCY_BITS
+from codec.entropy.waves import Ints
 
 
 def optimised(

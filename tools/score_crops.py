@@ -17,10 +17,10 @@ import torch
 import typer
 from torch import Tensor
 
-from codec.checkpoint import Checkpoint, load
-from codec.mel import mel_distance
-from codec.models import find_checkpoint
-from codec.quantise import dequantise, quantise
+from codec.entropy.quantise import dequantise, quantise
+from codec.metrics.mel import mel_distance
+from codec.model.checkpoint import Checkpoint, load
+from codec.model.shipped import find_checkpoint
 from codec.training.config import DataConfig
 from codec.training.data import open_source, split_files
 

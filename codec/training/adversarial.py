@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from codec.evaluation.metrics import si_sdr
-from codec.mel import mel_distance
+from codec.audio.waveform import to_mid_side
+from codec.metrics.distances import si_sdr
+from codec.metrics.mel import mel_distance
 from codec.training.config import AdversarialConfig, TrainingConfig
 from codec.training.discriminators import (
     Discriminators,
@@ -28,7 +29,6 @@ from codec.training.discriminators import (
 from codec.training.kl import reduce_mean
 from codec.training.loop import load_optimizer, optimizer_tensors, tensors_below
 from codec.training.losses import QUIET, ReconstructionLoss
-from codec.waveform import to_mid_side
 
 
 class Adversary:

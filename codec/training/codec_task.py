@@ -14,15 +14,16 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
-from codec import checkpoint
-from codec.autoencoder import Autoencoder, NoEncoder
-from codec.bottleneck import Posterior
-from codec.config import ModelConfig, check_same
 from codec.errors import ConfigError
-from codec.evaluation.pictures import spectrogram_pair
-from codec.levels import principal_components
-from codec.models import find_checkpoint
-from codec.spectral import SpectralDecoder, SpectralEncoder
+from codec.metrics.pictures import spectrogram_pair
+from codec.model import checkpoint
+from codec.model.shipped import find_checkpoint
+from codec.network.autoencoder import Autoencoder, NoEncoder
+from codec.network.bottleneck import Posterior
+from codec.network.config import ModelConfig
+from codec.network.levels import principal_components
+from codec.network.spectral import SpectralDecoder, SpectralEncoder
+from codec.settings import check_same
 from codec.training import kl
 from codec.training.adversarial import WaveformLoss
 from codec.training.config import TrainingConfig

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
-from codec.config import StrictConfig, read_toml, validate
 from codec.errors import ConfigError
-from codec.mel import MEL_WINDOWS
+from codec.metrics.mel import MEL_WINDOWS
+from codec.settings import StrictConfig, read_toml, validate
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -186,7 +186,7 @@ def load_training_table(
     """The ``[training]`` table of a config file as a ``cls``.
 
     Args:
-        settings: as for :func:`codec.config.read_toml`.
+        settings: as for :func:`codec.network.config.read_toml`.
         overrides: values that replace those of the file, None for those that do not.
 
     Raises:

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from codec import audio
-from codec.config import ModelConfig
+from codec.batch.folders import find_audio
 from codec.errors import AudioError, LacunaError
-from codec.folders import find_audio
+from codec.network.config import ModelConfig
 from codec.training.config import DataConfig
 
 SILENT_PEAK = 1e-4

@@ -20,12 +20,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
-from codec import checkpoint
-from codec.checkpoint import Checkpoint
-from codec.config import ModelConfig, check_same
+from codec.entropy.quantise import dequantise, quantise
 from codec.errors import CheckpointError, LacunaError
-from codec.models import find_checkpoint
-from codec.quantise import dequantise, quantise
+from codec.model import checkpoint
+from codec.model.checkpoint import Checkpoint
+from codec.model.shipped import find_checkpoint
+from codec.network.config import ModelConfig
+from codec.settings import check_same
 from codec.training.adversarial import WaveformLoss
 from codec.training.codec_task import (
     PREVIEW_ITEMS,

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codec.autoencoder import Autoencoder
-from codec.checkpoint import Checkpoint, LatentStatistics
-from codec.entropy import EntropyTables
-from codec.mel import mel_distance
-from codec.quantise import MAX_STEP_UNITS, UNITS, dequantise, quantise, step_multiple
-from codec.rate import UsefulRange, measure_range, nearest_step
+from codec.entropy.quantise import MAX_STEP_UNITS, UNITS, dequantise, quantise, step_multiple
+from codec.entropy.static_tables import EntropyTables
+from codec.lac.rate import UsefulRange, measure_range, nearest_step
+from codec.metrics.mel import mel_distance
+from codec.model.checkpoint import Checkpoint, LatentStatistics
+from codec.network.autoencoder import Autoencoder
 from codec.training.config import NoiseConfig
 from codec.training.data import AudioSource
 

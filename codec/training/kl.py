@@ -11,8 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-from codec.bottleneck import Posterior
-from codec.config import ModelConfig
+from codec.network.bottleneck import Posterior
+from codec.network.config import ModelConfig
 from codec.training.config import KLConfig
 
 NATS_PER_BIT = math.log(2.0)

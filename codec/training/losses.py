@@ -20,9 +20,9 @@ from auraloss.perceptual import FIRFilter
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
-from codec.mel import MEL_BANDS, MEL_WINDOWS, mel_distance
+from codec.audio.waveform import to_mid_side
+from codec.metrics.mel import MEL_BANDS, MEL_WINDOWS, mel_distance
 from codec.training.config import LossConfig
-from codec.waveform import to_mid_side
 
 QUIET = 1e-3
 """-60 dB. Relative distances count a row or band below this level as if it had it, because what

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from codec.autoencoder import Autoencoder
-from codec.config import load_model_config
+from codec.network.autoencoder import Autoencoder
+from codec.network.config import load_model_config
 from codec.progress import file_progress
 from codec.training import session
 from codec.training.codec_task import CodecTask, fit_levels, initial_weights

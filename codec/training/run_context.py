@@ -10,18 +10,19 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from codec import checkpoint
+from codec.api import Codec
 from codec.audio import AudioReader
-from codec.blocks import encode_blocks
-from codec.codec import Codec
-from codec.compression import CHUNK, resampled
+from codec.audio.pieces import CHUNK
+from codec.audio.resampling import resampled
+from codec.entropy.quantise import STEPS_PER_OCTAVE
 from codec.errors import LacunaError
-from codec.models import find_checkpoint
+from codec.lac.rate import measure_range
+from codec.model import checkpoint
+from codec.model.blocks import encode_blocks
+from codec.model.shipped import find_checkpoint
 from codec.progress import file_progress
-from codec.quantise import STEPS_PER_OCTAVE
-from codec.rate import measure_range
-from codec.training.context import fit_context_model
 from codec.training.data import find_audio
+from codec.training.fit_context import fit_context_model
 
 SECONDS_PER_FILE = 30.0
 HELD_OUT = 20

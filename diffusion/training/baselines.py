@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffusion.objectives import Objective
+from diffusion.model.objectives import Objective
 from diffusion.training.windows import Windows
 
 BLOCK_FRAMES = 64

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from codec.config import StrictConfig
+from codec.settings import StrictConfig
 from codec.training.config import (
     Count,
     Decay,

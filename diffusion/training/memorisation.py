@@ -1,7 +1,7 @@
 """Is it new? The distance of generated latents to the nearest window of the training data.
 
-The distance is that of codec/evaluation/nearest.py. Windows are of one coded channel, so that a
-copy of one channel of a stereo recording is found too.
+The distance is that of codec/evaluation/generated/nearest.py. Windows are of one coded channel, so
+that a copy of one channel of a stereo recording is found too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from codec.evaluation.nearest import nearest
+from codec.evaluation.generated.nearest import nearest
 
 WINDOW_SECONDS = 1.5
 """A note or a word may be like another one, a phrase is a copy."""

@@ -14,22 +14,22 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
-from codec.codec import Codec
-from codec.codec import load as load_codec
+from codec.api import Codec
+from codec.api import load as load_codec
 from codec.errors import LacunaError
 from codec.files import atomic_path
-from codec.models import DEFAULT_MODEL
+from codec.model.shipped import DEFAULT_MODEL
 from codec.progress import file_progress
 from codec.training import session
 from codec.training.data import read_manifest
 from codec.training.loop import Budget, RunState, Trainer
-from diffusion.config import load_diffusion_config
-from diffusion.encode import encode_shards, plan_shards, write_index
-from diffusion.latents import LatentSet
+from diffusion.latents.encode import encode_shards, plan_shards, write_index
+from diffusion.latents.sets import LatentSet
+from diffusion.model.config import load_diffusion_config
+from diffusion.model.transformer import Transformer
 from diffusion.training.config import UNCHANGED, load_diffusion_training
 from diffusion.training.task import DiffusionTask, Origin, initial_weights
 from diffusion.training.windows import WindowSource
-from diffusion.transformer import Transformer
 
 VALIDATION_SEED = 0
 """Not the run's: runs with other seeds are judged by the same windows."""

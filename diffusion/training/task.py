@@ -12,19 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from codec.codec import Codec
-from codec.config import check_same
+from codec.api import Codec
 from codec.errors import CheckpointError
-from codec.evaluation.pictures import spectrogram_pair
+from codec.metrics.pictures import spectrogram_pair
+from codec.settings import check_same
 from codec.training.data import item_rng
-from diffusion import checkpoint
-from diffusion.checkpoint import DiffusionCheckpoint
-from diffusion.conditioning import Conditioning
-from diffusion.config import DiffusionConfig
-from diffusion.ema import PowerEMA
-from diffusion.models import find_checkpoint
-from diffusion.objectives import objective_of
-from diffusion.samplers import dpmpp_2m, guided, time_grid
+from diffusion.model import checkpoint
+from diffusion.model.checkpoint import DiffusionCheckpoint
+from diffusion.model.conditioning import Conditioning
+from diffusion.model.config import DiffusionConfig
+from diffusion.model.ema import PowerEMA
+from diffusion.model.objectives import objective_of
+from diffusion.model.samplers import dpmpp_2m, guided, time_grid
+from diffusion.model.shipped import find_checkpoint
+from diffusion.model.transformer import Transformer
 from diffusion.training.baselines import Baselines
 from diffusion.training.config import DiffusionTrainingConfig
 from diffusion.training.memorisation import (
@@ -34,7 +35,6 @@ from diffusion.training.memorisation import (
     windows_of,
 )
 from diffusion.training.windows import Windows, WindowSource
-from diffusion.transformer import Transformer
 
 VALIDATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 BASELINE_WINDOWS, BASELINE_FRAMES = 1024, 1 << 18

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from codec.errors import CheckpointError, ConfigError
 from codec.training.data import item_rng
-from diffusion.conditioning import Conditioning, drop
-from diffusion.config import DiffusionConfig
-from diffusion.latents import Clip, LatentSet
+from diffusion.latents.sets import Clip, LatentSet
+from diffusion.model.conditioning import Conditioning, drop
+from diffusion.model.config import DiffusionConfig
 from diffusion.training.config import WindowConfig
 
 CHOICE, NOISE = 0, 1  # purposes of random numbers

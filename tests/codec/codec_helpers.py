@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from codec.cli import main
+from codec.cli.program import main
 
 BLOCK = 256 * 128
 """Samples in a block of the tiny codec: 2.048 s at 16 kHz."""

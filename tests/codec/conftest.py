@@ -9,13 +9,13 @@ import pytest
 import torch
 from codec_helpers import BLOCK, Lacuna, music
 
-from codec import checkpoint
-from codec.autoencoder import Autoencoder
-from codec.checkpoint import Checkpoint, LatentStatistics
-from codec.codec import Codec, load
-from codec.config import ModelConfig, SpectralConfig
-from codec.entropy import EntropyTables
-from codec.rate import measure_range, nearest_step
+from codec.api import Codec, load
+from codec.entropy.static_tables import EntropyTables
+from codec.lac.rate import measure_range, nearest_step
+from codec.model import checkpoint
+from codec.model.checkpoint import Checkpoint, LatentStatistics
+from codec.network.autoencoder import Autoencoder
+from codec.network.config import ModelConfig, SpectralConfig
 
 
 def tiny_checkpoint(channels: int = 1, seed: int = 0) -> Checkpoint:

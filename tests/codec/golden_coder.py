@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.context import SHAPE_BITS, SHAPE_CELLS, ContextModel, array_shapes
-from codec.entropy import EntropyTables
+from codec.entropy.context_model import SHAPE_BITS, SHAPE_CELLS, ContextModel, array_shapes
+from codec.entropy.static_tables import EntropyTables
 
 # How far an array's values reach; biases are in units of 2^-22, weights of 2^-12.
 _REACH = {

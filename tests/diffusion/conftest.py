@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffusion.conditioning import Conditioning
-from diffusion.config import DiffusionConfig, load_diffusion_config
-from diffusion.transformer import Transformer
+from diffusion.model.conditioning import Conditioning
+from diffusion.model.config import DiffusionConfig, load_diffusion_config
+from diffusion.model.transformer import Transformer
 
 LABELS = ("bell", "piano", "rain")
 FRAMES = 12

@@ -13,19 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from codec import checkpoint as codec_checkpoint
-from codec.autoencoder import Autoencoder
-from codec.checkpoint import Checkpoint, LatentStatistics
-from codec.codec import Codec
-from codec.config import load_model_config
-from codec.entropy import EntropyTables
-from codec.rate import measure_range
-from codec.sound import Sound, encode_waveform
-from diffusion.checkpoint import DiffusionCheckpoint
-from diffusion.conditioning import Conditioning
-from diffusion.config import DiffusionConfig, load_diffusion_config
+from codec.api import Codec
+from codec.entropy.static_tables import EntropyTables
+from codec.lac.rate import measure_range
+from codec.model import checkpoint as codec_checkpoint
+from codec.model.checkpoint import Checkpoint, LatentStatistics
+from codec.model.sound import Sound, encode_waveform
+from codec.network.autoencoder import Autoencoder
+from codec.network.config import load_model_config
 from diffusion.generation import Generator
-from diffusion.transformer import Transformer
+from diffusion.model.checkpoint import DiffusionCheckpoint
+from diffusion.model.conditioning import Conditioning
+from diffusion.model.config import DiffusionConfig, load_diffusion_config
+from diffusion.model.transformer import Transformer
 
 LABELS = ("bell", "piano", "rain")
 WINDOW = 32
@@ -110,7 +110,7 @@ def tiny_generator(codec: Codec | None = None, network: nn.Module | None = None)
 
 def save_both(folder: Path) -> tuple[Path, Path]:
     """A diffusion checkpoint and its codec's: their paths."""
-    from diffusion import checkpoint
+    from diffusion.model import checkpoint
 
     codec_checkpoint.save(codec_file(), folder / "codec.safetensors")
     codec = Codec(codec_checkpoint.load(folder / "codec.safetensors"))

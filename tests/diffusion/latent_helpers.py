@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from codec import checkpoint
-from codec.autoencoder import Autoencoder
-from codec.checkpoint import Checkpoint, LatentStatistics
-from codec.config import ModelConfig
-from codec.entropy import EntropyTables
-from codec.rate import UsefulRange
+from codec.entropy.static_tables import EntropyTables
+from codec.lac.rate import UsefulRange
+from codec.model import checkpoint
+from codec.model.checkpoint import Checkpoint, LatentStatistics
+from codec.network.autoencoder import Autoencoder
+from codec.network.config import ModelConfig
 
 
 def write_codec(config: ModelConfig, path: Path, seed: int = 0) -> Path:

@@ -18,7 +18,7 @@ from generation_helpers import (
 )
 
 from codec.errors import AudioError, ConfigError, LacunaError
-from codec.sound import Sound, decode_waveform, encode_waveform
+from codec.model.sound import Sound, decode_waveform, encode_waveform
 from diffusion.edit import blend, extend, inpaint, interpolate, keep_original, vary
 from diffusion.generation import Sampling
 

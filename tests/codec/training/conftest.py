@@ -14,8 +14,8 @@ from accelerate import Accelerator
 from torch import nn
 from training_helpers import alone, forget_accelerate  # noqa: F401 (a fixture)
 
-from codec.autoencoder import Autoencoder
-from codec.config import ModelConfig
+from codec.network.autoencoder import Autoencoder
+from codec.network.config import ModelConfig
 from codec.training.codec_task import CodecTask
 from codec.training.config import TrainingConfig, load_training_config
 from codec.training.data import open_source, split_files

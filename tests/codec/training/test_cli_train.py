@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from codec.cli import main
-from codec.config import config_dir
+from codec.cli.program import main
+from codec.settings import config_dir
 
 Lacuna = Callable[..., tuple[int, str]]
 

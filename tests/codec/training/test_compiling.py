@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from codec.autoencoder import Autoencoder
-from codec.config import load_model_config
-from codec.layers import ConvNeXtBlock
+from codec.network.autoencoder import Autoencoder
+from codec.network.config import load_model_config
+from codec.network.layers import ConvNeXtBlock
 from codec.training.compiling import compile_blocks
 from codec.training.loop import Trainer
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from codec.autoencoder import Autoencoder
-from codec.config import config_dir, load_model_config, read_toml
 from codec.errors import ConfigError
-from codec.mel import MEL_WINDOWS
+from codec.metrics.mel import MEL_WINDOWS
+from codec.network.autoencoder import Autoencoder
+from codec.network.config import load_model_config
+from codec.settings import config_dir, read_toml
 from codec.training.config import load_training_config
 
 NAMES = sorted(

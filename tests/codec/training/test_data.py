@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from codec.audio import to_mid_side
-from codec.config import ModelConfig
 from codec.errors import AudioError, LacunaError
+from codec.network.config import ModelConfig
 from codec.training.config import DataConfig
 from codec.training.data import AudioSource, find_audio, open_source, split_files
 

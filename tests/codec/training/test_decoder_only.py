@@ -14,10 +14,10 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 import codec
-from codec import checkpoint
-from codec.checkpoint import Checkpoint
+from codec.entropy.quantise import quantise
 from codec.errors import CheckpointError, LacunaError
-from codec.quantise import quantise
+from codec.model import checkpoint
+from codec.model.checkpoint import Checkpoint
 from codec.training.codec_task import CodecTask
 from codec.training.config import load_training_config
 from codec.training.data import open_source, split_files

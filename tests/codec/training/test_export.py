@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 import codec
-from codec import checkpoint
-from codec.quantise import step_multiple
-from codec.rate import nearest_step
+from codec.entropy.quantise import step_multiple
+from codec.lac.rate import nearest_step
+from codec.model import checkpoint
 from codec.training.codec_task import CodecTask
 
 

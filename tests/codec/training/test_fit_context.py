@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from codec.context import ContextModel
-from codec.entropy import EntropyTables
-from codec.quantise import quantise
-from codec.rate import nearest_step
-from codec.training.context import fit_context_model, logistic_log2
+from codec.entropy.context_model import ContextModel
+from codec.entropy.quantise import quantise
+from codec.entropy.static_tables import EntropyTables
+from codec.lac.rate import nearest_step
+from codec.training.fit_context import fit_context_model, logistic_log2
 
 STEPS = (nearest_step(2.0), nearest_step(8.0))
 SIGMA = 0.15

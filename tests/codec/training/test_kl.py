@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from codec.bottleneck import Posterior
-from codec.config import ModelConfig, load_model_config
+from codec.network.bottleneck import Posterior
+from codec.network.config import ModelConfig, load_model_config
 from codec.training import kl
 from codec.training.codec_task import CodecTask
 from codec.training.config import KLConfig

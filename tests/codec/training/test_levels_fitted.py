@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from codec.autoencoder import Autoencoder
-from codec.config import load_model_config
-from codec.spectral import SpectralEncoder
+from codec.network.autoencoder import Autoencoder
+from codec.network.config import load_model_config
+from codec.network.spectral import SpectralEncoder
 from codec.training.codec_task import LEVEL_SIGMA_DB, CodecTask, fit_levels
 
 

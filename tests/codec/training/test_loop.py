@@ -17,8 +17,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 
 import codec
-from codec.config import config_dir
 from codec.errors import CheckpointError, ConfigError, LacunaError
+from codec.settings import config_dir
 from codec.training import loop
 from codec.training.codec_task import CodecTask
 from codec.training.config import OptimizerConfig

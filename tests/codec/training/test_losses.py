@@ -10,7 +10,7 @@ from auraloss.freq import MultiResolutionSTFTLoss, SumAndDifferenceSTFTLoss
 from torch import Tensor
 from torchaudio.functional import melscale_fbanks
 
-from codec.mel import MEL_WINDOWS, mel_distance, mel_filters
+from codec.metrics.mel import MEL_WINDOWS, mel_distance, mel_filters
 from codec.training.config import LossConfig
 from codec.training.losses import ReconstructionLoss, low_band_distance
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import codec
-from codec import checkpoint
-from codec.autoencoder import Autoencoder
-from codec.config import load_model_config
 from codec.errors import CheckpointError
+from codec.model import checkpoint
+from codec.network.autoencoder import Autoencoder
+from codec.network.config import load_model_config
 from codec.training.codec_task import MDCT_SIGMA, initial_weights
 from codec.training.decoder_task import DecoderTask
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from codec import checkpoint
-from codec.autoencoder import Autoencoder, NoEncoder
 from codec.errors import CheckpointError
+from codec.model import checkpoint
+from codec.network.autoencoder import Autoencoder, NoEncoder
 from codec.training.codec_task import initial_weights
 
 

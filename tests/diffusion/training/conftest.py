@@ -12,9 +12,9 @@ import pytest
 from latent_helpers import write_codec
 from training_helpers import alone, forget_accelerate  # noqa: F401 (a fixture)
 
-from codec.config import ModelConfig
-from diffusion.config import load_diffusion_config
-from diffusion.latents import LatentSet
+from codec.network.config import ModelConfig
+from diffusion.latents.sets import LatentSet
+from diffusion.model.config import load_diffusion_config
 from diffusion.training.config import WindowConfig
 from diffusion.training.run import make_latents, train_diffusion
 from diffusion.training.task import DiffusionTask

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion.conditioning import Conditioning
-from diffusion.config import load_diffusion_config
-from diffusion.objectives import Objective, RectifiedFlow, VDiffusion
+from diffusion.model.conditioning import Conditioning
+from diffusion.model.config import load_diffusion_config
+from diffusion.model.objectives import Objective, RectifiedFlow, VDiffusion
 from diffusion.training.baselines import Baselines, GaussianPredictor, cosine_basis
 from diffusion.training.windows import Windows
 

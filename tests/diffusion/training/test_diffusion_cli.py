@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from diffusion.cli import app, main, train_app
-from diffusion.latents import LatentSet
+from diffusion.cli.program import app, main, train_app
+from diffusion.latents.sets import LatentSet
 
 Lacuna = Callable[..., tuple[int, str, str]]
 
@@ -85,11 +85,15 @@ def test_help_shows_an_example(lacuna: Lacuna, command: list[str]) -> None:
 
 
 def test_codec_keeps_its_own_commands() -> None:
-    from codec import cli
+    from codec.cli import app as codec_app
+    from codec.cli import demo, models
 
-    for program, base, new in ((app, cli.app, "latents"), (train_app, cli.train_app, "diffusion")):
+    for program, base, new in (
+        (app, codec_app.app, "latents"),
+        (train_app, codec_app.train_app, "diffusion"),
+    ):
         ours, theirs = ([c.callback for c in p.registered_commands] for p in (program, base))
-        replaced = {cli.models, cli.demo}  # by ones that have more to tell
+        replaced = {models.models, demo.demo}  # by ones that have more to tell
         assert set(theirs) - replaced <= set(ours)
         assert not replaced & set(ours)
         assert new in [command.name for command in program.registered_commands]
@@ -99,7 +103,10 @@ def test_codec_keeps_its_own_commands() -> None:
 def test_import_is_light() -> None:
     """So that --help is quick."""
     heavy = "{'torch', 'numpy', 'soundfile', 'accelerate', 'matplotlib'}"
-    code = f"import sys, diffusion.cli; assert not {heavy} & set(sys.modules), sys.modules.keys()"
+    code = (
+        "import sys, diffusion.cli.program\n"
+        f"assert not {heavy} & set(sys.modules), sys.modules.keys()"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -19,11 +19,12 @@ from latent_helpers import write_codec
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from codec.config import ModelConfig, config_dir
 from codec.errors import CheckpointError, LacunaError
+from codec.network.config import ModelConfig
+from codec.settings import config_dir
 from codec.training.loop import Trainer
-from diffusion import checkpoint
-from diffusion.ema import PowerEMA
+from diffusion.model import checkpoint
+from diffusion.model.ema import PowerEMA
 from diffusion.training.run import train_diffusion
 from diffusion.training.task import DiffusionTask
 

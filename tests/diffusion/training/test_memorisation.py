@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from codec.evaluation.nearest import nearest
+from codec.evaluation.generated.nearest import nearest
 from diffusion.training.memorisation import memorisation, windows_of
 
 

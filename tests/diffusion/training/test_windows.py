@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from codec.errors import ConfigError
-from diffusion.config import load_diffusion_config
-from diffusion.latents import Clip, LatentSet
+from diffusion.latents.sets import Clip, LatentSet
+from diffusion.model.config import load_diffusion_config
 from diffusion.training.config import UNCHANGED, WindowConfig
 from diffusion.training.windows import Windows, WindowSource, given_frames
 

@@ -1,0 +1,123 @@
+"""evaluate: codecs, and generated audio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from codec.errors import LacunaError
+from codec.model.shipped import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    pass
+from codec.cli.app import app
+from codec.cli.options import Device, ModelForRate, Threads, load_model, say, use_device
+
+
+@app.command(
+    epilog="Example: lacuna evaluate recordings/ --kbps 2,3,6 --against opus,mp3 --out report/"
+    "\n\nor: lacuna evaluate --generated made/ --reference valid/ --train train/ --out report/"
+    "\n\nClasses are the subfolders of DIR; in 'speech' ViSQOL's speech mode, PESQ and ESTOI are "
+    "measured. A rate is what a whole file takes, container included. --kbps are Lacuna's; the "
+    "others have rates of their own: --against opus,mp3 is opus:12,opus:16,opus:24,mp3:48,mp3:64 "
+    "(aac: 48 and 64). They need the programs opusenc and opusdec, lame, ffmpeg; ViSQOL, PESQ and "
+    "ESTOI need pip install 'lacuna-codec\\[evaluate]'. What is missing is named and left out."
+    "\n\nMany files, unattended, on one core: OMP_NUM_THREADS=1 nohup lacuna evaluate DIR "
+    "--threads 1 --out report/ > evaluate.log 2>&1 &"
+)
+def evaluate(
+    out: Annotated[Path, typer.Option(help="Folder for the report: .html, .md, .json and more.")],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="DIR", help="Folder of audio to compress.", show_default=False),
+    ] = None,
+    kbps: Annotated[str, typer.Option(help="Rates to try, with commas between.")] = "3,6",
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Other codecs, with commas between: opus, mp3, aac; opus:16 for a rate in kbps.",
+            show_default="none",
+        ),
+    ] = None,
+    perceptual_seconds: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Of each file's middle, for ViSQOL, PESQ and ESTOI; 0 leaves them out."
+        ),
+    ] = 10.0,
+    generated: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Instead: generated audio to judge.")
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Real audio to judge it by.")
+    ] = None,
+    train: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="What it was trained on: looks for copies, learns the labels."
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="CSV with 'path' and 'class': labels.", show_default="folder names"),
+    ] = None,
+    model: ModelForRate = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """Measure what compression loses, or how far generated audio is from real audio."""
+    from codec.progress import file_progress
+
+    if generated is not None or reference is not None:
+        if generated is None or reference is None or folder is not None:
+            raise LacunaError(
+                "generated audio is judged with --generated DIR and --reference DIR, both and "
+                "without another folder"
+            )
+        from codec.evaluation.generated import judge as judging
+
+        codec = load_model(model or DEFAULT_MODEL, device, threads)
+        with file_progress("judging") as progress:
+            judgement = judging.judge_folders(
+                codec, generated, reference, train=train, manifest=manifest, progress=progress
+            )
+        print(judging.write_report(judgement, codec, out))
+        return
+    if folder is None:
+        raise LacunaError(
+            "nothing to evaluate; name a folder of audio, or --generated and --reference"
+        )
+    if train is not None or manifest is not None:
+        raise LacunaError("--train and --manifest go with --generated and --reference only")
+    from codec.batch.folders import loader
+    from codec.evaluation.codecs.evaluate import Lacuna
+    from codec.evaluation.codecs.evaluate import evaluate as run_evaluation
+    from codec.evaluation.codecs.peers import Coder, installed, parse_peers
+    from codec.evaluation.codecs.perceptual import Perceptual
+    from codec.evaluation.codecs.report import write_report
+    from codec.lac.rate import RateTarget
+
+    try:
+        rates = [float(rate) for rate in kbps.split(",")]
+        for rate in rates:
+            RateTarget(rate)
+    except ValueError:
+        raise LacunaError(
+            f"--kbps '{kbps}': expected numbers above 0 with commas between, as in 3,6"
+        ) from None
+    peers, notes = installed(parse_peers(against)) if against is not None else ([], [])
+    use_device(device, threads)
+    load = loader(device)
+    embedder = load(model or DEFAULT_MODEL)
+    perceptual = Perceptual(perceptual_seconds) if perceptual_seconds else None
+    if perceptual is not None:
+        notes += perceptual.notes
+    for note in notes:
+        say(f"lacuna: {note}")
+    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is told before the work
+    coders: list[Coder] = [*(Lacuna(rate, load, model) for rate in rates), *peers]
+    with file_progress("evaluating") as progress:
+        evaluation = run_evaluation(folder, coders, embedder, perceptual, progress)
+    print(write_report(evaluation, notes, out))

@@ -1,0 +1,85 @@
+"""info and verify: what stands in a .lac file; needs no model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    pass
+from codec.cli.app import app
+from codec.cli.options import EXIT_DAMAGED, AsJson
+
+
+@app.command(epilog="Example: lacuna info song.lac --json")
+def info(
+    source: Annotated[str, typer.Argument(metavar="IN.lac", help="'-' is stdin.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show what a .lac file holds, and its bit rate over time; needs no model."""
+    from codec.files import read_bytes
+    from codec.lac.container import LacReader
+    from codec.lac.info import block_rates, file_facts, rate_lines
+
+    data = read_bytes(source)
+    reader = LacReader(data)
+    facts, rates = file_facts(reader, len(data)), block_rates(reader)
+    if as_json:
+        print(json.dumps({**facts, **rates}))
+        return
+    tags = facts.pop("tags")
+    _print_facts(facts, as_json=False)
+    # Output that is piped may be in an encoding without blocks, on Windows for one.
+    for line in rate_lines(rates, (sys.stdout.encoding or "").lower().startswith("utf")):
+        print(line)
+    print(f"{'tags':18} {'' if tags else 'none'}".rstrip())
+    for key, text in tags.items():
+        print(f"  {_printable(key)}: {_printable(text)}")
+
+
+def _printable(text: str) -> str:
+    """A file may come from anyone: no line breaks, and no commands to the terminal."""
+    shown = "".join(c if c.isprintable() else "?" for c in text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return shown.encode(encoding, "replace").decode(encoding)
+
+
+@app.command(epilog="Example: lacuna verify song.lac")
+def verify(
+    source: Annotated[str, typer.Argument(metavar="IN.lac", help="'-' is stdin.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check a .lac file's structure and checksums; exits with 3 if it is damaged."""
+    from codec.files import read_bytes
+    from codec.lac.container import verify as verify_container
+
+    report = verify_container(read_bytes(source))
+    facts = {
+        "ok": report.ok,
+        "blocks": report.blocks,
+        "damaged_blocks": report.damaged,
+        "complete": report.complete,
+        "samples": report.samples,
+    }
+    _print_facts(facts, as_json)
+    if not report.ok:
+        raise typer.Exit(EXIT_DAMAGED)
+
+
+def _print_facts(facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(facts))
+        return
+    for key, value in facts.items():
+        if isinstance(value, float):
+            value = f"{value:.3f}"
+        elif isinstance(value, dict):
+            value = ", ".join(f"{k}: {v}" for k, v in value.items()) or "none"
+        elif isinstance(value, list):
+            value = ", ".join(f"number {item}" for item in value) or "none"
+        elif value is None:
+            value = "unknown: the end of the file is lost"
+        print(f"{key.replace('_', ' '):18} {value}")

@@ -1,0 +1,57 @@
+"""models: what ships with the package."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    pass
+from codec.cli.app import app
+from codec.cli.options import AsJson
+
+
+@app.command(epilog="Example: lacuna models")
+def models(as_json: AsJson = False) -> None:
+    """List the models that ship with this package."""
+    rows = codec_rows()
+    if as_json:
+        print(json.dumps(rows))
+        return
+    if not rows:
+        print("no model is installed; pass a checkpoint's path with --model")
+    for row in rows:
+        low, high = row["kbps_per_channel"]
+        print(
+            f"{row['name']}: {row['sample_rate']} Hz, {row['compression']:g}x, "
+            f"{row['latent_dim']} latents at {row['frame_rate']} Hz, "
+            f"{low} to {high} kbps per channel, latent_id {row['latent_id']}\n  {row['path']}"
+        )
+
+
+def codec_rows() -> list[dict[str, Any]]:
+    """What `models` tells of each shipped codec."""
+    from codec.model.checkpoint import load as load_checkpoint
+    from codec.model.shipped import shipped_models
+
+    rows: list[dict[str, Any]] = []
+    for name, path in shipped_models().items():
+        loaded = load_checkpoint(path)
+        config = loaded.config
+        rows.append(
+            {
+                "name": name,
+                "kind": "codec",
+                "sample_rate": config.sample_rate,
+                "compression": config.compression,
+                "latent_dim": config.latent_dim,
+                "frame_rate": round(config.frame_rate, 2),
+                "kbps_per_channel": [
+                    round(loaded.useful.low_kbps, 2),
+                    round(loaded.useful.high_kbps, 2),
+                ],
+                "latent_id": loaded.latent_id,
+                "path": str(path),
+            }
+        )
+    return rows

@@ -1,0 +1,162 @@
+"""``.lac`` to audio, as a stream: memory does not grow with length, and any span can be decoded."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import chain
+
+import numpy as np
+
+from codec.api import Codec
+from codec.audio.pieces import Progress, cut, no_progress
+from codec.audio.resampling import input_start, resampled, resampled_length
+from codec.errors import AudioError, FormatError
+from codec.lac.container import LacReader
+from codec.lac.header import LacHeader
+from codec.model.blocks import FRAMES_PER_BLOCK, LatentBlock, decode_blocks
+
+
+@dataclass
+class DecompressionReport:
+    """What came out of a file."""
+
+    samples: int = 0
+    damaged_seconds: list[tuple[float, float]] = field(default_factory=list)
+    """Spans (from, to) of the source that were wanted, were lost and are silence now."""
+    complete: bool = True
+    """Nothing that was wanted lies beyond a lost end of the file."""
+
+    def problems(self) -> list[str]:
+        """What is wrong with the result, in words; empty if nothing is."""
+        found = [
+            f"{begin:.2f} s to {end:.2f} s are damaged and silent"
+            for begin, end in self.damaged_seconds
+        ]
+        if not self.complete:
+            found.append("the end of the file is damaged or missing")
+        return found
+
+
+def check_model(codec: Codec, header: LacHeader) -> None:
+    """Raises FormatError if the file was made with latents of another meaning or layout."""
+    if header.latent_id.hex() != codec.latent_id:
+        raise FormatError(
+            f"the file was made with the model '{header.model}', latent_id "
+            f"{header.latent_id.hex()}; the model at hand is '{codec.config.name}', latent_id "
+            f"{codec.latent_id}. Pass the right checkpoint with --model; `lacuna models` lists "
+            f"the shipped ones, and every release keeps those of older ones"
+        )
+    expected = {
+        "coded_channels": codec.coded_channels(header.channels),
+        "latent_dim": codec.latent_dim,
+        "frames_per_block": FRAMES_PER_BLOCK,
+        "model_sample_rate": codec.sample_rate,
+        "hop_length": codec.hop_length,
+    }
+    for name, value in expected.items():
+        if getattr(header, name) != value:
+            raise FormatError(
+                f"the file's {name} is {getattr(header, name)}, and its model has {value}: it is "
+                f"forged, or of another version of lacuna-codec"
+            )
+
+
+def decompress_stream(
+    codec: Codec,
+    reader: LacReader,
+    write: Callable[[np.ndarray], None],
+    start: float = 0.0,
+    duration: float | None = None,
+    progress: Progress = no_progress,
+) -> DecompressionReport:
+    """Decode a file, or ``duration`` seconds from ``start`` on, block by block.
+
+    ``write`` is called with float32 (channels, any length) at the file's own sample rate.
+
+    Raises:
+        FormatError: the file is of another model, or nothing of it is left.
+        AudioError: ``start`` and ``duration`` select nothing.
+    """
+    header = reader.header
+    check_model(codec, header)
+    rate, model_rate = header.sample_rate, codec.sample_rate
+    block_samples = FRAMES_PER_BLOCK * codec.hop_length
+    block_seconds = block_samples / model_rate
+
+    held = reader.frames * codec.hop_length * rate // model_rate
+    total = held if reader.samples is None else min(held, reader.samples)
+    if total == 0:
+        raise FormatError("the file holds no sound: it was cut off after its header")
+    if len(reader.damaged) == reader.block_count:
+        raise FormatError(
+            f"none of the file's {reader.block_count} blocks is whole; there is nothing to decode"
+        )
+    first, last = _selection(start, duration, total, rate)
+    report = DecompressionReport(complete=reader.complete or last < total)
+    for index in reader.damaged:
+        lost = (index * block_seconds, min((index + 1) * block_seconds, total / rate))
+        if lost[0] < last / rate and lost[1] > first / rate:
+            report.damaged_seconds.append(lost)
+
+    # From here on everything is as it would be in a whole decode, to the last bit.
+    begin = input_start(first, model_rate, rate)
+    first_block = begin // block_samples
+    # The right halo and the resampler have to see some of the future: one block, hardly ever more.
+    likely_end = last * model_rate // (rate * block_samples) + 2
+    # One block to the left as well: its latents are the first block's halo.
+    coder, left = codec.coder_of(header), max(0, first_block - 1)
+    stored = chain(reader.blocks(coder, left, likely_end), reader.blocks(coder, likely_end))
+    blocks = (b if b is None else LatentBlock(b.latents, b.silent) for b in stored)
+    decoded = decode_blocks(codec, blocks, header.channels)
+    if first_block > 0:
+        next(decoded)
+    at_model_rate = cut(
+        decoded,
+        begin - first_block * block_samples,
+        resampled_length(total, rate, model_rate) - begin,
+    )
+    at_file_rate = resampled(at_model_rate, model_rate, rate, header.channels, first)
+    # Blocks are decoded as they are asked for: none beyond what the last sample needs.
+    for piece in cut(at_file_rate, 0, last - first):
+        write(piece)
+        report.samples += piece.shape[1]
+        progress(report.samples / rate)
+    return report
+
+
+def _selection(
+    start: float, duration: float | None, samples: int, sample_rate: int
+) -> tuple[int, int]:
+    """The first sample of a span in seconds, and the one after its last."""
+    for name, seconds in (("start", start), ("duration", duration)):
+        if seconds is not None and not (0 <= seconds < math.inf):
+            raise AudioError(f"{name} {seconds:g} s, expected 0 or more seconds")
+    first = round(start * sample_rate)
+    last = samples if duration is None else min(samples, first + round(duration * sample_rate))
+    if first >= last:
+        wanted = "to the end" if duration is None else f"for {duration:g} s"
+        raise AudioError(
+            f"from {start:g} s {wanted} there is nothing to decode: the file has "
+            f"{samples / sample_rate:.3f} s"
+        )
+    return first, last
+
+
+def decompress_array(
+    codec: Codec, data: bytes, start: float = 0.0, duration: float | None = None
+) -> tuple[np.ndarray, int]:
+    """Samples (channels, time) and sample rate of a ``.lac`` file; warns of damage.
+
+    Raises:
+        FormatError: not such a file, of another model, or damaged beyond use.
+        AudioError: ``start`` and ``duration`` (seconds) select nothing.
+    """
+    reader = LacReader(data)
+    pieces: list[np.ndarray] = []
+    report = decompress_stream(codec, reader, pieces.append, start, duration)
+    for problem in report.problems():
+        warnings.warn(problem, stacklevel=3)
+    return np.concatenate(pieces, axis=1), reader.header.sample_rate

@@ -1,0 +1,255 @@
+"""The header of a ``.lac`` file: its fields, their limits, and its bytes.
+
+docs/FORMAT.md has the layout byte by byte. All numbers are little-endian. The header says all that
+a reader must know before the first block, how blocks of its version are laid out included, and ends
+with a CRC-32 as every other part of a file does.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+from typing import Self
+
+from codec.entropy.quantise import STEP_INDICES
+from codec.errors import FormatError
+
+VERSION = 2
+READABLE = (1, VERSION)
+CONTEXT_CODED = 1
+"""Flag: the blocks are coded with the model's context model, else with its static tables."""
+MAGIC = b"LAC\x1a"
+
+MAX_SAMPLE_RATE = 768_000
+MAX_LATENT_DIM = 1024
+MAX_FRAMES_PER_BLOCK = 4096
+MAX_HOP_LENGTH = 65_536
+MAX_BLOCK_VALUES = 1 << 22
+"""Symbols in a block, all channels together: what a reader may have to hold at once."""
+MAX_TAG_BYTES = 16_384
+
+BLOCK_FIELDS = struct.Struct("<2sHHHI")
+"""Of each block: sync marker, index mod 2^16, frames, step index, payload length."""
+_PREFIX = struct.Struct("<4sBBH")  # magic, version, flags, header length
+_FIELDS = struct.Struct("<IBBHHII8s")
+_FIELD_NAMES = (
+    *("sample_rate", "channels", "coded_channels", "latent_dim", "frames_per_block"),
+    *("model_sample_rate", "hop_length", "latent_id"),
+)
+# Version 1 had one step for the whole file, four times as coarsely numbered, in its header.
+_FIELDS_1 = struct.Struct("<IBBHHBII8s")
+_FIELD_NAMES_1 = (*_FIELD_NAMES[:5], "step_index", *_FIELD_NAMES[5:])
+_BLOCK_FIELDS_1 = struct.Struct("<2sHHI")
+
+_CRC = struct.Struct("<I")
+CRC_BYTES = _CRC.size
+"""Every part of a file ends with the CRC-32 of what stands before it in that part."""
+
+# No symbol takes more than 24 bits, its frequency being at least 1 in 2^24, and with a context
+# model 13 more if it is far from what was expected; two words end the stream.
+_MAX_BYTES_PER_VALUE = 5
+_MAX_CODER_TAIL = 8
+
+
+@dataclass(frozen=True)
+class LacHeader:
+    """What a ``.lac`` file says about itself before its first block.
+
+    Raises:
+        FormatError: a field is outside the limits of the format.
+    """
+
+    sample_rate: int
+    """Hz, of the source."""
+    channels: int
+    """Of the source."""
+    coded_channels: int
+    """Latent streams: two for mid and side; one for mono, or for a network that takes stereo."""
+    latent_dim: int
+    frames_per_block: int
+    """Latent frames in every block but the last, which may have fewer."""
+    model_sample_rate: int
+    """Hz, of the model."""
+    hop_length: int
+    """Samples of the model's rate per latent frame."""
+    latent_id: bytes
+    """8 bytes that bind the file to the meaning of its latents."""
+    model: str
+    tags: dict[str, str] = field(default_factory=dict)
+    context_coded: bool = True
+    """Coded with the model's context model, else with its static tables."""
+    step_index: int | None = None
+    """Of all blocks, in files of version 1 only; in later ones every block has its own."""
+
+    def __post_init__(self) -> None:
+        for name, largest in (
+            ("sample_rate", MAX_SAMPLE_RATE),
+            ("channels", 255),
+            ("coded_channels", self.channels),
+            ("latent_dim", MAX_LATENT_DIM),
+            ("frames_per_block", MAX_FRAMES_PER_BLOCK),
+            ("model_sample_rate", MAX_SAMPLE_RATE),
+            ("hop_length", MAX_HOP_LENGTH),
+        ):
+            _check_range(name, getattr(self, name), 1, largest)
+        if self.step_index is not None:
+            _check_range("step_index", self.step_index, 0, STEP_INDICES - 1)
+        _check_range("symbols in a block", self.block_values, 1, MAX_BLOCK_VALUES)
+        if len(self.latent_id) != 8:
+            raise FormatError(f"latent_id of {len(self.latent_id)} bytes: expected 8")
+        _check_range("bytes of model name", len(_utf8(self.model)), 1, 255)
+        _check_range("number of tags", len(self.tags), 0, 255)
+        for key in self.tags:
+            _check_range(f"bytes of tag key {key[:40]!r}", len(_utf8(key)), 1, 255)
+        _check_range("bytes of tags", len(self._tag_bytes()), 0, MAX_TAG_BYTES)
+
+    @property
+    def block_values(self) -> int:
+        """Symbols in a whole block."""
+        return self.coded_channels * self.latent_dim * self.frames_per_block
+
+    @property
+    def mask_bytes(self) -> int:
+        """Length of a block's silence mask."""
+        return (self.coded_channels + 7) // 8
+
+    @property
+    def block_fields(self) -> struct.Struct:
+        """The numbers that a block begins with, as this version of the format lays them out."""
+        return BLOCK_FIELDS if self.step_index is None else _BLOCK_FIELDS_1
+
+    @property
+    def block_overhead(self) -> int:
+        """Bytes of a block beside its payload."""
+        return self.block_fields.size + self.mask_bytes + CRC_BYTES
+
+    @property
+    def max_payload(self) -> int:
+        """The most bytes a block's symbols can take."""
+        return self.block_values * _MAX_BYTES_PER_VALUE + _MAX_CODER_TAIL
+
+    def to_bytes(self) -> bytes:
+        """The header as it stands in a file, CRC-32 included."""
+        name = _utf8(self.model)
+        body = _FIELDS.pack(*(getattr(self, field_name) for field_name in _FIELD_NAMES))
+        body += bytes([len(name)]) + name + bytes([len(self.tags)]) + self._tag_bytes()
+        length = _PREFIX.size + len(body) + CRC_BYTES
+        flags = CONTEXT_CODED if self.context_coded else 0
+        return with_crc(_PREFIX.pack(MAGIC, VERSION, flags, length) + body)
+
+    @classmethod
+    def parse(cls, data: bytes) -> tuple[Self, int]:
+        """The header at the start of ``data``, and its length in bytes.
+
+        Raises:
+            FormatError: not a ``.lac`` file, another version, damaged, or out of limits.
+        """
+        if data[: len(MAGIC)] != MAGIC:
+            raise FormatError(
+                f"the file starts with {data[:4]!r}, expected {MAGIC!r}: not a .lac file"
+            )
+        if len(data) < _PREFIX.size:
+            raise FormatError(f"the file ends after {len(data)} bytes, inside its header")
+        _, version, flags, length = _PREFIX.unpack_from(data)
+        known_flags = CONTEXT_CODED if version == VERSION else 0
+        if version not in READABLE or flags & ~known_flags:
+            raise FormatError(
+                f"version {version} with flags {flags:#04x}, expected version 1 or {VERSION} and "
+                f"no unknown flags: install a newer lacuna-codec"
+            )
+        layout, names = (_FIELDS, _FIELD_NAMES) if version == 2 else (_FIELDS_1, _FIELD_NAMES_1)
+        least = _PREFIX.size + layout.size + 2 + CRC_BYTES
+        if not least <= length <= len(data):
+            raise FormatError(
+                f"a header of {length} bytes, expected {least}..{len(data)} (the file's length): "
+                f"the file is damaged or cut off"
+            )
+        if not crc_holds(data[:length]):
+            raise FormatError(
+                f"the header's CRC-32 is {_stored_crc(data[:length]):08x}, expected "
+                f"{zlib.crc32(data[: length - CRC_BYTES]):08x}: the header is damaged"
+            )
+        fields = dict(zip(names, layout.unpack_from(data, _PREFIX.size), strict=True))
+        if version == 1:
+            fields["step_index"] *= 4  # there were 24 steps to an octave, now there are 96
+        texts = _Texts(data[: length - CRC_BYTES], _PREFIX.size + layout.size)
+        model = texts.text(1)
+        tags: dict[str, str] = {}
+        for _ in range(texts.number(1)):
+            key = texts.text(1)
+            if key in tags:
+                raise FormatError(f"tag {key!r} stands twice in the header, expected once")
+            tags[key] = texts.text(2)
+        texts.finish()
+        coded = bool(flags & CONTEXT_CODED)
+        return cls(**fields, model=model, tags=tags, context_coded=coded), length
+
+    def _tag_bytes(self) -> bytes:
+        out = b""
+        for key, value in self.tags.items():
+            name, text = _utf8(key), _utf8(value)
+            _check_range(f"bytes of tag {key[:40]!r}", len(text), 0, MAX_TAG_BYTES)
+            out += bytes([len(name)]) + name + struct.pack("<H", len(text)) + text
+        return out
+
+
+def with_crc(data: bytes) -> bytes:
+    """``data`` with its CRC-32 appended."""
+    return data + _CRC.pack(zlib.crc32(data))
+
+
+def crc_holds(data: bytes) -> bool:
+    """Whether ``data`` ends with the CRC-32 of what stands before it."""
+    return _stored_crc(data) == zlib.crc32(data[:-CRC_BYTES])
+
+
+def _stored_crc(data: bytes) -> int:
+    return int(_CRC.unpack_from(data, len(data) - CRC_BYTES)[0])
+
+
+class _Texts:
+    """Reads the length-prefixed texts of a header, refusing to run past its end."""
+
+    def __init__(self, data: bytes, position: int) -> None:
+        self._data, self._position = data, position
+
+    def number(self, width: int) -> int:
+        return int.from_bytes(self._take(width), "little")
+
+    def text(self, width: int) -> str:
+        raw = self._take(self.number(width))
+        try:
+            return raw.decode()
+        except UnicodeDecodeError as error:
+            raise FormatError(
+                f"header text {raw[:40]!r}: expected UTF-8 ({error.reason})"
+            ) from None
+
+    def finish(self) -> None:
+        if self._position != len(self._data):
+            raise FormatError(
+                f"{len(self._data) - self._position} bytes after the header's tags, expected none"
+            )
+
+    def _take(self, length: int) -> bytes:
+        end = self._position + length
+        if end > len(self._data):
+            raise FormatError(
+                f"a header text ends at byte {end}, expected at most {len(self._data)}"
+            )
+        taken = self._data[self._position : end]
+        self._position = end
+        return taken
+
+
+def _check_range(name: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise FormatError(f"{name} is {value}, expected {least}..{most}")
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise FormatError(f"header text {text[:40]!r}: expected valid Unicode") from error

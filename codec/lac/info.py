@@ -1,0 +1,96 @@
+"""What a .lac file says of itself, and its bit rate over time; needs no model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from codec.entropy.quantise import step_multiple
+from codec.lac.container import LacReader
+
+
+def file_facts(reader: LacReader, size: int) -> dict[str, Any]:
+    """What stands in a file of ``size`` bytes; None for what is lost."""
+    header = reader.header
+    seconds = reader.samples / header.sample_rate if reader.samples is not None else None
+    steps = [step_multiple(step) for step in reader.block_steps if step is not None]
+    return {
+        "seconds": seconds,
+        "samples": reader.samples,
+        "sample_rate": header.sample_rate,
+        "channels": header.channels,
+        "bytes": size,
+        "kbps": size * 8 / seconds / 1000 if seconds else None,
+        "model": header.model,
+        "latent_id": header.latent_id.hex(),
+        "model_sample_rate": header.model_sample_rate,
+        "hop_length": header.hop_length,
+        "latent_dim": header.latent_dim,
+        "coded_channels": header.coded_channels,
+        "context_coded": header.context_coded,
+        "finest_step_in_sigmas": min(steps, default=None),
+        "coarsest_step_in_sigmas": max(steps, default=None),
+        "blocks": reader.block_count,
+        "damaged_blocks": reader.damaged,
+        "complete": reader.complete,
+        "tags": header.tags,
+    }
+
+
+def block_rates(reader: LacReader) -> dict[str, Any]:
+    """Bytes, seconds and kbps of each block, None for lost ones, and kbps over the others.
+
+    All that belongs to a block counts; header, index and footer do not.
+    """
+    frame = reader.header.hop_length / reader.header.model_sample_rate
+    full = reader.header.frames_per_block
+    frames = [min(full, reader.frames - i * full) for i in range(reader.block_count)]
+    seconds = [count * frame for count in frames]
+    sizes = reader.block_bytes
+    rates = [
+        None if size is None else size * 8 / duration / 1000
+        for size, duration in zip(sizes, seconds, strict=True)
+    ]
+    known = [rate for rate in rates if rate is not None]
+    return {
+        "bytes_per_block": sizes,
+        "seconds_per_block": seconds,
+        "kbps_per_block": rates,
+        "min_kbps": min(known, default=None),
+        "mean_kbps": _mean_kbps(sizes, seconds),
+        "max_kbps": max(known, default=None),
+    }
+
+
+def _mean_kbps(sizes: list[int | None], seconds: list[float]) -> float | None:
+    """Of several blocks, lost ones left out; None if all are lost."""
+    known = [(size, time) for size, time in zip(sizes, seconds, strict=True) if size is not None]
+    if not known:
+        return None
+    return sum(size for size, _ in known) * 8 / sum(time for _, time in known) / 1000
+
+
+MAX_COLUMNS = 60
+
+
+def rate_lines(rates: dict[str, Any], unicode: bool) -> list[str]:
+    """A line of bars, each the mean of as many blocks as make at most MAX_COLUMNS of them."""
+    sizes, seconds = rates["bytes_per_block"], rates["seconds_per_block"]
+    if rates["mean_kbps"] is None:
+        return [f"{'kbps of blocks':18} none is whole"]
+    low, mean, high = (rates[f"{name}_kbps"] for name in ("min", "mean", "max"))
+    step = -(-len(sizes) // MAX_COLUMNS)
+    columns = [
+        _mean_kbps(sizes[i : i + step], seconds[i : i + step]) for i in range(0, len(sizes), step)
+    ]
+    most = max(column for column in columns if column is not None)
+    levels = "▁▂▃▄▅▆▇█" if unicode else "_.:-=+*#"
+    bars = "".join(
+        "?" if column is None else levels[min(int(column / most * len(levels)), len(levels) - 1)]
+        for column in columns
+    )
+    lost = "; ?: lost" if "?" in bars else ""
+    return [
+        f"{'kbps of blocks':18} {low:.3f} to {high:.3f}, mean {mean:.3f}",
+        f"{'kbps over time':18} {bars}",
+        f"{'':18} 0 to {most:.3f}; a column is {sum(seconds[:step]):.3g} s{lost}",
+    ]

@@ -1,0 +1,189 @@
+"""Audio of any length through the networks in constant memory, block by block.
+
+A block is FRAMES_PER_BLOCK latent frames. Every block goes through a network alone, with a halo
+of the network's receptive field on both sides and always in the same padded shape, so that a
+file gives the same bits whether it is coded whole, from a pipe, or from the middle.
+
+    samples   ...|====== block 0 ======|====== block 1 ======|== 2 ==|
+    network             [halo|============ block 1 ===========|halo]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from codec.api import Codec
+from codec.errors import AudioError
+
+FRAMES_PER_BLOCK = 256
+"""11.9 s at 21.5 Hz: long beside the halo, which is computed twice, and short beside a song."""
+
+SILENCE = 1e-6
+"""A channel that never exceeds -120 dB in a block is digital silence there and is not coded."""
+
+FADE_SECONDS = 0.01
+"""Sound beside a lost block fades out and in over this long."""
+
+
+@dataclass(frozen=True)
+class LatentBlock:
+    """Standardised latents (coded_channels, latent_dim, frames) of one block."""
+
+    latents: np.ndarray
+    silent: np.ndarray
+    """(coded_channels,) bool: digital silence, to be decoded as such whatever the latents are."""
+
+
+def encode_blocks(
+    codec: Codec, chunks: Iterable[np.ndarray], skip_silence: bool = True
+) -> Iterator[LatentBlock]:
+    """The latents of a stream of (channels, any length) chunks at the codec's sample rate.
+
+    With ``skip_silence`` digital silence does not go through the network, and its latents are 0.
+
+    Raises:
+        AudioError: samples so far beyond full scale that the network cannot work with them.
+    """
+    for window, samples in block_windows(codec, chunks):
+        yield _encode_block(codec, window, samples, skip_silence)
+
+
+def block_windows(codec: Codec, chunks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
+    """Each block's samples with the encoder's halo on both sides, in one fixed shape.
+
+    Yields:
+        A window (channels, halo + block + halo), zero where there is no sound, and how many of
+        the block's own samples are real.
+    """
+    hop = codec.hop_length
+    halo = codec.autoencoder.encoder.receptive_frames * hop
+    size = FRAMES_PER_BLOCK * hop
+    buffer: np.ndarray | None = None
+    for chunk in chunks:
+        if buffer is None:
+            buffer = np.zeros((chunk.shape[0], halo), np.float32)
+        buffer = np.concatenate([buffer, chunk], axis=1)
+        while buffer.shape[1] >= halo + size + halo:
+            yield buffer[:, : size + 2 * halo], size
+            buffer = buffer[:, size:]
+    while buffer is not None and buffer.shape[1] > halo:
+        samples = min(size, buffer.shape[1] - halo)
+        window = buffer[:, : size + 2 * halo]
+        yield np.pad(window, ((0, 0), (0, size + 2 * halo - window.shape[1]))), samples
+        buffer = buffer[:, size:]
+
+
+@torch.inference_mode()
+def _encode_block(
+    codec: Codec, window: np.ndarray, samples: int, skip_silence: bool
+) -> LatentBlock:
+    """One window of a block and its halos, of which ``samples`` after the first halo are real."""
+    halo = codec.autoencoder.encoder.receptive_frames
+    start = halo * codec.hop_length
+    frames = -(-samples // codec.hop_length)
+    # One row for each coded channel.
+    rows = codec.to_coded(window)[:, None] if codec.config.channels == 1 else window[None]
+    silent = np.abs(rows[..., start : start + samples]).max(axis=(1, 2)) <= SILENCE
+    latents = np.zeros((len(rows), codec.latent_dim, frames), np.float32)
+    for channel, row in enumerate(rows):
+        if silent[channel] and skip_silence:
+            continue
+        # One coded channel at a time: the result must not depend on what else is in a batch.
+        waveform = torch.from_numpy(np.ascontiguousarray(row)).to(codec.device)
+        z = codec.encode(waveform[None])[0, 0, :, halo : halo + frames]
+        latents[channel] = z.cpu().numpy()
+    if not np.isfinite(latents).all():
+        raise AudioError(
+            f"the samples reach {np.abs(window).max():.3g}, which the network cannot work with; "
+            f"expected about +-1: scale the audio down"
+        )
+    return LatentBlock(latents, silent)
+
+
+def decode_blocks(
+    codec: Codec, blocks: Iterable[LatentBlock | None], channels: int
+) -> Iterator[np.ndarray]:
+    """Samples (channels, frames * hop_length) of each block; None stands for a lost block.
+
+    A lost block becomes silence of a whole block's length, with short fades beside it.
+    """
+    fade = round(FADE_SECONDS * codec.sample_rate)
+    ramp = np.linspace(0, 1, fade, dtype=np.float32)
+    previous: LatentBlock | None = None
+    lost_before = False
+    for block, following in _with_next(blocks):
+        if block is None:
+            lost_before = True
+            previous = None
+            yield np.zeros((channels, FRAMES_PER_BLOCK * codec.hop_length), np.float32)
+            continue
+        samples = _decode_block(codec, previous, block, following.block, channels)
+        if lost_before:
+            samples[:, :fade] *= ramp[: samples.shape[1]]
+        if following.exists and following.block is None:
+            samples[:, -fade:] *= ramp[::-1]  # a block that another one follows is long
+        lost_before = False
+        previous = block
+        yield samples
+
+
+@dataclass(frozen=True)
+class _Next:
+    exists: bool
+    block: LatentBlock | None
+
+
+def _with_next(
+    blocks: Iterable[LatentBlock | None],
+) -> Iterator[tuple[LatentBlock | None, _Next]]:
+    iterator = iter(blocks)
+    try:
+        current = next(iterator)
+    except StopIteration:
+        return
+    for following in iterator:
+        yield current, _Next(True, following)
+        current = following
+    yield current, _Next(False, None)
+
+
+@torch.inference_mode()
+def _decode_block(
+    codec: Codec,
+    previous: LatentBlock | None,
+    block: LatentBlock,
+    following: LatentBlock | None,
+    channels: int,
+) -> np.ndarray:
+    """Decode a block with its neighbours' latents as halo, in one fixed shape."""
+    halo = codec.autoencoder.decoder.receptive_frames
+    coded, latent_dim, frames = block.latents.shape
+    hop = codec.hop_length
+    outputs = []
+    for channel in range(coded):
+        if block.silent[channel]:
+            outputs.append(torch.zeros(codec.config.channels, frames * hop))
+            continue
+        window = np.empty((latent_dim, halo + FRAMES_PER_BLOCK + halo), np.float32)
+        own = block.latents[channel]
+        window[:, halo : halo + frames] = own
+        # Beyond the ends, and beside a lost or silent block, the outermost frame goes on.
+        window[:, :halo] = own[:, :1]
+        window[:, halo + frames :] = own[:, -1:]
+        if previous is not None and not previous.silent[channel]:
+            window[:, :halo] = previous.latents[channel][:, -halo:]
+        if following is not None and not following.silent[channel] and frames == FRAMES_PER_BLOCK:
+            right = following.latents[channel][:, :halo]
+            window[:, halo + frames : halo + frames + right.shape[1]] = right
+            window[:, halo + frames + right.shape[1] :] = right[:, -1:]
+        z = torch.from_numpy(window).to(codec.device)[None, None]
+        decoded = codec.decode(z)[0, :, halo * hop : (halo + frames) * hop]
+        outputs.append(decoded.cpu())
+    if codec.config.channels == 2:
+        stereo = outputs[0]
+        return (stereo if channels == 2 else stereo.mean(dim=0, keepdim=True)).numpy()
+    return codec.from_coded(torch.cat(outputs)).numpy()

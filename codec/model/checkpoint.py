@@ -1,0 +1,239 @@
+"""Checkpoints: one safetensors file with the weights, the latents' statistics, the entropy
+coder's tables, and the config as JSON in its metadata. Nothing in it is ever executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from codec.entropy.context_model import ContextModel
+from codec.entropy.static_tables import EntropyTables
+from codec.errors import CheckpointError, ConfigError
+from codec.files import atomic_path
+from codec.lac.rate import UsefulRange
+from codec.network.autoencoder import Autoencoder, NoEncoder
+from codec.network.config import ModelConfig
+from codec.settings import validate
+
+FORMAT = "lacuna-codec-2"
+FORMAT_1 = "lacuna-codec-1"
+"""Without context models, and with 24 steps to an octave where there are 96 now."""
+
+ENCODER, DECODER = "autoencoder.encoder.", "autoencoder.decoder."
+
+
+@dataclass(frozen=True)
+class LatentStatistics:
+    """Per latent channel, over the training data: each (latent_dim,).
+
+    ``mean`` and ``std`` of the posterior mean in the network's units, and ``sigma``, the mean
+    posterior standard deviation in units of ``std``: the yardstick of the quantiser's step. For
+    level latents it is a part of that (``noise.level_steps`` of the training's config).
+    """
+
+    mean: Tensor
+    std: Tensor
+    sigma: Tensor
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a checkpoint file holds."""
+
+    config: ModelConfig
+    autoencoder: Autoencoder
+    statistics: LatentStatistics
+    tables: EntropyTables
+    useful: UsefulRange
+    """The quantiser steps that are of use, and their bit rates."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """How it was trained: for people, never read by code."""
+    context: ContextModel | None = None
+    """What codes the symbols; without it the static tables do."""
+
+    @property
+    def latent_id(self) -> str:
+        """16 hex digits over all that fixes the meaning of a stored symbol.
+
+        Encoder, statistics, entropy tables and what their frames stand for in time; not the
+        decoder, which may be trained on or replaced. Computed from the weights as stored
+        (float16), so saving and loading keeps it. The config's text stays out: a field that a
+        later version adds to it must not change the id of older models.
+        """
+        if isinstance(self.autoencoder.encoder, NoEncoder):
+            return self.autoencoder.encoder.latent_id
+        c = self.config
+        timing = f"{c.sample_rate} {c.hop_length} {c.channels} {c.stereo}"
+        tensors = {k: v for k, v in _tensors(self).items() if not k.startswith(DECODER)}
+        return _digest(tensors, timing)[:16]
+
+
+def _digest(tensors: dict[str, Tensor], first: str = "") -> str:
+    """SHA-256 in hexadecimal of a text, then names and values in the order of the names."""
+    digest = hashlib.sha256(first.encode())
+    for key in sorted(tensors):
+        digest.update(key.encode())
+        digest.update(tensors[key].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    tensors = {
+        f"autoencoder.{key}": value.detach().cpu().half().contiguous()
+        for key, value in checkpoint.autoencoder.state_dict().items()
+    }
+    for name in ("mean", "std", "sigma"):
+        tensors[f"latents.{name}"] = getattr(checkpoint.statistics, name).detach().cpu().float()
+    for name, array in checkpoint.tables.to_arrays().items():
+        tensors[f"entropy.{name}"] = torch.from_numpy(np.ascontiguousarray(array))
+    if checkpoint.context is not None:
+        for name, array in checkpoint.context.arrays.items():
+            tensors[f"context.{name}"] = torch.from_numpy(np.ascontiguousarray(array))
+    return tensors
+
+
+def save(checkpoint: Checkpoint, path: str | Path) -> None:
+    """Write a checkpoint, weights as float16; replaces an older file in one step.
+
+    Raises:
+        CheckpointError: a weight is not finite, or too large for float16.
+    """
+    tensors = _tensors(checkpoint)
+    for key, value in tensors.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise CheckpointError(f"'{key}' is not finite as float16; the training has diverged")
+    metadata = {
+        "format": FORMAT,
+        "config": checkpoint.config.model_dump_json(),
+        "latent_id": checkpoint.latent_id,
+        "useful": json.dumps(asdict(checkpoint.useful)),
+        "provenance": json.dumps(checkpoint.provenance),
+    }
+    if isinstance(checkpoint.autoencoder.encoder, NoEncoder):
+        metadata["digest"] = _digest(tensors)  # what the latent_id shows of other checkpoints
+    with atomic_path(Path(path), force=True) as partial:
+        # Not save_file, which makes files that only their owner may read.
+        partial.write_bytes(to_bytes(tensors, metadata))
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata and the tensors of a checkpoint file of any kind.
+
+    Raises:
+        CheckpointError: no such file, not a safetensors file, or damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at '{path}'; `lacuna models` lists the shipped ones")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, tensors
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"'{path}' is not a safetensors file, or is damaged: {error}"
+        ) from None
+
+
+def as_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Stored weights as float32.
+
+    Raises:
+        CheckpointError: one of them is not finite.
+    """
+    broken = [key for key, value in tensors.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise CheckpointError(
+            f"{len(broken)} weights are not finite, the first is '{broken[0]}': the training "
+            f"has diverged; use an earlier checkpoint"
+        )
+    return {key: value.float() for key, value in tensors.items()}
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read a checkpoint; the network is in evaluation mode, float32, on the CPU.
+
+    Raises:
+        CheckpointError: no such file, not a safetensors file, damaged, or of another program.
+    """
+    metadata, tensors = read_tensors(path)
+    if metadata.get("format") not in (FORMAT, FORMAT_1):
+        raise CheckpointError(
+            f"'{path}' is not a checkpoint of this codec: its format is "
+            f"'{metadata.get('format', 'not given')}', expected '{FORMAT}'"
+        )
+    try:
+        config = validate(ModelConfig, json.loads(metadata["config"]), str(path))
+        autoencoder = Autoencoder(config)
+        if not any(key.startswith(ENCODER) for key in tensors):
+            autoencoder.encoder = NoEncoder(metadata["latent_id"])
+        autoencoder.load_state_dict(as_weights(_below(tensors, "autoencoder.")))
+        statistics = LatentStatistics(**_below(tensors, "latents."))
+        _check_statistics(statistics, config.latent_dim)
+        tables, context = (
+            {k: v.numpy() for k, v in _below(tensors, prefix).items()}
+            for prefix in ("entropy.", "context.")
+        )
+        entropy = EntropyTables.from_arrays(tables)
+        checkpoint = Checkpoint(
+            config,
+            autoencoder.eval(),
+            statistics,
+            entropy,
+            _useful(metadata),
+            json.loads(metadata.get("provenance", "{}")),
+            ContextModel(context, entropy) if context else None,
+        )
+    except CheckpointError as error:
+        raise CheckpointError(f"'{path}': {error}") from None
+    except (ConfigError, KeyError, TypeError, RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f"'{path}' is damaged or of another version: {' '.join(str(error).split())}"
+        ) from None
+    if checkpoint.latent_id != metadata.get("latent_id"):
+        raise CheckpointError(
+            f"'{path}' is damaged: its tensors give latent_id {checkpoint.latent_id}, "
+            f"its header says {metadata.get('latent_id')}; fetch it again"
+        )
+    if isinstance(autoencoder.encoder, NoEncoder) and _digest(tensors) != metadata.get("digest"):
+        raise CheckpointError(
+            f"'{path}' is damaged: its tensors are not those of its header; fetch it again"
+        )
+    return checkpoint
+
+
+def _useful(metadata: dict[str, str]) -> UsefulRange:
+    useful = json.loads(metadata["useful"])
+    if metadata["format"] == FORMAT_1:
+        useful["finest_step"] *= 4
+        useful["coarsest_step"] *= 4
+    return UsefulRange(**useful)
+
+
+def _check_statistics(statistics: LatentStatistics, latent_dim: int) -> None:
+    for name, values in vars(statistics).items():
+        if (
+            values.dtype != torch.float32
+            or values.shape != (latent_dim,)
+            or not torch.isfinite(values).all()
+            or (name != "mean" and not (values > 0).all())
+        ):
+            raise CheckpointError(
+                f"latents.{name} is {values.dtype} of shape {tuple(values.shape)}, expected "
+                f"{latent_dim} finite float32 values, above 0 for std and sigma; "
+                f"fetch the checkpoint again"
+            )
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,109 @@
+"""A sound as latents, and the ways from audio to it and back.
+
+Latents are 64 times fewer numbers than samples, so those of a whole recording are held in memory,
+while its samples only ever pass through in pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codec.api import Codec
+from codec.audio.pieces import CHUNK, cut
+from codec.audio.resampling import resampled, resampled_length
+from codec.audio.waveform import check_finite
+from codec.errors import AudioError
+from codec.model.blocks import FRAMES_PER_BLOCK, LatentBlock, decode_blocks, encode_blocks
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Latents, and what their waveform is to be like."""
+
+    latents: Tensor
+    """(coded_channels, latent_dim, frames), standardised float32 on the CPU."""
+    sample_rate: int
+    """Of the waveform, in Hz; latents always stand for the codec's own rate."""
+    channels: int
+    """Of the waveform."""
+    samples: int
+    """Of the waveform, per channel; frames reach at least as far."""
+
+    @property
+    def seconds(self) -> float:
+        return self.samples / self.sample_rate
+
+
+def frames_for(codec: Codec, samples: int, sample_rate: int) -> int:
+    """Latent frames of so many samples: ceil(samples at the codec's rate / hop_length)."""
+    return -(-resampled_length(samples, sample_rate, codec.sample_rate) // codec.hop_length)
+
+
+def encode_stream(
+    codec: Codec, pieces: Iterable[np.ndarray], sample_rate: int, channels: int
+) -> Sound:
+    """Encode float32 pieces (channels, any length) of a recording; silence included.
+
+    Raises:
+        AudioError: no samples, or more channels than the codec can code.
+    """
+    codec.coded_channels(channels)
+    samples = 0
+
+    def counted() -> Iterator[np.ndarray]:
+        nonlocal samples
+        for piece in pieces:
+            samples += piece.shape[1]
+            yield piece
+
+    at_codec_rate = resampled(counted(), sample_rate, codec.sample_rate, channels)
+    blocks = encode_blocks(codec, at_codec_rate, skip_silence=False)
+    latents = [block.latents for block in blocks]
+    if samples == 0:
+        raise AudioError("the audio has no samples; there is nothing to encode")
+    joined = torch.from_numpy(np.concatenate(latents, axis=-1))
+    return Sound(joined, sample_rate, channels, samples)
+
+
+def decode_stream(codec: Codec, sound: Sound) -> Iterator[np.ndarray]:
+    """The waveform as pieces (channels, any length), ``samples`` in all, at ``sample_rate``."""
+    latents = sound.latents.float().numpy()
+    assert latents.shape[2] >= frames_for(codec, sound.samples, sound.sample_rate), sound
+    nothing_silent = np.zeros(len(latents), np.bool_)
+    blocks = (
+        LatentBlock(latents[..., start : start + FRAMES_PER_BLOCK], nothing_silent)
+        for start in range(0, latents.shape[2], FRAMES_PER_BLOCK)
+    )
+    length = resampled_length(sound.samples, sound.sample_rate, codec.sample_rate)
+    at_codec_rate = cut(decode_blocks(codec, blocks, sound.channels), 0, length)
+    at_own_rate = resampled(at_codec_rate, codec.sample_rate, sound.sample_rate, sound.channels)
+    return cut(at_own_rate, 0, sound.samples)
+
+
+def encode_waveform(codec: Codec, waveform: Tensor | np.ndarray, sample_rate: int) -> Sound:
+    """Encode a waveform (channels, time) at any sample rate.
+
+    Raises:
+        AudioError: another shape, no samples, integers, values that are not finite, or more
+            channels than the codec can code.
+    """
+    samples = torch.as_tensor(waveform).detach().cpu()
+    if samples.ndim != 2 or not samples.is_floating_point():
+        raise AudioError(
+            f"got {samples.dtype} samples of shape {tuple(samples.shape)}, expected floating point "
+            f"(channels, time) with full scale at +-1"
+        )
+    array = samples.float().numpy()
+    check_finite(array, 0, sample_rate, "the waveform")
+    pieces = (array[:, start : start + CHUNK] for start in range(0, array.shape[1], CHUNK))
+    return encode_stream(codec, pieces, sample_rate, len(array))
+
+
+def decode_waveform(codec: Codec, sound: Sound) -> Tensor:
+    """The waveform (channels, samples) at the sound's sample rate, float32."""
+    return torch.from_numpy(np.concatenate(list(decode_stream(codec, sound)), axis=1))

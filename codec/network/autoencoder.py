@@ -1,0 +1,96 @@
+"""The Gaussian VAE: an encoder, a bottleneck and a decoder chosen by the config.
+
+It knows waveforms of its own channel count and latents in the units of the network.
+Standardised latents, stereo and files are the business of codec/api.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from codec.errors import CheckpointError
+from codec.network.bottleneck import Posterior
+from codec.network.config import ModelConfig, SpectralConfig
+from codec.network.oobleck import OobleckDecoder, OobleckEncoder
+from codec.network.spectral import SpectralDecoder, SpectralEncoder
+
+
+@dataclass(frozen=True)
+class AutoencoderOutput:
+    """What a training step needs: the reconstruction and the posterior it was sampled from."""
+
+    reconstruction: Tensor
+    posterior: Posterior
+
+
+class NoEncoder(nn.Module):
+    """In place of an encoder that was left out: it says so, whatever is asked of it.
+
+    Models that newer ones have replaced ship like this, since their files must still open
+    (tools/drop_encoder.py). Without the encoder the ``latent_id`` cannot be computed: it is told.
+    """
+
+    def __init__(self, latent_id: str) -> None:
+        super().__init__()
+        self.latent_id = latent_id
+
+    @property
+    def receptive_frames(self) -> int:
+        raise self.error()
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        raise self.error()
+
+    def error(self) -> CheckpointError:
+        return CheckpointError(
+            f"the model with latent_id {self.latent_id} can only decode: its encoder was left "
+            f"out when a newer model replaced it. Encode with one that `lacuna models` lists"
+        )
+
+
+class Autoencoder(nn.Module):
+    """Encoder and decoder of a :class:`ModelConfig`, randomly initialised."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder: SpectralEncoder | OobleckEncoder | NoEncoder
+        self.decoder: SpectralDecoder | OobleckDecoder
+        network, channels, dim = config.network, config.channels, config.latent_dim
+        if isinstance(network, SpectralConfig):
+            self.encoder = SpectralEncoder(network, channels, 2 * dim)
+            self.decoder = SpectralDecoder(network, channels, dim)
+        else:
+            self.encoder = OobleckEncoder(network, channels, 2 * dim)
+            self.decoder = OobleckDecoder(network, channels, dim)
+
+    def posterior(self, waveform: Tensor) -> Posterior:
+        """q(z|x): (batch, channels, time) -> mean and log-variance (batch, latent_dim, frames).
+
+        Raises:
+            ValueError: another channel count, or a time that is no multiple of hop_length.
+        """
+        config = self.config
+        if waveform.ndim != 3 or waveform.shape[1] != config.channels:
+            raise ValueError(
+                f"expected a waveform (batch, {config.channels}, time), got "
+                f"{tuple(waveform.shape)}; Codec.encode accepts any channel count"
+            )
+        if waveform.shape[2] == 0 or waveform.shape[2] % config.hop_length:
+            raise ValueError(
+                f"expected a time that is a positive multiple of hop_length "
+                f"{config.hop_length}, got {waveform.shape[2]}; pad it, as Codec.encode does"
+            )
+        return Posterior.from_parameters(self.encoder(waveform))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(batch, latent_dim, frames) -> (batch, channels, frames * hop_length)."""
+        return self.decoder(z).float()
+
+    def forward(self, waveform: Tensor, sample: Callable[[Posterior], Tensor]) -> AutoencoderOutput:
+        """Encode, draw latents with ``sample(posterior)``, decode."""
+        posterior = self.posterior(waveform)
+        return AutoencoderOutput(self.decode(sample(posterior)), posterior)

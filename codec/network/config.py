@@ -1,0 +1,197 @@
+"""Configuration of a model: the [model] table of a file in configs/.
+
+The class that describes a network is stored as JSON inside every checkpoint, so a checkpoint
+never depends on a config file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from codec.errors import ConfigError
+from codec.settings import PositiveInt, StrictConfig, read_toml, validate
+
+
+class SpectralConfig(StrictConfig):
+    """STFT analysis, ConvNeXt blocks, inverse-STFT head (see spectral.py).
+
+    Stages run from the STFT's frame rate down to ``fold`` latent frame rates; between stage ``i``
+    and ``i + 1`` the encoder downsamples by ``strides[i]``. The decoder mirrors the order.
+    """
+
+    kind: Literal["spectral"] = "spectral"
+    n_fft: PositiveInt = 2048
+    stft_hop: PositiveInt = 512
+    phase_bins: PositiveInt = 512
+    """The encoder sees the phase of this many of the lowest bins, and the level of all."""
+    waveform_bins: Annotated[int, Field(ge=0)] = 16
+    """The decoder's lowest bins without a gain of their own: where phase is carried."""
+    level_latents: Annotated[int, Field(ge=0)] = 0
+    """The first latents say the levels of ``level_bands`` bands (levels.py); 0 for none."""
+    level_bands: PositiveInt = 24
+    levels_per_frame: PositiveInt = 1
+    """Levels of each band in a latent frame, one after the other."""
+    exact_levels: bool = False
+    """Level latents are what was measured, and only the decoder's idea of every band's mean level
+    is trained. If not, the network may add to them, as in earlier/small_32x-773a5904dcd280eb."""
+    level_knee: Annotated[int, Field(ge=0)] = 0
+    """Bin from which on the bands' widths rise in equal ratios, and below which they hardly do, as
+    mels from 700 Hz; 0 for equal ratios throughout."""
+    mdct_latents: Annotated[int, Field(ge=0)] = 0
+    """The latents after these are the lowest coefficients of an MDCT, each over the level of its
+    band (mdct.py). Where level and MDCT latents are all there are, no encoder is trained."""
+    strides: tuple[PositiveInt, ...] = (2,)
+    fold: PositiveInt = 1
+    """Frames of the network's slowest stage that share a latent frame, side by side."""
+    widths: tuple[PositiveInt, ...] = (384, 384)
+    encoder_depths: tuple[PositiveInt, ...] = (2, 3)
+    decoder_depths: tuple[PositiveInt, ...] = (3, 3)
+    expansion: PositiveInt = 3
+    kernel_size: PositiveInt = 7
+
+    @property
+    def hop_length(self) -> int:
+        return self.stft_hop * prod(self.strides) * self.fold
+
+    @property
+    def levels(self) -> int:
+        """How many levels of a channel there are in a latent frame."""
+        return self.level_bands * self.levels_per_frame
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        stages = len(self.strides) + 1
+        for name in ("widths", "encoder_depths", "decoder_depths"):
+            if len(getattr(self, name)) != stages:
+                raise ValueError(
+                    f"{name} has {len(getattr(self, name))} entries, expected {stages}: "
+                    f"one more than strides has"
+                )
+        if self.n_fft % (2 * self.stft_hop):
+            raise ValueError(
+                f"n_fft {self.n_fft} must be a multiple of 2 * stft_hop ({2 * self.stft_hop})"
+            )
+        if self.phase_bins > self.n_fft // 2 + 1:
+            raise ValueError(
+                f"phase_bins {self.phase_bins} exceeds the {self.n_fft // 2 + 1} bins of the STFT"
+            )
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size {self.kernel_size} must be odd")
+        if self.exact_levels and not self.level_latents:
+            raise ValueError("exact_levels needs level_latents above 0")
+        if self.mdct_latents and not self.exact_levels:
+            raise ValueError("mdct_latents needs exact_levels, which they are relative to")
+        frames = prod(self.strides) * self.fold
+        if frames % self.levels_per_frame:
+            raise ValueError(
+                f"levels_per_frame {self.levels_per_frame} does not divide the {frames} frames of "
+                f"the STFT in a latent frame"
+            )
+        if self.mdct_latents and self.waveform_bins:
+            raise ValueError(
+                f"waveform_bins {self.waveform_bins} with mdct_latents: expected 0, since these "
+                f"carry the waveform, relative to levels that begin where waveform_bins end"
+            )
+        return self
+
+
+class OobleckConfig(StrictConfig):
+    """Stable Audio's waveform network (see oobleck.py), optionally behind a PQMF."""
+
+    kind: Literal["oobleck"] = "oobleck"
+    width: PositiveInt = 128
+    width_multiples: tuple[PositiveInt, ...] = (1, 2, 4, 8, 16)
+    strides: tuple[PositiveInt, ...] = (2, 4, 4, 8, 8)
+    dilations: tuple[PositiveInt, ...] = (1, 3, 9)
+    pqmf_bands: Literal[1, 16] = 1
+
+    @property
+    def hop_length(self) -> int:
+        return self.pqmf_bands * prod(self.strides)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.width_multiples) != len(self.strides):
+            raise ValueError(
+                f"width_multiples has {len(self.width_multiples)} entries, "
+                f"expected {len(self.strides)}: one for each stride"
+            )
+        return self
+
+
+class ModelConfig(StrictConfig):
+    """What fixes a codec: its signal, its latents and its network."""
+
+    name: str
+    sample_rate: PositiveInt
+    channels: Literal[1, 2] = 1
+    """Channels the network takes at once: 1 codes mid and side one by one, 2 codes L/R jointly."""
+    stereo: Literal["mid_side", "left_right"] = "mid_side"
+    """What a one-channel network codes of a stereo signal. Mid and side share what the channels
+    have in common, but put sounds in their place only if the network carries their phase."""
+    latent_dim: PositiveInt
+    network: Annotated[SpectralConfig | OobleckConfig, Field(discriminator="kind")]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.level_latents + self.mdct_latents > self.latent_dim:
+            raise ValueError(
+                f"level_latents {self.level_latents} and mdct_latents {self.mdct_latents} exceed "
+                f"latent_dim {self.latent_dim}"
+            )
+        if self.mdct_latents % self.channels:
+            raise ValueError(f"mdct_latents {self.mdct_latents}: expected a multiple of channels")
+        if self.mdct_latents > self.channels * self.hop_length:
+            raise ValueError(
+                f"mdct_latents {self.mdct_latents} exceeds the {self.hop_length} samples of a "
+                f"frame of each of {self.channels} channels"
+            )
+        if self.level_latents and isinstance(self.network, SpectralConfig):
+            levels = self.network.levels
+            if self.level_latents > self.channels * levels:
+                raise ValueError(
+                    f"level_latents {self.level_latents} exceeds the {levels} levels of each of "
+                    f"{self.channels} channels (level_bands * levels_per_frame)"
+                )
+        return self
+
+    @property
+    def level_latents(self) -> int:
+        """How many of the first latents say levels of bands (levels.py)."""
+        return self.network.level_latents if isinstance(self.network, SpectralConfig) else 0
+
+    @property
+    def mdct_latents(self) -> int:
+        """How many latents after them are MDCT coefficients (mdct.py)."""
+        return self.network.mdct_latents if isinstance(self.network, SpectralConfig) else 0
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per latent frame."""
+        return self.network.hop_length
+
+    @property
+    def frame_rate(self) -> float:
+        """Latent frames per second (Hz)."""
+        return self.sample_rate / self.hop_length
+
+    @property
+    def compression(self) -> float:
+        """Waveform samples in per latent value out."""
+        return self.hop_length * self.channels / self.latent_dim
+
+
+def load_model_config(name_or_path: str, settings: Sequence[str] = ()) -> ModelConfig:
+    """The ``[model]`` table of a config file, with ``settings`` as for :func:`read_toml`.
+
+    Raises:
+        ConfigError: no such file, no such table, an unknown key or a bad value.
+    """
+    tables, where = read_toml(name_or_path, settings)
+    if "model" not in tables:
+        raise ConfigError(f"{where} has no [model] table; see configs/small.toml for an example")
+    return validate(ModelConfig, tables["model"], f"{where} [model]")

@@ -1,0 +1,154 @@
+"""Strict settings: frozen, validated classes filled from TOML tables and ``--set``.
+
+Unknown keys are errors that list the known ones. The shipped TOML files are those in configs/.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from codec.errors import CheckpointError, ConfigError
+
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class StrictConfig(BaseModel):
+    """Base of all config classes: immutable, and unknown keys fail."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+C = TypeVar("C", bound=StrictConfig)
+
+
+def validate(cls: type[C], values: dict[str, Any], where: str) -> C:
+    """Fill ``cls`` from ``values``; ``where`` names their source in error messages.
+
+    Raises:
+        ConfigError: an unknown key (the known ones are listed) or a value out of range.
+    """
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            key = ".".join(str(part) for part in item["loc"])
+            if item["type"] == "extra_forbidden":
+                known = _known_keys(cls, item["loc"][:-1])
+                problems.append(f"unknown key '{key}'; known keys here: {', '.join(known)}")
+            else:
+                problems.append(f"'{key}' = {item['input']!r}: {item['msg']}")
+        raise ConfigError(f"{where}: " + "; ".join(problems)) from None
+
+
+def check_same(
+    ours: StrictConfig, theirs: StrictConfig, fields: Iterable[str], path: object
+) -> None:
+    """For weights that are to start a run: their config is the run's in all of ``fields``.
+
+    Raises:
+        CheckpointError: it is not; every value that differs is named.
+    """
+    if different := _differences(ours, theirs, fields):
+        raise CheckpointError(
+            f"'{path}' cannot start this run, since it differs in {'; '.join(different)}"
+        )
+
+
+def _differences(ours: BaseModel, theirs: BaseModel, fields: Iterable[str]) -> list[str]:
+    found = []
+    for field in fields:
+        here, there = getattr(ours, field), getattr(theirs, field)
+        if isinstance(here, BaseModel) and isinstance(there, BaseModel):
+            alike = type(here) is type(there)
+            inner = _differences(here, there, type(here).model_fields if alike else ("kind",))
+            found += [f"{field}.{difference}" for difference in inner]
+        elif here != there:
+            found.append(f"{field}: {there} there, {here} in the config")
+    return found
+
+
+def _known_keys(cls: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The field names of the config class nested in ``cls`` at ``location``."""
+    choices: dict[str, type[BaseModel]] = {}
+    for part in location:
+        field = cls.model_fields.get(str(part))
+        if field is None:  # the tag of a discriminated union
+            cls = choices.get(str(part), cls)
+            continue
+        inside = [
+            kind
+            for kind in (field.annotation, *get_args(field.annotation))
+            if isinstance(kind, type) and issubclass(kind, BaseModel)
+        ]
+        choices = {
+            kind.model_fields["kind"].default: kind
+            for kind in inside
+            if "kind" in kind.model_fields
+        }
+        if len(inside) == 1:
+            cls = inside[0]
+    return sorted(cls.model_fields)
+
+
+def config_dir() -> Path:
+    """The folder of the shipped TOML files: inside the package once installed, else configs/."""
+    installed = Path(__file__).parent / "configs"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "configs"
+
+
+def find_config(name_or_path: str) -> Path:
+    """A config file by path, or by the name of one in configs/.
+
+    Raises:
+        ConfigError: there is no such file; the message lists the names that exist.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".toml" and path.is_file():
+        return path
+    shipped = config_dir() / f"{name_or_path}.toml"
+    if shipped.is_file():
+        return shipped
+    known = ", ".join(sorted(p.stem for p in config_dir().glob("*.toml")))
+    raise ConfigError(
+        f"no config '{name_or_path}': expected the path of a .toml file or one of: {known}"
+    )
+
+
+def read_toml(name_or_path: str, settings: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
+    """The tables of a config file, with ``settings`` in place of its own, and its path.
+
+    A setting is a line of TOML with the tables in its key: ``training.kl.target_kbps=16``.
+
+    Raises:
+        ConfigError: no such file, or it or a setting is not TOML.
+    """
+    path = find_config(name_or_path)
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    for setting in settings:
+        try:
+            tables = _merged(tables, tomllib.loads(setting))
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(
+                f"--set '{setting}' is not a line of TOML ({error}); expected something like "
+                f"training.kl.target_kbps=16 or training.loss.stft_windows=[2048,512]"
+            ) from None
+    return tables, str(path)
+
+
+def _merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``more``, table by table."""
+    tables = {
+        key: _merged(base[key], value)
+        for key, value in more.items()
+        if isinstance(value, dict) and isinstance(base.get(key), dict)
+    }
+    return {**base, **more, **tables}

@@ -1,0 +1,116 @@
+"""The audio files that the generation commands read and write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from codec.api import Codec, load
+from codec.audio import AudioReader, AudioWriter
+from codec.audio.pieces import CHUNK
+from codec.cli.options import refuse_own_input, say, use_device
+from codec.errors import LacunaError
+from codec.model.sound import Sound, decode_stream, encode_stream
+from codec.progress import audio_progress, file_progress
+from diffusion.edit import Region, keep_original
+from diffusion.model.samplers import Progress
+
+
+def numbered(target: str, count: int, force: bool) -> list[str]:
+    """The names of ``count`` files; what is in their way is told before anything is computed."""
+    if count < 1:
+        raise LacunaError(f"a count of {count}, expected 1 or more")
+    if count > 1 and target == "-":
+        raise LacunaError(f"{count} files cannot all be '-', standard output; name a file")
+    path = Path(target)
+    numbers = range(1, count + 1)
+    names = [str(path.with_stem(f"{path.stem}-{n}")) for n in numbers] if count > 1 else [target]
+    present = [name for name in names if name != "-" and Path(name).is_file()]
+    if present and not force:
+        raise LacunaError(f"{present[0]} already exists; use --force to replace it")
+    return names
+
+
+@contextmanager
+def output(
+    path: str, sample_rate: int, channels: int, bits: str | None, force: bool
+) -> Iterator[Callable[[Iterable[np.ndarray]], None]]:
+    """Yields a function that writes pieces (channels, any length) to an audio file.
+
+    Tells what was written once the file is complete.
+    """
+    samples = 0
+    with AudioWriter(path, sample_rate, channels, bits, force=force) as writer:
+
+        def write(pieces: Iterable[np.ndarray]) -> None:
+            nonlocal samples
+            with audio_progress("decoding", None) as progress:
+                for piece in pieces:
+                    writer.write(piece)
+                    samples += piece.shape[1]
+                    progress(samples / sample_rate)
+
+        yield write
+    plural = "" if channels == 1 else "s"
+    say(f"{path}: {samples / sample_rate:.2f} s, {sample_rate} Hz, {channels} channel{plural}")
+    if writer.clipped:
+        say(f"{writer.clipped} samples exceeded full scale and were clipped; --bits float keeps")
+
+
+def edit_file(
+    codec: Codec,
+    source: str,
+    target: str,
+    verb: str,
+    change: Callable[[Sound, Progress], tuple[Sound, list[Region]]],
+    bits: str | None,
+    force: bool,
+    keep: bool = False,
+) -> None:
+    """Read, change and write a file; ``change`` also says which regions it has made."""
+    refuse_own_input(source, target)
+    with AudioReader(source) as reader:
+        info = reader.info
+        with output(target, info.sample_rate, info.channels, bits, force) as write:
+            sound = encoded(codec, reader, info.channels)
+            with file_progress(verb) as bar:
+                changed, regions = change(sound, partial(bar, ""))
+            pieces = decode_stream(codec, changed)
+            if keep:
+                pieces = keep_original(reader.blocks(CHUNK), pieces, regions, info.sample_rate)
+            write(pieces)
+
+
+def load_sounds(
+    codec: str, device: str, threads: int | None, sources: list[str], targets: list[str]
+) -> tuple[Codec, list[Sound]]:
+    """A codec and the latents of files; if one of them is stereo, mono ones become so."""
+    for source in sources:
+        for target in targets:
+            refuse_own_input(source, target)
+    use_device(device, threads)
+    model = load(codec, device)
+    with ExitStack() as stack:
+        readers = [stack.enter_context(AudioReader(source)) for source in sources]
+        channels = max(reader.info.channels for reader in readers)
+        return model, [encoded(model, reader, channels) for reader in readers]
+
+
+def encoded(codec: Codec, reader: AudioReader, channels: int) -> Sound:
+    """The latents of a file, whose one channel is repeated if ``channels`` is more."""
+    info = reader.info
+
+    def pieces(progress: Callable[[float], None]) -> Iterator[np.ndarray]:
+        samples = 0
+        for piece in reader.blocks(CHUNK):
+            yield piece.repeat(channels, axis=0) if len(piece) == 1 else piece
+            samples += piece.shape[1]
+            progress(samples / info.sample_rate)
+
+    with audio_progress("encoding", info.seconds) as progress:
+        wanted = channels if info.channels == 1 else info.channels
+        return encode_stream(codec, pieces(progress), info.sample_rate, wanted)

@@ -1,0 +1,119 @@
+"""Checkpoints of the diffusion stage: one safetensors file with the weights, and with the config,
+the labels and the codec's ``latent_id`` as JSON in its metadata. Nothing in it is ever executed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as to_bytes
+
+from codec.errors import CheckpointError, ConfigError
+from codec.files import atomic_path
+from codec.model.checkpoint import as_weights, read_tensors
+from codec.settings import validate
+from diffusion.model.config import DiffusionConfig
+from diffusion.model.transformer import Transformer
+
+FORMAT = "lacuna-diffusion-1"
+
+
+@dataclass(frozen=True)
+class DiffusionCheckpoint:
+    """All that a checkpoint file holds."""
+
+    config: DiffusionConfig
+    transformer: Transformer
+    labels: tuple[str, ...]
+    """Conditioning's label i stands for ``labels[i - 1]``."""
+    latent_id: str
+    """Of the codec whose latents it models; it makes no sense with any other."""
+    codec: str
+    """That codec's name, for messages."""
+    frame_rate: float
+    """Latent frames per second (Hz)."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """How it was trained: for people, never read by code."""
+
+
+def save(checkpoint: DiffusionCheckpoint, path: str | Path) -> None:
+    """Write a checkpoint, weights as float16; replaces an older file in one step.
+
+    Raises:
+        CheckpointError: a weight is not finite, or too large for float16.
+    """
+    weights = {
+        key: value.detach().cpu().half().contiguous()
+        for key, value in checkpoint.transformer.state_dict().items()
+    }
+    for key, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise CheckpointError(f"'{key}' is not finite as float16; the training has diverged")
+    metadata = {
+        "format": FORMAT,
+        "config": checkpoint.config.model_dump_json(),
+        "labels": json.dumps(checkpoint.labels),
+        "latent_id": checkpoint.latent_id,
+        "codec": checkpoint.codec,
+        "frame_rate": json.dumps(checkpoint.frame_rate),
+        "provenance": json.dumps(checkpoint.provenance),
+    }
+    with atomic_path(Path(path), force=True) as partial:
+        # Not save_file, which makes files that only their owner may read.
+        partial.write_bytes(to_bytes(weights, metadata))
+
+
+def load(path: str | Path) -> DiffusionCheckpoint:
+    """Read a checkpoint; the network is in evaluation mode, float32, on the CPU.
+
+    Raises:
+        CheckpointError: no such file, not a safetensors file, damaged, or of another kind.
+    """
+    metadata, weights = read_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(_other_kind(path, metadata.get("format")))
+    try:
+        config = validate(DiffusionConfig, json.loads(metadata["config"]), "its config")
+        labels = json.loads(metadata["labels"])
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            raise ValueError(f"its labels are {labels!r}, expected a list of names")
+        frame_rate = float(json.loads(metadata["frame_rate"]))
+        if not 0 < frame_rate < math.inf:
+            raise ValueError(f"its frame_rate is {frame_rate}, expected Hz above 0")
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # its first weights, replaced below, cost no numbers
+            transformer = Transformer(config, len(labels))
+        transformer.load_state_dict(as_weights(weights))
+        return DiffusionCheckpoint(
+            config,
+            transformer.eval(),
+            tuple(labels),
+            metadata["latent_id"],
+            metadata["codec"],
+            frame_rate,
+            json.loads(metadata["provenance"]),
+        )
+    except CheckpointError as error:
+        raise CheckpointError(f"'{path}': {error}") from None
+    except (ConfigError, KeyError, TypeError, RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f"'{path}' is damaged or of another version: {' '.join(str(error).split())}"
+        ) from None
+
+
+def _other_kind(path: str | Path, found: str | None) -> str:
+    if found and found.startswith("lacuna-codec-"):
+        return (
+            f"'{path}' is a checkpoint of the codec, expected one of a diffusion model; "
+            f"give it as the codec, and as the model one that `lacuna train diffusion` wrote"
+        )
+    return (
+        f"'{path}' is not a checkpoint of a diffusion model: its format is "
+        f"'{found or 'not given'}', expected '{FORMAT}'"
+    )

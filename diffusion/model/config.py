@@ -1,0 +1,60 @@
+"""Configuration of a diffusion model: the [model] table of a configs/diffusion_*.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from codec.errors import ConfigError
+from codec.settings import PositiveInt, StrictConfig, read_toml, validate
+
+
+class TransformerConfig(StrictConfig):
+    """The network (see diffusion/model/transformer.py)."""
+
+    width: PositiveInt = 256
+    depth: PositiveInt = 8
+    heads: PositiveInt = 4
+    memory_tokens: Annotated[int, Field(ge=0)] = 4
+    """Learned tokens in front of the frames: a place for what concerns the whole sound."""
+    expansion: PositiveInt = 3
+    """Hidden units of the feed-forward layers / width."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.width % (4 * self.heads):
+            raise ValueError(
+                f"width {self.width} must be a multiple of 4 * heads ({4 * self.heads}): rotary "
+                f"embeddings turn pairs in one half of each head"
+            )
+        return self
+
+
+class DiffusionConfig(StrictConfig):
+    """What fixes a diffusion model: the latents it models, its objective and its network."""
+
+    name: str
+    coded_channels: PositiveInt = 2
+    """Channels modelled jointly: 2 for a one-channel codec, 1 for a two-channel one."""
+    latent_dim: PositiveInt = 16
+    window_frames: PositiveInt = 256
+    """Frames of a training window, and the longest sequence generated at once."""
+    objective: Literal["rectified_flow", "v"] = "rectified_flow"
+    transformer: TransformerConfig = TransformerConfig()
+
+
+def load_diffusion_config(name_or_path: str, settings: Sequence[str] = ()) -> DiffusionConfig:
+    """The ``[model]`` table of a config file, with ``settings`` as for a codec's config.
+
+    Raises:
+        ConfigError: no such file, no such table, an unknown key or a bad value.
+    """
+    tables, where = read_toml(name_or_path, settings)
+    if "model" not in tables:
+        raise ConfigError(
+            f"{where} has no [model] table; see configs/diffusion_small.toml for an example"
+        )
+    return validate(DiffusionConfig, tables["model"], f"{where} [model]")

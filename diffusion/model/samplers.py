@@ -1,0 +1,208 @@
+"""Samplers: from noise to latents in a few evaluations of the network.
+
+All solve the same differential equation, whose solution carries the noise at t = 1 to a sample of
+the data at t = 0, and all see the network through ``denoise(x_t, t)``, its estimate of x. They
+differ in where they evaluate it. Times fall from 1 to 0, or from a lower start for a sample that is
+noised only in part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from codec.errors import ConfigError
+from diffusion.model.conditioning import Conditioning
+from diffusion.model.objectives import Objective
+
+MAX_STEPS = 100
+
+Denoise = Callable[[Tensor, Tensor], Tensor]
+"""``denoise(x_t, t)``: x_t (batch, ...), t (batch,) -> the estimate of x, of the shape of x_t."""
+
+Progress = Callable[[int, int], None]
+"""Called after each step with the number of steps done, and of all."""
+
+
+def silent(done: int, total: int) -> None:
+    """No progress."""
+
+
+class Sampler(Protocol):
+    def __call__(
+        self,
+        denoise: Denoise,
+        x: Tensor,
+        times: Tensor,
+        objective: Objective,
+        progress: Progress = ...,
+    ) -> Tensor:
+        """Carry ``x``, which is x_t at ``times[0]``, to ``times[-1]``.
+
+        Args:
+            denoise: the network, see ``guided``.
+            x: (batch, ...); noise if ``times[0]`` is 1.
+            times: (steps + 1,), falling, all but the last above 0; see ``time_grid``.
+        """
+        ...
+
+
+def time_grid(steps: int, start: float = 1.0) -> Tensor:
+    """Evenly spaced times from ``start`` down to 0: (steps + 1,), float64.
+
+    Raises:
+        ConfigError: not 1 to 100 steps, or a start outside 0 to 1.
+    """
+    if not 1 <= steps <= MAX_STEPS:
+        raise ConfigError(f"{steps} sampling steps, expected 1 to {MAX_STEPS}; 8 is usual")
+    if not 0 < start <= 1:
+        raise ConfigError(f"sampling starts at t = {start}, expected above 0 and at most 1")
+    return torch.linspace(start, 0, steps + 1, dtype=torch.float64)
+
+
+def euler(
+    denoise: Denoise,
+    x: Tensor,
+    times: Tensor,
+    objective: Objective,
+    progress: Progress = silent,
+) -> Tensor:
+    """First order, one evaluation a step. For v and the cosine schedule this is DDIM.
+
+    With the estimates held over a step, the exact solution is alpha x + sigma n at its end
+    (Song et al. 2021, "Denoising diffusion implicit models", equation 12).
+    """
+    levels = _levels(times, objective)
+    for i, (start, end) in enumerate(pairwise(levels)):
+        x = _carried(x, denoise(x, _batch(start.t, x)), start, end)
+        progress(i + 1, len(levels) - 1)
+    return x
+
+
+def midpoint(
+    denoise: Denoise,
+    x: Tensor,
+    times: Tensor,
+    objective: Objective,
+    progress: Progress = silent,
+) -> Tensor:
+    """Second order, two evaluations a step: estimates made in its middle serve the whole step.
+
+    For rectified flow this is the classical midpoint method.
+    """
+    levels = _levels(times, objective)
+    middles = _levels((times[:-1] + times[1:]) / 2, objective)
+    for i, ((start, end), middle) in enumerate(zip(pairwise(levels), middles, strict=True)):
+        halfway = _carried(x, denoise(x, _batch(start.t, x)), start, middle)
+        denoised = denoise(halfway, _batch(middle.t, x))
+        noise = (halfway - middle.alpha * denoised) / middle.sigma
+        x = x + (end.alpha - start.alpha) * denoised + (end.sigma - start.sigma) * noise
+        progress(i + 1, len(levels) - 1)
+    return x
+
+
+def dpmpp_2m(
+    denoise: Denoise,
+    x: Tensor,
+    times: Tensor,
+    objective: Objective,
+    progress: Progress = silent,
+) -> Tensor:
+    """Second order from one evaluation a step: it extrapolates from the previous estimate.
+
+    DPM-Solver++(2M), Lu et al. 2022, "DPM-Solver++: fast solver for guided sampling of diffusion
+    probabilistic models", algorithm 2. Its clock is log(alpha / sigma), which is infinite at t = 1
+    and t = 0: steps that touch an end, and the one that would extrapolate from t = 1, are of
+    first order.
+    """
+    levels = _levels(times, objective)
+    previous, step_before = x, math.inf
+    for i, (start, end) in enumerate(pairwise(levels)):
+        denoised = denoise(x, _batch(start.t, x))
+        step = end.clock - start.clock
+        ahead = step / (2 * step_before) if math.isfinite(step) else 0.0
+        x = _carried(x, denoised + ahead * (denoised - previous), start, end)
+        previous, step_before = denoised, step
+        progress(i + 1, len(levels) - 1)
+    return x
+
+
+SAMPLERS: dict[str, Sampler] = {"euler": euler, "midpoint": midpoint, "dpmpp_2m": dpmpp_2m}
+
+
+def guided(
+    model: Callable[[Tensor, Tensor, Conditioning], Tensor],
+    objective: Objective,
+    conditioning: Conditioning,
+    guidance: float,
+) -> Denoise:
+    """The network as samplers want it, with classifier-free guidance.
+
+    Ho & Salimans 2022, "Classifier-free diffusion guidance": the estimate without label and
+    seconds, plus ``guidance`` times what they change. Both come from one call with twice the
+    batch; guidance 1, or nothing to guide by, needs no second half.
+
+    What is known is put in place of its estimate, and absent channels are estimated as zero: the
+    sampler then ends in them, and on the way they are noised as in training.
+
+    Args:
+        model: a ``Transformer``.
+        conditioning: of the batch to be sampled.
+    """
+    told = bool(conditioning.label.any() or conditioning.seconds.any())
+    twice = told and guidance != 1
+    asked = conditioning.followed_by(conditioning.unconditional()) if twice else conditioning
+    given = conditioning.mask[:, None, None, :]
+    present = conditioning.present[:, :, None, None]
+
+    def denoise(x_t: Tensor, t: Tensor) -> Tensor:
+        if twice:
+            x_twice, t_twice = torch.cat([x_t, x_t]), torch.cat([t, t])
+            both = objective.denoised(model(x_twice, t_twice, asked), x_twice, t_twice)
+            conditional, unconditional = both.chunk(2)
+            estimate = unconditional + guidance * (conditional - unconditional)
+        else:
+            estimate = objective.denoised(model(x_t, t, asked), x_t, t)
+        return present * (given * conditioning.known + (1 - given) * estimate)
+
+    return denoise
+
+
+@dataclass(frozen=True)
+class _Level:
+    """A time, and the shares of data and noise there."""
+
+    t: float
+    alpha: float
+    sigma: float
+
+    @property
+    def clock(self) -> float:
+        """log(alpha / sigma), half the logarithm of the signal-to-noise ratio."""
+        if self.sigma == 0:
+            return math.inf
+        return math.log(self.alpha / self.sigma) if self.alpha > 0 else -math.inf
+
+
+def _levels(times: Tensor, objective: Objective) -> list[_Level]:
+    # Plain numbers in double precision: near t = 0 and 1 the clock is sensitive to rounding.
+    times = times.to("cpu", torch.float64)
+    assert (times.diff() < 0).all(), times
+    shares = zip(objective.alpha(times).tolist(), objective.sigma(times).tolist(), strict=True)
+    return [_Level(t, *pair) for t, pair in zip(times.tolist(), shares, strict=True)]
+
+
+def _batch(t: float, x: Tensor) -> Tensor:
+    return x.new_full((len(x),), t)
+
+
+def _carried(x: Tensor, denoised: Tensor, start: _Level, end: _Level) -> Tensor:
+    """From ``start`` to ``end`` with the estimate of x held."""
+    noise = (x - start.alpha * denoised) / start.sigma
+    return end.alpha * denoised + end.sigma * noise

@@ -1,0 +1,124 @@
+"""Files of both versions and both coders, kept as bytes: they open, for ever, to the same symbols.
+
+tests/data/golden/symbols.json has what each file holds. The files of version 1 were written by the
+code of their time, with the tables of golden_coder.py; nothing writes such files any more.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import by_the_book
+import numpy as np
+import pytest
+from golden_coder import fixed_context, fixed_tables
+
+from codec.entropy.coder import SymbolCoder
+from codec.errors import FormatError
+from codec.lac.container import LacReader, LacWriter, verify
+from codec.lac.header import LacHeader
+
+FOLDER = Path(__file__).parents[2] / "data" / "golden"
+EXPECTED: dict[str, Any] = json.loads((FOLDER / "symbols.json").read_text(encoding="utf-8"))
+TABLES, CONTEXT = fixed_tables(4), fixed_context(4)
+
+
+def coder_of(name: str) -> SymbolCoder:
+    return CONTEXT if "context" in name else TABLES
+
+
+def read(name: str) -> bytes:
+    return (FOLDER / f"{name}.lac").read_bytes()
+
+
+def test_every_file_is_listed():
+    assert sorted(path.stem for path in FOLDER.glob("*.lac")) == sorted(EXPECTED)
+    kinds = {tuple(name.split("_")[:-1]) for name in EXPECTED}
+    assert kinds == {("v1",), ("v2", "static"), ("v2", "context")}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_file_holds_what_it_held(name: str):
+    expected = EXPECTED[name]
+    reader = LacReader(read(name))
+    header = reader.header
+    assert verify(read(name)).ok
+    assert reader.samples == expected["samples"]
+    assert (header.step_index is None) == name.startswith("v2")
+    assert header.context_coded == ("context" in name)
+    assert (header.model, header.tags) == ("golden", {"title": "Lücke"})
+    assert (header.sample_rate, header.model_sample_rate, header.hop_length) == (44100, 44100, 1024)
+    assert header.latent_id == bytes(range(8))
+    blocks = list(reader.blocks(coder_of(name)))
+    assert len(blocks) == len(expected["blocks"])
+    for block, facts in zip(blocks, expected["blocks"], strict=True):
+        assert block is not None
+        assert block.silent.tolist() == facts["silent"]
+        assert block.symbols.tolist() == facts["symbols"]
+        # The latents are those of the block's own step.
+        step = TABLES.steps(facts["step_index"])[:, None]
+        cells = np.where(block.silent[:, None, None], 0, block.symbols * step)
+        inner = np.abs(block.symbols) < TABLES.at(facts["step_index"]).limit[:, None]
+        assert (np.abs(block.latents - cells) <= 0.5001 * step)[inner].all()
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_page_alone_is_enough_to_read_it(name: str):
+    fields, blocks = by_the_book.read_file(read(name))
+    assert fields["version"] == int(name[1])
+    assert fields["flags"] == ("context" in name)
+    assert fields["samples"] == EXPECTED[name]["samples"]
+    assert fields["latent_id"].to_bytes(8, "little") == bytes(range(8))
+    assert (fields["model_sample_rate"], fields["hop_length"]) == (44100, 1024)
+    for block, facts in zip(blocks, EXPECTED[name]["blocks"], strict=True):
+        assert block.silent == facts["silent"]
+        assert block.step_index == facts["step_index"]
+        stored = [s for s, off in zip(facts["symbols"], block.silent, strict=True) if not off]
+        if "context" in name:
+            sigma_units = TABLES.sigma_units.tolist()
+            decoder = by_the_book.ContextDecoder(
+                CONTEXT.arrays, sigma_units, block.step_index, len(stored)
+            )
+            found = decoder.decode(block.payload, block.frames)
+        else:
+            shape = (len(stored), fields["latent_dim"], block.frames)
+            found = by_the_book.decode_static(
+                block.payload, shape, block.step_index, TABLES.to_arrays()
+            )
+        assert found == stored
+
+
+@pytest.mark.parametrize("name", [name for name in EXPECTED if name.startswith("v2")])
+def test_the_writer_still_writes_these_bytes(name: str):
+    blocks = EXPECTED[name]["blocks"]
+    streams = len(blocks[0]["silent"])
+    header = LacHeader(
+        sample_rate=44100,
+        channels=streams,
+        coded_channels=streams,
+        latent_dim=4,
+        frames_per_block=24,
+        model_sample_rate=44100,
+        hop_length=1024,
+        latent_id=bytes(range(8)),
+        model="golden",
+        tags={"title": "Lücke"},
+        context_coded="context" in name,
+    )
+    output = io.BytesIO()
+    writer = LacWriter(output, header, coder_of(name))
+    for block in blocks:
+        symbols = np.array(block["symbols"], np.int16)
+        writer.write_block(symbols, block["step_index"], np.array(block["silent"]))
+    writer.close(EXPECTED[name]["samples"])
+    assert output.getvalue() == read(name)
+
+
+@pytest.mark.parametrize("name", ["v2_static_stereo", "v2_context_stereo"])
+def test_the_other_coder_does_not_open_it(name: str):
+    other = TABLES if "context" in name else CONTEXT
+    with pytest.raises(FormatError, match="do not decode"):
+        list(LacReader(read(name)).blocks(other))

@@ -1,0 +1,114 @@
+import math
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from codec.entropy.quantise import (
+    RANGE,
+    STEP_INDICES,
+    UNITS,
+    cell_bounds,
+    dequantise,
+    octave_fraction,
+    quantise,
+    step_multiple,
+    step_sizes,
+    symbol_limits,
+)
+
+SIGMA_UNITS = np.array([0.05 * UNITS, 0.3 * UNITS, 0.9 * UNITS]).astype(np.int32)
+
+
+def test_multiples_follow_the_power_law():
+    for index in range(STEP_INDICES):
+        assert step_multiple(index) == pytest.approx(2 ** (index / 96) / 4, rel=1e-6)
+
+
+def test_steps_of_version_1_are_every_fourth():
+    """24 to an octave, written out from its docs/FORMAT.md: its files keep their meaning."""
+    fractions = [
+        *(1048576, 1079302, 1110928, 1143480, 1176987, 1211475, 1246974, 1283513),
+        *(1321123, 1359835, 1399681, 1440695, 1482910, 1526363, 1571089, 1617125),
+        *(1664511, 1713285, 1763488, 1815162, 1868350, 1923097, 1979448, 2037450),
+    ]
+    for old in range(256):
+        multiple = fractions[old % 24] << old // 24
+        units = [(int(sigma) * multiple + (1 << 21)) >> 22 for sigma in SIGMA_UNITS]
+        expected = [min(max(u, 1 << 12), 1 << 24) for u in units]
+        assert (step_sizes(SIGMA_UNITS, 4 * old) * UNITS).tolist() == expected
+
+
+def test_fractions_are_the_rounded_powers():
+    for k in range(96):
+        power = Decimal(2) ** (Decimal(k) / 96) * 2**20
+        assert octave_fraction(k) == int(power.to_integral_value())
+
+
+def test_steps_are_pinned():
+    # Exact integers in units of 2^-20: a file's symbols mean nothing without them.
+    units = {i: (step_sizes(SIGMA_UNITS, i) * UNITS).tolist() for i in (0, 197, 641, 1023)}
+    assert units == {
+        0: [13107.0, 78643.0, 235930.0],
+        197: [54355.0, 326136.0, 978410.0],
+        641: [1341237.0, 8047525.0, 16777216.0],
+        1023: [16777216.0] * 3,
+    }
+
+
+@pytest.mark.parametrize("index", [-1, 1024])
+def test_step_index_outside_the_range_is_refused(index):
+    with pytest.raises(ValueError, match=r"expected 0\.\.1023"):
+        step_multiple(index)
+
+
+def test_steps_are_clamped_so_that_symbols_fit_int16():
+    finest = step_sizes(np.array([1], dtype=np.int32), 0)
+    coarsest = step_sizes(np.array([16 * UNITS], dtype=np.int32), 1023)
+    assert finest.tolist() == [1 / 256]
+    assert coarsest.tolist() == [16.0]
+    assert symbol_limits(finest).tolist() == [3072]
+    assert symbol_limits(coarsest).tolist() == [1]
+
+
+def test_nearest_cell_halves_to_even_and_clamped():
+    step = np.array([0.5])
+    latents = np.array([[0.24, 0.25, 0.26, 0.75, -0.25, -0.75, 1e9, -np.inf]], dtype=np.float32)
+    assert quantise(latents, step).tolist() == [[0, 0, 1, 2, 0, -2, 24, -24]]
+    assert quantise(latents, step).dtype == np.int16
+
+
+@pytest.mark.parametrize("index", [0, 240, 441, 800])
+def test_error_is_at_most_half_a_step(index):
+    step = step_sizes(SIGMA_UNITS, index)
+    latents = np.linspace(-RANGE, RANGE, 3 * 997, dtype=np.float32).reshape(1, 3, 997)
+    symbols = quantise(latents, step)
+    assert (np.abs(symbols * step[:, None] - latents) <= step[:, None] * 0.500001).all()
+    lower, upper = cell_bounds(symbols, step)
+    assert (lower - 1e-6 <= latents).all()
+    assert (latents <= upper + 1e-6).all()
+
+
+def test_outermost_cells_are_open():
+    step = np.array([4.0])
+    lower, upper = cell_bounds(np.array([[-3, 0, 3]], dtype=np.int16), step)
+    assert lower.tolist() == [[-math.inf, -2.0, 10.0]]
+    assert upper.tolist() == [[-10.0, 2.0, math.inf]]
+
+
+def test_dequantise_looks_up_each_channels_row():
+    centroids = np.array([[-1, 0, 1], [-20, 5, 20]], dtype=np.float32)
+    symbols = np.array([[[1, 0], [-1, 0]]], dtype=np.int16)
+    assert dequantise(symbols, centroids).tolist() == [[[1, 0], [-20, 5]]]
+
+
+def test_bad_input_is_named():
+    step = np.array([0.5, 0.5])
+    with pytest.raises(ValueError, match=r"expected \(\.\.\., 2, frames\)"):
+        quantise(np.zeros((3, 4)), step)
+    with pytest.raises(ValueError, match="NaN"):
+        quantise(np.full((2, 4), np.nan), step)
+    with pytest.raises(ValueError, match=r"expected -1\.\.1"):
+        dequantise(np.array([[2]]), np.zeros((1, 3), dtype=np.float32))
+    with pytest.raises(ValueError, match=r"expected \(\.\.\., 1, frames\)"):
+        dequantise(np.array([[0], [0]]), np.zeros((1, 3), dtype=np.float32))

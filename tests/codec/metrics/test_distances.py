@@ -1,0 +1,49 @@
+"""Distances between signals, against cases whose answer is known."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from codec.metrics.distances import band_error, si_sdr, stft_distance
+
+SAMPLE_RATE = 16000
+
+
+def noise(seed: int = 0) -> torch.Tensor:
+    return torch.randn(2, SAMPLE_RATE, generator=torch.Generator().manual_seed(seed))
+
+
+def test_si_sdr_of_orthogonal_noise_is_the_ratio_of_energies_whatever_the_gain():
+    t = torch.arange(SAMPLE_RATE) / SAMPLE_RATE
+    target = torch.sin(2 * math.pi * 100 * t)[None]
+    error = 0.1 * torch.sin(2 * math.pi * 200 * t)[None]
+    assert si_sdr(target + error, target).item() == pytest.approx(20.0, abs=0.01)
+    assert si_sdr(3 * (target + error), target).item() == pytest.approx(20.0, abs=0.01)
+
+
+def test_si_sdr_is_finite_for_silence_and_for_equal_signals():
+    for estimate, target in ((torch.zeros(1, 100), torch.zeros(1, 100)), (noise(), noise())):
+        assert torch.isfinite(si_sdr(estimate, target)).all()
+
+
+def test_band_error_of_a_gain_is_that_gain_in_decibels():
+    x = noise()
+    assert band_error(x, x, SAMPLE_RATE).tolist() == [0.0, 0.0]
+    torch.testing.assert_close(
+        band_error(0.5 * x, x, SAMPLE_RATE), torch.full((2,), 6.02), atol=0.01, rtol=0
+    )
+
+
+def test_stft_distance_is_that_of_auraloss():
+    freq = pytest.importorskip("auraloss.freq")
+    x = noise() * torch.tensor([[1.0], [0.01]])
+    y = 0.8 * x + 0.1 * noise(1)
+    y[:, SAMPLE_RATE // 2 :] = 0
+    expected = [
+        freq.MultiResolutionSTFTLoss()(x[None, i : i + 1], y[None, i : i + 1]) for i in (0, 1)
+    ]
+    torch.testing.assert_close(stft_distance(x, y), torch.stack(expected))
+    assert stft_distance(x, x).tolist() == [0.0, 0.0]

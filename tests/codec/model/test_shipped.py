@@ -1,0 +1,83 @@
+"""The weights inside the package: small enough, loadable, and of use on real recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from codec import audio
+from codec.api import Codec, load
+from codec.demo import CLIP
+from codec.metrics.mel import mel_distance
+from codec.model.shipped import DEFAULT_MODEL, EARLIER_DIR, find_latent_id, shipped_models
+
+DOG = Path(__file__).parents[2] / "data" / "dog.ogg"
+EARLIER = DOG.parent / "earlier"
+
+
+@pytest.fixture(scope="module", params=sorted(shipped_models()))
+def model(request: pytest.FixtureRequest) -> Codec:
+    return load(request.param)
+
+
+def test_shipped_files_are_small_and_hold_the_default():
+    models = shipped_models()
+    assert DEFAULT_MODEL in models
+    for path in models.values():
+        assert path.stat().st_size <= 25 * 2**20
+
+
+@pytest.mark.parametrize("clip", [CLIP, DOG], ids=["music", "dog"])
+def test_a_recording_survives_compression(model: Codec, clip: Path):
+    waveform, sample_rate = audio.read(clip)
+    waveform = waveform[:, : 3 * sample_rate]
+    decoded, rate = model.decompress(model.compress(waveform, sample_rate, kbps=6.0))
+    assert (decoded.shape, rate) == (waveform.shape, sample_rate)
+    original = torch.from_numpy(waveform)
+    distance = mel_distance(decoded, original, sample_rate).mean()
+    silence = mel_distance(torch.zeros_like(original), original, sample_rate).mean()
+    noise = 0.05 * torch.randn(original.shape, generator=torch.Generator().manual_seed(0))
+    # Nearer to the recording by a third than silence (which is right for the clips' quiet parts)
+    # and noise are: trained weights, not random numbers.
+    assert distance < 2 / 3 * silence
+    assert distance < 2 / 3 * mel_distance(noise, original, sample_rate).mean()
+
+
+def test_latents_are_standardised(model: Codec):
+    waveform, sample_rate = audio.read(CLIP)
+    assert sample_rate == model.sample_rate
+    z = model.encode(torch.from_numpy(waveform)[None])
+    assert z.abs().mean() < 2
+    assert 0.2 < z.std() < 3
+
+
+def test_stereo_is_coded_as_left_and_right(model: Codec):
+    waveform, _ = audio.read(CLIP)
+    x = torch.from_numpy(waveform[:, :65536])[None]
+    z = model.encode(x)
+    torch.testing.assert_close(z[:, :1], model.encode(x[:, :1]), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(z[:, 1:], model.encode(x[:, 1:]), rtol=1e-3, atol=1e-3)
+    y = model.decode(z)
+    torch.testing.assert_close(y[:, 1:], model.decode(z[:, 1:]), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("path", sorted(EARLIER.glob("*.lac")), ids=lambda path: path.stem)
+def test_files_of_earlier_weights_open(path: Path):
+    """Each is dog.ogg, compressed by the weights of its name."""
+    name, latent_id = path.stem.rsplit("-", 1)
+    checkpoint = find_latent_id(latent_id)
+    assert checkpoint is not None
+    model = load(checkpoint)
+    assert model.config.name == name
+    decoded, sample_rate = model.decompress(path.read_bytes())
+    original = torch.from_numpy(audio.read(DOG)[0])
+    silence = mel_distance(torch.zeros_like(original), original, sample_rate).mean()
+    assert mel_distance(decoded, original, sample_rate).mean() < 2 / 3 * silence
+
+
+def test_every_earlier_model_has_a_file_to_open():
+    assert {path.stem for path in EARLIER.glob("*.lac")} == {
+        path.stem for path in EARLIER_DIR.glob("*.safetensors")
+    }

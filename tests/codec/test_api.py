@@ -1,0 +1,178 @@
+"""Codec.encode and decode: shapes, standardisation, gradients, errors, use inside other models."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from codec_helpers import music
+from torch import nn
+
+from codec.api import Codec, load
+from codec.errors import AudioError, LacunaError
+
+
+def waveform(batch: int, channels: int, time: int) -> torch.Tensor:
+    return 0.1 * torch.randn(batch, channels, time, generator=torch.Generator().manual_seed(time))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("time", [1, 127, 128, 129, 1000])
+def test_frames_are_the_time_in_hops_rounded_up(tiny_codec: Codec, channels: int, time: int):
+    x = waveform(3, channels, time)
+    z = tiny_codec.encode(x)
+    frames = -(-time // tiny_codec.hop_length)
+    assert z.shape == (3, channels, tiny_codec.latent_dim, frames)
+    assert tiny_codec.decode(z).shape == (3, channels, frames * tiny_codec.hop_length)
+    assert tiny_codec(x).shape == x.shape
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_two_channel_network_has_one_latent_stream(tiny_stereo_codec: Codec, channels: int):
+    x = waveform(3, channels, 300)
+    z = tiny_stereo_codec.encode(x)
+    assert z.shape == (3, 1, 4, 3)
+    assert tiny_stereo_codec.decode(z).shape == (3, 2, 384)
+    assert tiny_stereo_codec(x).shape == x.shape
+
+
+def test_facts_agree_with_each_other(tiny_codec: Codec):
+    assert tiny_codec.frame_rate == tiny_codec.sample_rate / tiny_codec.hop_length == 125
+    assert tiny_codec.latent_dim == 4
+    assert tiny_codec.device.type == "cpu"
+    assert not tiny_codec.training
+
+
+def test_stereo_is_coded_as_mid_then_side(tiny_codec: Codec):
+    x = waveform(1, 2, 1280)
+    z = tiny_codec.encode(x)
+    mid, side = x.mean(dim=1, keepdim=True), (x[:, :1] - x[:, 1:]) / 2
+    torch.testing.assert_close(z[:, :1], tiny_codec.encode(mid), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(z[:, 1:], tiny_codec.encode(side), rtol=1e-4, atol=1e-4)
+    y, m, s = tiny_codec.decode(z), tiny_codec.decode(z[:, :1]), tiny_codec.decode(z[:, 1:])
+    torch.testing.assert_close(y, torch.cat([m + s, m - s], dim=1), rtol=1e-4, atol=1e-5)
+
+
+def test_items_of_a_batch_do_not_influence_each_other(tiny_codec: Codec):
+    x = waveform(3, 2, 1280)
+    z = tiny_codec.encode(x)
+    torch.testing.assert_close(z[1:2], tiny_codec.encode(x[1:2]), rtol=1e-4, atol=1e-4)
+    y = tiny_codec.decode(z)
+    torch.testing.assert_close(y[1:2], tiny_codec.decode(z[1:2]), rtol=1e-4, atol=1e-4)
+
+
+def test_latents_are_standardised(tiny_codec: Codec):
+    # The kind of noise that the statistics were measured on.
+    noise = torch.randn(4, 1, 128 * 400, generator=torch.Generator().manual_seed(7))
+    z = tiny_codec.encode(noise * torch.logspace(-3, 0, 4)[:, None, None])
+    per_channel = z.transpose(0, 2).flatten(1)
+    assert per_channel.mean(1).abs().max() < 0.15
+    assert (per_channel.std(1) - 1).abs().max() < 0.15
+
+
+def test_length_trims(tiny_codec: Codec):
+    z = tiny_codec.encode(waveform(1, 1, 500))
+    whole = tiny_codec.decode(z)
+    assert torch.equal(tiny_codec.decode(z, length=500), whole[..., :500])
+    assert tiny_codec.decode(z, length=512).shape[-1] == 512
+    for length in (-1, 513):
+        with pytest.raises(LacunaError, match=r"outside 0\.\.512"):
+            tiny_codec.decode(z, length=length)
+
+
+@pytest.mark.parametrize("shape", [(), (100,), (1, 100), (1, 1, 0), (1, 0, 100), (0, 1, 100)])
+def test_wrong_waveform_shapes_are_named(tiny_codec: Codec, shape: tuple[int, ...]):
+    with pytest.raises(AudioError, match=r"expected a waveform \(batch, channels, time\)") as error:
+        tiny_codec.encode(torch.zeros(shape))
+    assert str(shape) in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(4, 10), (1, 4, 10), (1, 1, 5, 10), (1, 1, 4, 0), (1, 0, 4, 2)])
+def test_wrong_latent_shapes_are_named(tiny_codec: Codec, shape: tuple[int, ...]):
+    with pytest.raises(LacunaError, match=r"coded_channels, 4, frames\)") as error:
+        tiny_codec.decode(torch.zeros(shape))
+    assert str(shape) in str(error.value)
+
+
+def test_two_channel_network_refuses_what_it_cannot_code(tiny_stereo_codec: Codec):
+    with pytest.raises(AudioError, match="one or two channels, got 3"):
+        tiny_stereo_codec.encode(torch.zeros(1, 3, 100))
+    with pytest.raises(LacunaError, match="coded_channels 1"):
+        tiny_stereo_codec.decode(torch.zeros(1, 2, 4, 10))
+
+
+def test_integers_are_refused(tiny_codec: Codec):
+    with pytest.raises(AudioError, match=r"int16.*32768"):
+        tiny_codec.encode(torch.ones(1, 1, 100, dtype=torch.int16))
+    with pytest.raises(AudioError, match=r"int16.*32768"):
+        tiny_codec.compress(torch.ones(1, 100, dtype=torch.int16), 16000)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_any_floating_input_gives_float32(tiny_codec: Codec, dtype: torch.dtype):
+    x = waveform(1, 2, 256).to(dtype)
+    z = tiny_codec.encode(x)
+    assert torch.equal(z, tiny_codec.encode(x.float()))
+    y = tiny_codec.decode(z.to(dtype))
+    assert z.dtype == y.dtype == torch.float32
+
+
+def test_weights_of_another_type_are_refused_with_the_remedy(tiny_codec: Codec):
+    for dtype in (torch.float64, torch.bfloat16):
+        other = copy.deepcopy(tiny_codec).to(dtype)
+        for call, shape in ((other.encode, (1, 1, 256)), (other.decode, (1, 1, 4, 2))):
+            with pytest.raises(LacunaError, match=r"expected torch.float32.*torch\.autocast"):
+                call(torch.zeros(shape))
+
+
+def test_autocast_stays_close(tiny_codec: Codec):
+    x = torch.from_numpy(music(0.5, 16000, 2))[None]
+    z = tiny_codec.encode(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        z16 = tiny_codec.encode(x)
+        y16 = tiny_codec.decode(z)
+    assert z16.dtype == y16.dtype == torch.float32
+    assert (z16 - z).pow(2).mean().sqrt() < 0.1
+    y = tiny_codec.decode(z)
+    assert (y16 - y).pow(2).mean() < 0.01 * y.pow(2).mean()
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_gradients_reach_waveform_and_latents(tiny_codec: Codec, channels: int):
+    x = waveform(2, channels, 700).requires_grad_()
+    z = tiny_codec.encode(x)
+    z.retain_grad()
+    tiny_codec.decode(z, length=700).pow(2).sum().backward()
+    assert z.grad is not None
+    assert (z.grad.abs().amax(dim=2) > 0).all()
+    assert x.grad is not None
+    assert torch.isfinite(x.grad).all()
+    assert (x.grad != 0).float().mean() > 0.99
+
+
+def test_as_a_part_of_another_model(tiny_codec: Codec, tiny_path):
+    class Host(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.codec = load(tiny_path)
+            self.head = nn.Linear(4, 1)
+
+    host, other = Host(), Host()
+    # Frozen until asked otherwise, so a host trains its own parts alone.
+    assert {name for name, p in host.named_parameters() if p.requires_grad} == {
+        "head.weight",
+        "head.bias",
+    }
+    with torch.no_grad():
+        for parameter in host.codec.parameters():
+            parameter.mul_(1.01)
+        host.codec.latent_mean.add_(0.5)
+    x = waveform(1, 1, 512)
+    assert not torch.allclose(host.codec(x), other.codec(x))
+    other.load_state_dict(host.state_dict())
+    assert torch.equal(host.codec(x), other.codec(x))
+    assert torch.equal(copy.deepcopy(host).codec(x), host.codec(x))
+    host.codec.requires_grad_(True).train()
+    host.codec(x).sum().backward()
+    assert all(p.grad is not None for p in host.codec.autoencoder.parameters() if p.ndim > 1)

@@ -1,0 +1,196 @@
+"""Generation: windows that carry on, seeds, conditions, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from generation_helpers import (
+    LABELS,
+    WINDOW,
+    ConstantWorld,
+    diffusion_file,
+    save_both,
+    tiny_codec,
+    tiny_generator,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+import diffusion
+from codec.errors import CheckpointError, ConfigError, LacunaError
+from codec.model.sound import decode_waveform
+from diffusion.generation import Generator, Sampling, generate, load, plan_windows
+
+QUICK = Sampling(steps=2, sampler="euler")
+
+
+@given(
+    runs=st.lists(st.tuples(st.booleans(), st.integers(1, 150)), min_size=1, max_size=6),
+    window=st.integers(1, 40),
+)
+def test_windows_cover_what_is_unknown_and_see_what_is_beside_it(runs, window):
+    known = torch.cat([torch.full((length,), value) for value, length in runs])
+    frames, overlap = len(known), window // 4
+    done = known.clone()
+    for first, last in plan_windows(known, window):
+        assert 0 <= first < last <= frames
+        assert last - first <= window
+        new = (~done[first:last]).nonzero()[:, 0] + first
+        assert len(new)
+        if new[0] > 0:
+            assert new[0] - first >= min(overlap, new[0])
+        # What follows a gap is seen together with the gap's end.
+        end = int(new[-1]) + 1
+        if end < frames and done[end] and int(new[-1]) - int(new[0]) == len(new) - 1:
+            assert last - end >= min(overlap, frames - end)
+        done[first:last] = True
+    assert done.all()
+
+
+def test_windows_grow_in_number_as_the_sound_does():
+    unknown = torch.zeros(100 * 192 + 64, dtype=torch.bool)
+    assert len(plan_windows(unknown, 256)) == 100
+
+
+def test_what_is_made_carries_on_from_window_to_window():
+    model = tiny_generator(network=ConstantWorld())
+    for sampler in ("euler", "midpoint", "dpmpp_2m"):
+        [sound] = generate(model, 1.5, sampling=Sampling(sampler=sampler, steps=4))
+        assert sound.latents.shape[2] > 5 * WINDOW
+        assert sound.latents.std() > 0.1
+        assert (sound.latents - sound.latents[:, :, :1]).abs().max() < 1e-4
+
+
+def test_known_frames_come_back_unchanged_and_count():
+    model = tiny_generator()
+    torch.manual_seed(0)
+    latents = torch.randn(2, 4, 100)
+    known = torch.ones(100, dtype=torch.bool)
+    known[20:30] = known[40:95] = False
+    made = model.fill(latents, known, QUICK)
+    assert torch.equal(made[:, :, known], latents[:, :, known])
+    assert not torch.isclose(made[:, :, ~known], latents[:, :, ~known]).all(dim=1).any()
+    # What was in the gaps is forgotten, and what is beside them is not.
+    forgotten = torch.where(known, latents, -3.0)
+    assert torch.equal(model.fill(forgotten, known, QUICK), made)
+    other = torch.where(known, latents + 1, latents)
+    assert not torch.isclose(model.fill(other, known, QUICK), made).any(dim=1)[:, ~known].all()
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("codec_channels", [1, 2])
+def test_shapes(channels: int, codec_channels: int):
+    codec = tiny_codec(channels=codec_channels)
+    model = tiny_generator(codec)
+    assert model.max_channels == 2
+    [sound] = generate(model, 0.7, channels=channels, sampling=QUICK)
+    coded = channels if codec_channels == 1 else 1
+    assert sound.latents.shape == (coded, 4, 88)  # ceil(0.7 * 16000 / 128)
+    assert (sound.sample_rate, sound.channels, sound.samples) == (16000, channels, 11200)
+    waveform = decode_waveform(codec, sound)
+    assert waveform.shape == (channels, 11200)
+    assert waveform.isfinite().all()
+
+
+def test_items_are_those_of_the_following_seeds():
+    model = tiny_generator()
+    items = list(generate(model, 0.4, count=3, sampling=replace(QUICK, seed=5)))
+    [third] = generate(model, 0.4, sampling=replace(QUICK, seed=7))
+    assert torch.equal(items[2].latents, third.latents)
+    assert not torch.isclose(items[0].latents, items[1].latents).all()
+    again = next(generate(model, 0.4, sampling=replace(QUICK, seed=5)))
+    assert torch.equal(items[0].latents, again.latents)
+
+
+def test_label_and_guidance_have_an_influence_and_the_length_has_none():
+    model = tiny_generator()
+
+    def made(seconds: float = 0.25, **changes) -> torch.Tensor:
+        [sound] = generate(model, seconds, sampling=replace(QUICK, **changes))
+        return sound.latents
+
+    assert not torch.allclose(made(), made(label="bell"))
+    assert not torch.allclose(made(label="rain"), made(label="bell"))
+    assert not torch.allclose(made(label="bell"), made(label="bell", guidance=1.0))
+    assert torch.equal(made(), made(guidance=1.0))  # there is no label to be guided by
+    assert torch.equal(made(0.25), made(0.249))  # both of 32 frames: the model is told no length
+
+
+def test_the_prior_is_a_unit_gaussian():
+    [sound] = generate(tiny_generator(), 20.0, prior=True)
+    assert sound.latents.shape == (2, 4, 2500)
+    assert abs(sound.latents.mean()) < 0.03
+    assert abs(sound.latents.std() - 1) < 0.03
+
+
+def test_progress_counts_the_steps_of_all_windows():
+    seen = []
+    list(generate(tiny_generator(), 0.5, sampling=QUICK, progress=lambda *at: seen.append(at)))
+    total = seen[-1][1]
+    assert seen == [(done, total) for done in range(1, total + 1)]
+    assert total == 3 * QUICK.steps  # 63 frames: 32, and twice at most 24 more
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 10_000, float("nan"), float("inf")])
+def test_impossible_lengths(seconds: float):
+    with pytest.raises(LacunaError, match=f"{seconds:g} seconds.*at most 600"):
+        generate(tiny_generator(), seconds)
+
+
+def test_other_impossible_wishes():
+    model = tiny_generator()
+    with pytest.raises(ConfigError, match=r"'dog'.*bell, piano, rain"):
+        generate(model, sampling=Sampling(label="dog"))
+    with pytest.raises(LacunaError, match="3 channels, expected 1 to 2"):
+        generate(model, channels=3)
+    with pytest.raises(LacunaError, match="count of 0"):
+        generate(model, count=0)
+    for wrong in ({"steps": 0}, {"steps": 101}, {"guidance": -1.0}, {"guidance": float("nan")}):
+        with pytest.raises(ConfigError, match="expected"):
+            Sampling(**wrong)
+    with pytest.raises(ConfigError, match=r"'heun'.*euler, midpoint, dpmpp_2m"):
+        Sampling(sampler="heun")
+    with pytest.raises(ConfigError, match="seed -1"):
+        Sampling(seed=-1)
+
+
+def test_values_that_are_not_finite_are_told():
+    class Broken(torch.nn.Module):
+        def forward(self, x_t, t, conditioning):
+            return x_t * float("inf")
+
+    with pytest.raises(LacunaError, match="not finite"):
+        list(generate(tiny_generator(network=Broken()), 0.1))
+
+
+def test_a_model_of_another_codec_is_refused():
+    mine, other = tiny_codec(0), tiny_codec(1)
+    with pytest.raises(CheckpointError) as error:
+        Generator(diffusion_file(mine), other)
+    assert mine.latent_id in str(error.value)
+    assert other.latent_id in str(error.value)
+    assert "--codec" in str(error.value)
+
+
+def test_load(tmp_path: Path):
+    model_path, codec_path = save_both(tmp_path)
+    model = load(model_path, codec_path)
+    assert model.labels == LABELS
+    [sound] = generate(model, 0.2, sampling=QUICK)
+    assert sound.latents.isfinite().all()
+    with pytest.raises(CheckpointError, match=r"no such codec ships.*--codec"):
+        load(model_path)
+    with pytest.raises(CheckpointError, match="is a checkpoint of the codec"):
+        load(codec_path, codec_path)
+    with pytest.raises(CheckpointError, match="nonesuch"):
+        load("nonesuch")
+
+
+def test_the_front_door():
+    for name in diffusion.__all__:
+        assert getattr(diffusion, name).__name__ == name
+    with pytest.raises(AttributeError, match="nonesuch"):
+        diffusion.nonesuch  # noqa: B018
