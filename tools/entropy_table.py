@@ -31,7 +31,7 @@ from codec.batch.folders import find_audio
 from codec.errors import RateError
 from codec.lac.compress import compress_array
 from codec.lac.container import Block, LacReader
-from codec.lac.decompress import decompress_array
+from codec.lac.decompress import coder_for, decompress_array
 from codec.lac.rate import RateTarget
 from codec.metrics.distances import si_sdr
 from codec.metrics.mel import mel_distance
@@ -99,7 +99,7 @@ def measure(codec: Codec, path: Path, kind: str, asked: float) -> Measured:
     networks = time.perf_counter() - begin
 
     reader = LacReader(data)
-    blocks = [b for b in reader.blocks(codec.coder_of(reader.header)) if b is not None]
+    blocks = [b for b in reader.blocks(coder_for(codec, reader.header)) if b is not None]
     stored = [b.symbols[~b.silent] for b in blocks]
     step = report.step_index
     around = reader.header.block_overhead

@@ -52,6 +52,7 @@ from rich.table import Table
 from codec.entropy.coder import SymbolCoder
 from codec.errors import LacunaError
 from codec.lac.container import Block, LacReader, verify
+from codec.lac.decompress import coder_for
 from codec.lac.header import LacHeader
 from codec.lac.info import block_rates, file_facts, rate_lines
 
@@ -106,7 +107,7 @@ def examine(mutant: Mutant) -> str:
         with contextlib.suppress(LacunaError):
             _decode(reader, other)
     outcome = "whole" if reader.complete and not reader.damaged else "damaged"
-    coder = codec.tables if large else codec.coder_of(reader.header)
+    coder = codec.tables if large else coder_for(codec, reader.header)
     found: dict[int, Block | None] = {}
     try:
         found = dict(enumerate(_decode(reader, coder)))

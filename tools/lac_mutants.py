@@ -31,10 +31,12 @@ from codec.entropy.context_model import (
 )
 from codec.entropy.static_tables import DENSITY_BITS, GRID_CELLS, GRID_PER_UNIT, EntropyTables
 from codec.lac.container import Block, LacReader, LacWriter
+from codec.lac.decompress import coder_for
 from codec.lac.header import LacHeader
-from codec.lac.rate import UsefulRange
 from codec.model.blocks import FRAMES_PER_BLOCK
-from codec.model.checkpoint import Checkpoint, LatentStatistics
+from codec.model.checkpoint import Checkpoint
+from codec.model.statistics import LatentStatistics
+from codec.model.useful_range import UsefulRange
 from codec.network.autoencoder import Autoencoder
 from codec.network.config import ModelConfig, SpectralConfig
 
@@ -135,7 +137,7 @@ def _sample(
         context_coded=coder_name == "context",
         step_index=400 if coder_name == "v1" else None,
     )
-    coder = codec.coder_of(header)
+    coder = coder_for(codec, header)
     blocks, steps = [], []
     for number, length in enumerate(frames):
         mask = np.array([(number, c) in silent for c in range(channels)])

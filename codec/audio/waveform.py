@@ -41,7 +41,7 @@ def check_floating(dtype: object, is_floating: bool) -> None:
     if not is_floating:
         raise AudioError(
             f"got samples of type {dtype}, expected floating point with full scale at +-1; "
-            f"scale integers first"
+            f"divide 16-bit integers by 32768"
         )
 
 

@@ -69,6 +69,11 @@ def step_multiple(step_index: int) -> float:
     return _multiple_units(step_index) / (4 * UNITS)
 
 
+def nearest_step(multiple: float) -> int:
+    """The step index whose multiple of the posterior sigma is nearest."""
+    return min(range(STEP_INDICES), key=lambda index: abs(step_multiple(index) - multiple))
+
+
 def step_sizes(sigma_units: NDArray[np.int32], step_index: int) -> NDArray[np.float64]:
     """The quantiser step of every latent channel, (latent_dim,), in standard units.
 

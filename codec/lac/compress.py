@@ -15,7 +15,6 @@ from functools import partial
 
 import numpy as np
 
-from codec.api import Codec
 from codec.audio.pieces import CHUNK, Progress, no_progress
 from codec.audio.resampling import resampled
 from codec.audio.waveform import check_finite
@@ -24,15 +23,10 @@ from codec.entropy.quantise import STEP_INDICES, quantise
 from codec.errors import AudioError, RateError
 from codec.lac.container import ByteSink, LacWriter
 from codec.lac.header import MAX_SAMPLE_RATE, LacHeader
-from codec.lac.rate import (
-    RateTarget,
-    StepChoice,
-    UsefulRange,
-    choose_step,
-    step_below,
-    step_of_quality,
-)
+from codec.lac.rate import RateTarget, StepChoice, choose_step, step_below, step_of_quality
 from codec.model.blocks import FRAMES_PER_BLOCK, LatentBlock, encode_blocks
+from codec.model.latent_codec import LatentCodec
+from codec.model.useful_range import UsefulRange
 
 DEFAULT_TARGET = RateTarget()
 
@@ -86,7 +80,7 @@ class LatentSpool:
 
 
 def compress_stream(
-    codec: Codec,
+    codec: LatentCodec,
     chunks: Iterable[np.ndarray],
     sample_rate: int,
     channels: int,
@@ -253,7 +247,7 @@ class _Counter:
 
 
 def compress_array(
-    codec: Codec,
+    codec: LatentCodec,
     waveform: np.ndarray,
     sample_rate: int,
     output: ByteSink,

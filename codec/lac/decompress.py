@@ -10,13 +10,14 @@ from itertools import chain
 
 import numpy as np
 
-from codec.api import Codec
 from codec.audio.pieces import Progress, cut, no_progress
 from codec.audio.resampling import input_start, resampled, resampled_length
+from codec.entropy.coder import SymbolCoder
 from codec.errors import AudioError, FormatError
 from codec.lac.container import LacReader
 from codec.lac.header import LacHeader
 from codec.model.blocks import FRAMES_PER_BLOCK, LatentBlock, decode_blocks
+from codec.model.latent_codec import LatentCodec
 
 
 @dataclass
@@ -40,7 +41,7 @@ class DecompressionReport:
         return found
 
 
-def check_model(codec: Codec, header: LacHeader) -> None:
+def check_model(codec: LatentCodec, header: LacHeader) -> None:
     """Raises FormatError if the file was made with latents of another meaning or layout."""
     if header.latent_id.hex() != codec.latent_id:
         raise FormatError(
@@ -64,8 +65,24 @@ def check_model(codec: Codec, header: LacHeader) -> None:
             )
 
 
+def coder_for(codec: LatentCodec, header: LacHeader) -> SymbolCoder:
+    """What decodes the symbols of a file.
+
+    Raises:
+        FormatError: it is coded with a context model, and the checkpoint has none.
+    """
+    if not header.context_coded:
+        return codec.tables
+    if codec.context is None:
+        raise FormatError(
+            f"the file is coded with a context model, which this checkpoint of "
+            f"'{codec.config.name}' lacks: it is forged or damaged"
+        )
+    return codec.context
+
+
 def decompress_stream(
-    codec: Codec,
+    codec: LatentCodec,
     reader: LacReader,
     write: Callable[[np.ndarray], None],
     start: float = 0.0,
@@ -107,7 +124,7 @@ def decompress_stream(
     # The right halo and the resampler have to see some of the future: one block, hardly ever more.
     likely_end = last * model_rate // (rate * block_samples) + 2
     # One block to the left as well: its latents are the first block's halo.
-    coder, left = codec.coder_of(header), max(0, first_block - 1)
+    coder, left = coder_for(codec, header), max(0, first_block - 1)
     stored = chain(reader.blocks(coder, left, likely_end), reader.blocks(coder, likely_end))
     blocks = (b if b is None else LatentBlock(b.latents, b.silent) for b in stored)
     decoded = decode_blocks(codec, blocks, header.channels)
@@ -146,7 +163,7 @@ def _selection(
 
 
 def decompress_array(
-    codec: Codec, data: bytes, start: float = 0.0, duration: float | None = None
+    codec: LatentCodec, data: bytes, start: float = 0.0, duration: float | None = None
 ) -> tuple[np.ndarray, int]:
     """Samples (channels, time) and sample rate of a ``.lac`` file; warns of damage.
 

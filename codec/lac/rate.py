@@ -7,45 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from codec.entropy.coder import SymbolCoder
-from codec.entropy.quantise import STEP_INDICES, quantise, step_multiple
+from codec.entropy.quantise import STEP_INDICES
 from codec.errors import RateError
+from codec.model.useful_range import UsefulRange
 
 DEFAULT_KBPS_PER_CHANNEL = 3.0
 SHORTEST_SECONDS = 5.0
 """A shorter clip may use the bytes of this one: a file's fixed parts alone exceed any rate."""
-
-
-@dataclass(frozen=True)
-class UsefulRange:
-    """The steps that are of use with a model, and what they cost on its training data.
-
-    Finer steps than ``finest_step`` were measured to buy nothing; coarser ones than
-    ``coarsest_step`` are beyond what the decoder was trained to bear.
-    """
-
-    finest_step: int
-    coarsest_step: int
-    low_kbps: float
-    """Per coded channel, at the coarsest step."""
-    high_kbps: float
-    """Per coded channel, at the finest step."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.finest_step <= self.coarsest_step < STEP_INDICES:
-            raise ValueError(
-                f"useful steps {self.finest_step}..{self.coarsest_step}: expected a range "
-                f"within 0..{STEP_INDICES - 1}"
-            )
-        if not 0 <= self.low_kbps <= self.high_kbps < math.inf:
-            raise ValueError(f"useful rates {self.low_kbps}..{self.high_kbps}: expected a range")
-
-
-def nearest_step(multiple: float) -> int:
-    """The step index whose multiple of the posterior sigma is nearest."""
-    return min(range(STEP_INDICES), key=lambda index: abs(step_multiple(index) - multiple))
 
 
 @dataclass(frozen=True)
@@ -172,21 +141,3 @@ def step_below(block_bytes: Callable[[int], int], budget: float) -> int | None:
         else:
             low = middle + 1
     return low
-
-
-def measure_range(
-    blocks: list[NDArray[np.float32]],
-    coder: SymbolCoder,
-    frame_rate: float,
-    finest_step: int,
-    coarsest_step: int,
-) -> UsefulRange:
-    """What two steps cost on blocks of standardised latents (streams, latent_dim, frames)."""
-    seconds = sum(block.shape[0] * block.shape[2] for block in blocks) / frame_rate
-
-    def kbps(step: int) -> float:
-        sizes = coder.steps(step)
-        coded = sum(len(coder.encode(quantise(block, sizes), step)) for block in blocks)
-        return coded * 8 / seconds / 1000
-
-    return UsefulRange(finest_step, coarsest_step, kbps(coarsest_step), kbps(finest_step))

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from codec.api import Codec
 from codec.errors import AudioError
+from codec.model.latent_codec import LatentCodec
 
 FRAMES_PER_BLOCK = 256
 """11.9 s at 21.5 Hz: long beside the halo, which is computed twice, and short beside a song."""
@@ -39,7 +39,7 @@ class LatentBlock:
 
 
 def encode_blocks(
-    codec: Codec, chunks: Iterable[np.ndarray], skip_silence: bool = True
+    codec: LatentCodec, chunks: Iterable[np.ndarray], skip_silence: bool = True
 ) -> Iterator[LatentBlock]:
     """The latents of a stream of (channels, any length) chunks at the codec's sample rate.
 
@@ -52,7 +52,9 @@ def encode_blocks(
         yield _encode_block(codec, window, samples, skip_silence)
 
 
-def block_windows(codec: Codec, chunks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
+def block_windows(
+    codec: LatentCodec, chunks: Iterable[np.ndarray]
+) -> Iterator[tuple[np.ndarray, int]]:
     """Each block's samples with the encoder's halo on both sides, in one fixed shape.
 
     Yields:
@@ -79,23 +81,21 @@ def block_windows(codec: Codec, chunks: Iterable[np.ndarray]) -> Iterator[tuple[
 
 @torch.inference_mode()
 def _encode_block(
-    codec: Codec, window: np.ndarray, samples: int, skip_silence: bool
+    codec: LatentCodec, window: np.ndarray, samples: int, skip_silence: bool
 ) -> LatentBlock:
     """One window of a block and its halos, of which ``samples`` after the first halo are real."""
     halo = codec.autoencoder.encoder.receptive_frames
     start = halo * codec.hop_length
     frames = -(-samples // codec.hop_length)
-    # One row for each coded channel.
-    rows = codec.to_coded(window)[:, None] if codec.config.channels == 1 else window[None]
-    silent = np.abs(rows[..., start : start + samples]).max(axis=(1, 2)) <= SILENCE
+    rows = codec.to_rows(torch.from_numpy(window)[None])[0]
+    silent = (rows[..., start : start + samples].abs().amax(dim=(1, 2)) <= SILENCE).numpy()
     latents = np.zeros((len(rows), codec.latent_dim, frames), np.float32)
     for channel, row in enumerate(rows):
         if silent[channel] and skip_silence:
             continue
-        # One coded channel at a time: the result must not depend on what else is in a batch.
-        waveform = torch.from_numpy(np.ascontiguousarray(row)).to(codec.device)
-        z = codec.encode(waveform[None])[0, 0, :, halo : halo + frames]
-        latents[channel] = z.cpu().numpy()
+        # One row at a time: the result must not depend on what else is in a batch.
+        z = codec.posterior(row[None].contiguous().to(codec.device)).mean
+        latents[channel] = z[0, :, halo : halo + frames].cpu().numpy()
     if not np.isfinite(latents).all():
         raise AudioError(
             f"the samples reach {np.abs(window).max():.3g}, which the network cannot work with; "
@@ -105,7 +105,7 @@ def _encode_block(
 
 
 def decode_blocks(
-    codec: Codec, blocks: Iterable[LatentBlock | None], channels: int
+    codec: LatentCodec, blocks: Iterable[LatentBlock | None], channels: int
 ) -> Iterator[np.ndarray]:
     """Samples (channels, frames * hop_length) of each block; None stands for a lost block.
 
@@ -153,7 +153,7 @@ def _with_next(
 
 @torch.inference_mode()
 def _decode_block(
-    codec: Codec,
+    codec: LatentCodec,
     previous: LatentBlock | None,
     block: LatentBlock,
     following: LatentBlock | None,
@@ -163,10 +163,10 @@ def _decode_block(
     halo = codec.autoencoder.decoder.receptive_frames
     coded, latent_dim, frames = block.latents.shape
     hop = codec.hop_length
-    outputs = []
+    rows = []
     for channel in range(coded):
         if block.silent[channel]:
-            outputs.append(torch.zeros(codec.config.channels, frames * hop))
+            rows.append(torch.zeros(codec.config.channels, frames * hop))
             continue
         window = np.empty((latent_dim, halo + FRAMES_PER_BLOCK + halo), np.float32)
         own = block.latents[channel]
@@ -180,10 +180,6 @@ def _decode_block(
             right = following.latents[channel][:, :halo]
             window[:, halo + frames : halo + frames + right.shape[1]] = right
             window[:, halo + frames + right.shape[1] :] = right[:, -1:]
-        z = torch.from_numpy(window).to(codec.device)[None, None]
-        decoded = codec.decode(z)[0, :, halo * hop : (halo + frames) * hop]
-        outputs.append(decoded.cpu())
-    if codec.config.channels == 2:
-        stereo = outputs[0]
-        return (stereo if channels == 2 else stereo.mean(dim=0, keepdim=True)).numpy()
-    return codec.from_coded(torch.cat(outputs)).numpy()
+        row = codec.synthesize(torch.from_numpy(window).to(codec.device)[None])[0]
+        rows.append(row[:, halo * hop : (halo + frames) * hop].cpu())
+    return codec.from_rows(torch.stack(rows)[None], channels)[0].numpy()

@@ -20,7 +20,8 @@ from codec.entropy.context_model import ContextModel
 from codec.entropy.static_tables import EntropyTables
 from codec.errors import CheckpointError, ConfigError
 from codec.files import atomic_path
-from codec.lac.rate import UsefulRange
+from codec.model.statistics import LatentStatistics
+from codec.model.useful_range import UsefulRange
 from codec.network.autoencoder import Autoencoder, NoEncoder
 from codec.network.config import ModelConfig
 from codec.settings import validate
@@ -30,20 +31,6 @@ FORMAT_1 = "lacuna-codec-1"
 """Without context models, and with 24 steps to an octave where there are 96 now."""
 
 ENCODER, DECODER = "autoencoder.encoder.", "autoencoder.decoder."
-
-
-@dataclass(frozen=True)
-class LatentStatistics:
-    """Per latent channel, over the training data: each (latent_dim,).
-
-    ``mean`` and ``std`` of the posterior mean in the network's units, and ``sigma``, the mean
-    posterior standard deviation in units of ``std``: the yardstick of the quantiser's step. For
-    level latents it is a part of that (``noise.level_steps`` of the training's config).
-    """
-
-    mean: Tensor
-    std: Tensor
-    sigma: Tensor
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from codec.api import Codec
 from codec.audio.pieces import CHUNK, Progress
 from codec.audio.reading import AudioReader
 from codec.audio.writing import AudioWriter
 from codec.errors import AudioError, CheckpointError
 from codec.files import atomic_path
+from codec.model.latent_codec import LatentCodec
 from codec.model.sound import Sound, decode_stream, encode_stream, frames_for
 
 
 def encode_file(
-    codec: Codec, source: str, target: str, *, force: bool, progress: Progress
+    codec: LatentCodec, source: str, target: str, *, force: bool, progress: Progress
 ) -> tuple[int, ...]:
     """Write the latents of an audio file; returns their shape.
 
@@ -61,7 +61,13 @@ def encode_file(
 
 
 def decode_file(
-    codec: Codec, source: str, target: str, bits: str | None, *, force: bool, progress: Progress
+    codec: LatentCodec,
+    source: str,
+    target: str,
+    bits: str | None,
+    *,
+    force: bool,
+    progress: Progress,
 ) -> float:
     """Turn latents that ``encode_file`` wrote into an audio file; returns its seconds.
 

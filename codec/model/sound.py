@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codec.api import Codec
 from codec.audio.pieces import CHUNK, cut
 from codec.audio.resampling import resampled, resampled_length
 from codec.audio.waveform import check_finite
 from codec.errors import AudioError
 from codec.model.blocks import FRAMES_PER_BLOCK, LatentBlock, decode_blocks, encode_blocks
+from codec.model.latent_codec import LatentCodec
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Sound:
         return self.samples / self.sample_rate
 
 
-def frames_for(codec: Codec, samples: int, sample_rate: int) -> int:
+def frames_for(codec: LatentCodec, samples: int, sample_rate: int) -> int:
     """Latent frames of so many samples: ceil(samples at the codec's rate / hop_length)."""
     return -(-resampled_length(samples, sample_rate, codec.sample_rate) // codec.hop_length)
 
 
 def encode_stream(
-    codec: Codec, pieces: Iterable[np.ndarray], sample_rate: int, channels: int
+    codec: LatentCodec, pieces: Iterable[np.ndarray], sample_rate: int, channels: int
 ) -> Sound:
     """Encode float32 pieces (channels, any length) of a recording; silence included.
 
@@ -70,7 +70,7 @@ def encode_stream(
     return Sound(joined, sample_rate, channels, samples)
 
 
-def decode_stream(codec: Codec, sound: Sound) -> Iterator[np.ndarray]:
+def decode_stream(codec: LatentCodec, sound: Sound) -> Iterator[np.ndarray]:
     """The waveform as pieces (channels, any length), ``samples`` in all, at ``sample_rate``."""
     latents = sound.latents.float().numpy()
     assert latents.shape[2] >= frames_for(codec, sound.samples, sound.sample_rate), sound
@@ -85,7 +85,7 @@ def decode_stream(codec: Codec, sound: Sound) -> Iterator[np.ndarray]:
     return cut(at_own_rate, 0, sound.samples)
 
 
-def encode_waveform(codec: Codec, waveform: Tensor | np.ndarray, sample_rate: int) -> Sound:
+def encode_waveform(codec: LatentCodec, waveform: Tensor | np.ndarray, sample_rate: int) -> Sound:
     """Encode a waveform (channels, time) at any sample rate.
 
     Raises:
@@ -104,6 +104,6 @@ def encode_waveform(codec: Codec, waveform: Tensor | np.ndarray, sample_rate: in
     return encode_stream(codec, pieces, sample_rate, len(array))
 
 
-def decode_waveform(codec: Codec, sound: Sound) -> Tensor:
+def decode_waveform(codec: LatentCodec, sound: Sound) -> Tensor:
     """The waveform (channels, samples) at the sound's sample rate, float32."""
     return torch.from_numpy(np.concatenate(list(decode_stream(codec, sound)), axis=1))

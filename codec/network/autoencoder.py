@@ -1,7 +1,7 @@
 """The Gaussian VAE: an encoder, a bottleneck and a decoder chosen by the config.
 
 It knows waveforms of its own channel count and latents in the units of the network.
-Standardised latents, stereo and files are the business of codec/api.py.
+Standardised latents, stereo and files are the business of codec/model/latent_codec.py.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from codec.errors import CheckpointError, LacunaError
 from codec.model import checkpoint
 from codec.model.checkpoint import Checkpoint
 from codec.model.shipped import find_checkpoint
+from codec.model.statistics import Standardizer
 from codec.network.config import ModelConfig
 from codec.settings import check_same
 from codec.training.adversarial import WaveformLoss
@@ -70,8 +71,7 @@ class DecoderTask:
         at_once = config.adversarial.model_copy(update={"start_step": 0})
         config = config.model_copy(update={"adversarial": at_once})
         self.waveform_loss = WaveformLoss(config, start.config.sample_rate, device)
-        statistics = start.statistics
-        self._mean, self._std = (x[:, None].to(device) for x in (statistics.mean, statistics.std))
+        self._standardizer = Standardizer(start.statistics).to(device)
         useful = start.useful
         self._steps = np.linspace(useful.finest_step, useful.coarsest_step, STEPS).round()
 
@@ -107,12 +107,12 @@ class DecoderTask:
         # In float32 whatever the precision of the training: other latents, other symbols.
         with torch.autocast(self.device.type, enabled=False):
             exact = self._frozen.posterior(waveform).mean
-        latents = ((exact - self._mean) / self._std).cpu().numpy()
+        latents = self._standardizer(exact).cpu().numpy()
         for item, step in enumerate(steps):
             if step is not None:
                 at = self.start.tables.at(step)
                 latents[item] = dequantise(quantise(latents[item], at.step), at.centroids)
-        return torch.from_numpy(latents).to(self.device) * self._std + self._mean
+        return self._standardizer.inverse(torch.from_numpy(latents).to(self.device))
 
     def state(self) -> dict[str, float]:
         return {"latent_id": int(self.start.latent_id, 16)}

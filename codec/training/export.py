@@ -8,11 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codec.entropy.quantise import MAX_STEP_UNITS, UNITS, dequantise, quantise, step_multiple
+from codec.entropy.quantise import (
+    MAX_STEP_UNITS,
+    UNITS,
+    dequantise,
+    nearest_step,
+    quantise,
+    step_multiple,
+)
 from codec.entropy.static_tables import EntropyTables
-from codec.lac.rate import UsefulRange, measure_range, nearest_step
 from codec.metrics.mel import mel_distance
-from codec.model.checkpoint import Checkpoint, LatentStatistics
+from codec.model.checkpoint import Checkpoint
+from codec.model.statistics import LatentStatistics, Standardizer
+from codec.model.useful_range import UsefulRange, measure_range
 from codec.network.autoencoder import Autoencoder
 from codec.training.config import NoiseConfig
 from codec.training.data import AudioSource
@@ -49,7 +57,7 @@ def fit_checkpoint(
     sigma[: autoencoder.config.level_latents] *= noise.level_steps
     sigma = sigma.clamp(max=MAX_STEP_UNITS / UNITS)
     statistics = LatentStatistics(mean, std, sigma)
-    standardised = ((mean_values - mean[:, None]) / std[:, None]).numpy()
+    standardised = Standardizer(statistics)(mean_values).numpy()
     tables = EntropyTables.fit(standardised, sigma.numpy())
 
     coarsest = nearest_step(noise.steps[1])
@@ -69,17 +77,17 @@ def _finest_useful_step(
     coarsest: int,
 ) -> int:
     """The coarsest step that sounds like no quantisation at all, by mel distance on crops."""
-    mean, std = (x[:, None].to(device) for x in (statistics.mean, statistics.std))
+    standardizer = Standardizer(statistics).to(device)
     crops, latents = [], []
     for first in range(FIRST_INDEX, FIRST_INDEX + LISTENED_ITEMS, BATCH):
         waveform = source.batch(range(first, first + BATCH)).waveform.to(device)
         crops.append(waveform)
-        latents.append((autoencoder.posterior(waveform).mean - mean) / std)
+        latents.append(standardizer(autoencoder.posterior(waveform).mean))
 
     def distance(quantised: list[Tensor]) -> float:
         distances = [
             mel_distance(
-                autoencoder.decode(z * std + mean).flatten(0, 1),
+                autoencoder.decode(standardizer.inverse(z)).flatten(0, 1),
                 waveform.flatten(0, 1),
                 autoencoder.config.sample_rate,
             ).mean()

@@ -16,10 +16,10 @@ from codec.audio.pieces import CHUNK
 from codec.audio.resampling import resampled
 from codec.entropy.quantise import STEPS_PER_OCTAVE
 from codec.errors import LacunaError
-from codec.lac.rate import measure_range
 from codec.model import checkpoint
 from codec.model.blocks import encode_blocks
 from codec.model.shipped import find_checkpoint
+from codec.model.useful_range import measure_range
 from codec.progress import file_progress
 from codec.training.data import find_audio
 from codec.training.fit_context import fit_context_model

@@ -19,7 +19,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from codec.api import Codec
 from codec.audio import AudioReader, probe
 from codec.audio.pieces import CHUNK
 from codec.audio.resampling import resampled
@@ -27,6 +26,7 @@ from codec.batch.folders import find_audio
 from codec.errors import AudioError, CheckpointError, LacunaError
 from codec.files import atomic_path
 from codec.model.blocks import block_windows
+from codec.model.latent_codec import LatentCodec
 from diffusion.latents.sets import FORMAT, Clip, Index, LatentSet, Statistics, load_shard
 
 SHARD_SECONDS = 600.0
@@ -108,7 +108,7 @@ def _seconds(path: Path) -> float:
 
 
 def encode_shards(
-    codec: Codec,
+    codec: LatentCodec,
     shards: list[PlannedShard],
     out: Path,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
@@ -169,7 +169,7 @@ def encode_shards(
             partial.write_bytes(to_bytes(tensors, metadata))
 
 
-def _is_done(path: Path, shard: PlannedShard, codec: Codec) -> bool:
+def _is_done(path: Path, shard: PlannedShard, codec: LatentCodec) -> bool:
     """The shard is there and holds what these files give; files that changed are done again."""
     if not path.is_file():
         return False
@@ -193,7 +193,7 @@ def _metadata(path: Path) -> dict[str, str]:
 
 @torch.inference_mode()
 def encode_posterior(
-    codec: Codec, path: str | Path, gain_db: float = 0.0
+    codec: LatentCodec, path: str | Path, gain_db: float = 0.0
 ) -> tuple[Tensor, Tensor, float]:
     """Standardised posterior of an audio file, in memory that does not grow with its samples.
 
@@ -219,16 +219,10 @@ def encode_posterior(
         for window, new in block_windows(codec, at_model_rate):
             samples += new
             frames = slice(halo, halo - (-new // codec.hop_length))
-            rows = torch.from_numpy(window * gain).to(codec.device)[None]
-            if codec.config.channels == 1:
-                rows = codec.to_coded(rows).transpose(0, 1)
-            else:
-                rows = rows.expand(1, 2, -1)
-            posterior = codec.autoencoder.posterior(rows)
-            mean = (posterior.mean - codec.latent_mean) / codec.latent_std
-            logvar = posterior.logvar - 2 * codec.latent_std.log()
-            means.append(mean[..., frames].mT.half().cpu())
-            logvars.append(logvar[..., frames].mT.half().cpu())
+            rows = codec.to_rows(torch.from_numpy(window * gain).to(codec.device)[None])[0]
+            posterior = codec.posterior(rows)
+            means.append(posterior.mean[..., frames].mT.half().cpu())
+            logvars.append(posterior.logvar[..., frames].mT.half().cpu())
     if samples < MIN_SECONDS * rate:
         raise AudioError(f"'{path}': shorter than {MIN_SECONDS} s")
     mean, logvar = torch.cat(means, dim=1), torch.cat(logvars, dim=1)
@@ -237,7 +231,7 @@ def encode_posterior(
     return mean, logvar, samples / rate
 
 
-def write_index(codec: Codec, shards: list[PlannedShard], out: Path) -> LatentSet:
+def write_index(codec: LatentCodec, shards: list[PlannedShard], out: Path) -> LatentSet:
     """The index of finished shards; what an older plan left behind is removed.
 
     Files that were skipped are named in one warning.

@@ -20,8 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from codec.api import Codec
 from codec.errors import CheckpointError
+from codec.model.latent_codec import LatentCodec
 from codec.settings import StrictConfig, validate
 
 FORMAT = "lacuna-latents-1"
@@ -120,7 +120,7 @@ class LatentSet:
     def hours(self) -> float:
         return sum(clip.seconds for clip in self.clips) / 3600
 
-    def check_codec(self, codec: Codec) -> None:
+    def check_codec(self, codec: LatentCodec) -> None:
         """Refuse to be used with another codec.
 
         Raises:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from codec.api import Codec
 from codec.errors import CheckpointError
 from codec.metrics.pictures import spectrogram_pair
+from codec.model.latent_codec import LatentCodec
 from codec.settings import check_same
 from codec.training.data import item_rng
 from diffusion.model import checkpoint
@@ -98,7 +98,7 @@ class DiffusionTask:
         source: WindowSource,
         plain: WindowSource,
         validation: WindowSource,
-        codec: Codec,
+        codec: LatentCodec,
         origin: Origin,
         device: torch.device,
     ) -> None:

@@ -10,10 +10,12 @@ import torch
 from codec_helpers import BLOCK, Lacuna, music
 
 from codec.api import Codec, load
+from codec.entropy.quantise import nearest_step
 from codec.entropy.static_tables import EntropyTables
-from codec.lac.rate import measure_range, nearest_step
 from codec.model import checkpoint
-from codec.model.checkpoint import Checkpoint, LatentStatistics
+from codec.model.checkpoint import Checkpoint
+from codec.model.statistics import LatentStatistics
+from codec.model.useful_range import measure_range
 from codec.network.autoencoder import Autoencoder
 from codec.network.config import ModelConfig, SpectralConfig
 

@@ -167,7 +167,7 @@ def test_as_a_part_of_another_model(tiny_codec: Codec, tiny_path):
     with torch.no_grad():
         for parameter in host.codec.parameters():
             parameter.mul_(1.01)
-        host.codec.latent_mean.add_(0.5)
+        host.codec.standardizer.mean.add_(0.5)
     x = waveform(1, 1, 512)
     assert not torch.allclose(host.codec(x), other.codec(x))
     other.load_state_dict(host.state_dict())

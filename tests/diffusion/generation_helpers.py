@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from codec.api import Codec
 from codec.entropy.static_tables import EntropyTables
-from codec.lac.rate import measure_range
 from codec.model import checkpoint as codec_checkpoint
-from codec.model.checkpoint import Checkpoint, LatentStatistics
+from codec.model.checkpoint import Checkpoint
 from codec.model.sound import Sound, encode_waveform
+from codec.model.statistics import LatentStatistics
+from codec.model.useful_range import measure_range
 from codec.network.autoencoder import Autoencoder
 from codec.network.config import load_model_config
 from diffusion.generation import Generator

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from codec.entropy.static_tables import EntropyTables
-from codec.lac.rate import UsefulRange
 from codec.model import checkpoint
-from codec.model.checkpoint import Checkpoint, LatentStatistics
+from codec.model.checkpoint import Checkpoint
+from codec.model.statistics import LatentStatistics
+from codec.model.useful_range import UsefulRange
 from codec.network.autoencoder import Autoencoder
 from codec.network.config import ModelConfig
 

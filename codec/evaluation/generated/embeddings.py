@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 
 from codec import audio
-from codec.api import Codec
 from codec.batch.folders import find_audio
 from codec.errors import AudioError
 from codec.evaluation.generated.labels import Labels
 from codec.metrics.mel import mel_spectrogram
 from codec.model.blocks import encode_blocks
+from codec.model.latent_codec import LatentCodec
 
 Progress = Callable[[str, int, int], None]
 
@@ -70,7 +70,7 @@ class Clip:
 
 
 def embed_folder(
-    codec: Codec,
+    codec: LatentCodec,
     folder: Path,
     labels: Labels,
     *,
@@ -103,7 +103,7 @@ def embed_folder(
 
 
 def embed(
-    codec: Codec, waveform: np.ndarray, name: str, label: str | None, *, whole: bool = False
+    codec: LatentCodec, waveform: np.ndarray, name: str, label: str | None, *, whole: bool = False
 ) -> Clip:
     """A waveform (channels, time) at the codec's sample rate; see ``embed_folder``.
 
@@ -178,7 +178,9 @@ def _spread(frames: int, size: int) -> list[int]:
 
 
 @torch.inference_mode()
-def _encode_windows(codec: Codec, channel: np.ndarray, starts: Sequence[int], size: int) -> Tensor:
+def _encode_windows(
+    codec: LatentCodec, channel: np.ndarray, starts: Sequence[int], size: int
+) -> Tensor:
     """The same latents as of the whole channel: (windows, latent_dim, size)."""
     halo, hop = codec.autoencoder.encoder.receptive_frames, codec.hop_length
     padded = np.pad(channel, halo * hop)
@@ -200,15 +202,15 @@ def _mel_levels(windows: Tensor, sample_rate: int) -> Tensor:
     return 20 * magnitudes.clamp(min=MEL_FLOOR).log10().transpose(1, 2)
 
 
-def _window_frames(codec: Codec) -> int:
+def _window_frames(codec: LatentCodec) -> int:
     return max(2, round(WINDOW_SECONDS * codec.frame_rate))
 
 
-def _query_frames(codec: Codec) -> int:
+def _query_frames(codec: LatentCodec) -> int:
     return _window_frames(codec) // 2
 
 
-def _queries(codec: Codec, waveform: Tensor, latents: Tensor) -> list[tuple[int, Tensor]]:
+def _queries(codec: LatentCodec, waveform: Tensor, latents: Tensor) -> list[tuple[int, Tensor]]:
     """The pieces of a window, side by side, that are not silent: first frame and latents."""
     size, hop = _query_frames(codec), codec.hop_length
     firsts = range(0, latents.shape[1] - size + 1, size)

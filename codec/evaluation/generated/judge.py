@@ -15,7 +15,6 @@ from pathlib import Path
 
 import torch
 
-from codec.api import Codec
 from codec.batch.folders import find_audio
 from codec.evaluation.generated.classifier import (
     Recognition,
@@ -30,6 +29,7 @@ from codec.evaluation.generated.frechet import Distances, check_files, compare_s
 from codec.evaluation.generated.labels import Labels
 from codec.evaluation.generated.nearest import Memorisation, memorisation
 from codec.files import atomic_path
+from codec.model.latent_codec import LatentCodec
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Judgement:
 
 
 def judge_folders(
-    codec: Codec,
+    codec: LatentCodec,
     generated: Path,
     reference: Path,
     *,
@@ -166,7 +166,7 @@ def _recognitions(
     )
 
 
-def write_report(judgement: Judgement, codec: Codec, out: Path) -> str:
+def write_report(judgement: Judgement, codec: LatentCodec, out: Path) -> str:
     """Write generated.md and generated.json to the folder ``out``; returns the markdown."""
     out.mkdir(parents=True, exist_ok=True)
     facts = {"codec": codec.config.name, "latent_id": codec.latent_id, **asdict(judgement)}

@@ -12,20 +12,12 @@ import pytest
 from codec_helpers import BLOCK, music
 
 from codec.api import Codec
-from codec.entropy.quantise import quantise
+from codec.entropy.quantise import nearest_step, quantise
 from codec.errors import RateError
 from codec.lac.compress import CompressionReport, compress_array, compress_stream
 from codec.lac.container import LacReader
-from codec.lac.rate import (
-    SHORTEST_SECONDS,
-    RateTarget,
-    UsefulRange,
-    choose_step,
-    measure_range,
-    nearest_step,
-    step_below,
-    step_of_quality,
-)
+from codec.lac.rate import SHORTEST_SECONDS, RateTarget, choose_step, step_below, step_of_quality
+from codec.model.useful_range import UsefulRange, measure_range
 
 
 def compress(codec: Codec, sound: np.ndarray, rate: int, kbps: float) -> CompressionReport:

@@ -11,10 +11,11 @@ from codec_helpers import music
 from codec import load, write
 from codec.batch.folders import Job, compress_file
 from codec.errors import RateError
-from codec.lac.rate import RateTarget, UsefulRange
+from codec.lac.rate import RateTarget
 from codec.model import checkpoint
 from codec.model import shipped as models
 from codec.model.shipped import DEFAULT_MODEL, first_to_reach, models_for_rate
+from codec.model.useful_range import UsefulRange
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 
 import codec
-from codec.entropy.quantise import step_multiple
-from codec.lac.rate import nearest_step
+from codec.entropy.quantise import nearest_step, step_multiple
 from codec.model import checkpoint
 from codec.training.codec_task import CodecTask
 

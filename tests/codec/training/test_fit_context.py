@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from codec.entropy.context_model import ContextModel
-from codec.entropy.quantise import quantise
+from codec.entropy.quantise import nearest_step, quantise
 from codec.entropy.static_tables import EntropyTables
-from codec.lac.rate import nearest_step
 from codec.training.fit_context import fit_context_model, logistic_log2
 
 STEPS = (nearest_step(2.0), nearest_step(8.0))

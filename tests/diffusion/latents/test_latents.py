@@ -73,8 +73,8 @@ def test_mean_is_what_encode_writes_and_logvar_its_uncertainty(
         part, _ = latents.posterior(clip, 7, 20)
         assert torch.equal(part, mean[:, :, 7:27])
     # In the units of the standardised latents.
-    rows = torch.from_numpy(tiny.to_coded(sound(audio_folder / clip.path, tiny)))[:, None]
-    sigma = tiny.autoencoder.posterior(rows).sigma / tiny.latent_std
+    rows = tiny.to_rows(torch.from_numpy(sound(audio_folder / clip.path, tiny))[None])[0]
+    sigma = tiny.autoencoder.posterior(rows).sigma / tiny.standardizer.std
     inner = slice(40, -40)  # the ends are encoded with silence around them
     torch.testing.assert_close(
         (0.5 * logvar).exp()[..., inner], sigma[..., inner], rtol=5e-3, atol=1e-3

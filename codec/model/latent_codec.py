@@ -1,0 +1,195 @@
+"""Tensors to tensors: waveforms to latents in standard units, and back.
+
+This is the one place that knows how channels are laid out for the network. Bytes and files are
+the business of ``codec.api.Codec``, which is a ``LatentCodec``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from codec.audio.waveform import check_floating, from_mid_side, to_mid_side
+from codec.entropy.coder import SymbolCoder
+from codec.entropy.context_model import ContextModel
+from codec.entropy.static_tables import EntropyTables
+from codec.errors import AudioError, LacunaError
+from codec.model.checkpoint import Checkpoint
+from codec.model.shipped import DEFAULT_MODEL
+from codec.model.statistics import Standardizer
+from codec.network.bottleneck import Posterior
+from codec.network.config import ModelConfig
+
+
+class LatentCodec(nn.Module):
+    """A trained codec.
+
+    Latents are posterior means, standardised per channel to zero mean and unit variance over the
+    training data: (batch, coded_channels, latent_dim, frames), frames = ceil(time / hop_length).
+    A one-channel network codes stereo as mid and side, in this order, or as left and right if
+    its config says so; other channel counts are coded channel by channel. A two-channel network
+    has coded_channels 1, takes mono as two equal channels and always decodes to two.
+
+    As an ``nn.Module`` it can be a part of a larger model: ``encode`` and ``decode`` are
+    differentiable, and ``.to(device)`` moves everything. Its weights stay in float32, because
+    the short-time Fourier transform and the statistics need it; for bfloat16 speed run it under
+    ``torch.autocast``. Inputs of any floating type are taken; results are float32.
+    """
+
+    def __init__(self, loaded: Checkpoint) -> None:
+        super().__init__()
+        self.config: ModelConfig = loaded.config
+        self.autoencoder = loaded.autoencoder
+        self.tables: EntropyTables = loaded.tables
+        self.context: ContextModel | None = loaded.context
+        self.latent_id = loaded.latent_id
+        self.useful = loaded.useful
+        self.provenance: dict[str, Any] = loaded.provenance
+        self.standardizer = Standardizer(loaded.statistics)
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.config.sample_rate
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per latent frame."""
+        return self.config.hop_length
+
+    @property
+    def frame_rate(self) -> float:
+        """Latent frames per second."""
+        return self.config.frame_rate
+
+    @property
+    def latent_dim(self) -> int:
+        return self.config.latent_dim
+
+    @property
+    def device(self) -> torch.device:
+        return self.standardizer.mean.device
+
+    @property
+    def coder(self) -> SymbolCoder:
+        """What codes the symbols of new files: the context model, if the checkpoint has one."""
+        return self.tables if self.context is None else self.context
+
+    def coded_channels(self, channels: int) -> int:
+        """How many latent streams a signal of ``channels`` channels has.
+
+        Raises:
+            AudioError: a two-channel network cannot code that many.
+        """
+        if self.config.channels == 1:
+            return channels
+        if channels > 2:
+            raise AudioError(
+                f"the model '{self.config.name}' takes one or two channels, got {channels}; "
+                f"use a one-channel model such as '{DEFAULT_MODEL}'"
+            )
+        return 1
+
+    # -- rows: what the network codes one by one ---------------------------------------------
+
+    def to_rows(self, waveform: Tensor) -> Tensor:
+        """(batch, channels, time) -> (batch, coded_channels, network channels, time)."""
+        if self.config.channels == 2:
+            return waveform.expand(-1, 2, -1)[:, None]
+        return (to_mid_side(waveform) if self._mid_side else waveform)[:, :, None]
+
+    def from_rows(self, rows: Tensor, channels: int | None = None) -> Tensor:
+        """The inverse of ``to_rows``; with ``channels`` 1 a stereo network gives mono."""
+        if self.config.channels == 2:
+            return rows.mean(dim=2) if channels == 1 else rows[:, 0]
+        coded = rows[:, :, 0]
+        return from_mid_side(coded) if self._mid_side else coded
+
+    @property
+    def _mid_side(self) -> bool:
+        return self.config.stereo == "mid_side"
+
+    def posterior(self, rows: Tensor) -> Posterior:
+        """(n, network channels, time) -> a Gaussian for every latent, each (n, latent_dim, frames).
+
+        In standard units; time is a multiple of ``hop_length``.
+
+        Raises:
+            LacunaError: the weights are no longer float32.
+        """
+        self._check_float32()
+        return self.standardizer.posterior(self.autoencoder.posterior(rows))
+
+    def synthesize(self, z: Tensor) -> Tensor:
+        """(n, latent_dim, frames) -> (n, network channels, frames * hop_length).
+
+        Raises:
+            LacunaError: the weights are no longer float32.
+        """
+        self._check_float32()
+        return self.autoencoder.decode(self.standardizer.inverse(z))
+
+    # -- whole waveforms -----------------------------------------------------------------------
+
+    def encode(self, waveform: Tensor) -> Tensor:
+        """(batch, channels, time) at ``sample_rate`` -> (batch, coded, latent_dim, frames).
+
+        Raises:
+            AudioError: no such shape, no samples, integers, or a channel count the model cannot
+                code.
+            LacunaError: the weights are no longer float32.
+        """
+        if waveform.ndim != 3 or 0 in waveform.shape:
+            raise AudioError(
+                f"expected a waveform (batch, channels, time) with at least one sample, got "
+                f"{tuple(waveform.shape)}; add dimensions with waveform[None]"
+            )
+        check_floating(waveform.dtype, waveform.is_floating_point())
+        coded = self.coded_channels(waveform.shape[1])
+        waveform = F.pad(waveform.float(), (0, -waveform.shape[2] % self.hop_length))
+        z = self.posterior(self.to_rows(waveform).flatten(0, 1)).mean
+        return z.unflatten(0, (-1, coded))
+
+    def decode(self, z: Tensor, length: int | None = None) -> Tensor:
+        """(batch, coded, latent_dim, frames) -> (batch, channels, time) at ``sample_rate``.
+
+        ``length`` (samples) trims the result; without it time is frames * hop_length.
+
+        Raises:
+            LacunaError: no such shape, or a length beyond the frames.
+        """
+        return self._decode(z, length)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Encode and decode without quantisation; (batch, channels, time) -> the same."""
+        return self._decode(self.encode(waveform), waveform.shape[2], waveform.shape[1])
+
+    def _decode(self, z: Tensor, length: int | None, channels: int | None = None) -> Tensor:
+        if z.ndim != 4 or z.shape[2] != self.latent_dim or 0 in z.shape:
+            raise LacunaError(
+                f"expected latents (batch, coded_channels, {self.latent_dim}, frames) with at "
+                f"least one frame, got {tuple(z.shape)}"
+            )
+        if self.config.channels == 2 and z.shape[1] != 1:
+            raise LacunaError(
+                f"expected latents with coded_channels 1, since the model '{self.config.name}' "
+                f"codes two channels at once, got {tuple(z.shape)}"
+            )
+        available = z.shape[3] * self.hop_length
+        if length is not None and not 0 <= length <= available:
+            raise LacunaError(
+                f"length {length} is outside 0..{available}, what {z.shape[3]} frames hold"
+            )
+        rows = self.synthesize(z.float().flatten(0, 1)).unflatten(0, z.shape[:2])
+        return self.from_rows(rows, channels)[..., :length]
+
+    def _check_float32(self) -> None:
+        dtype = self.standardizer.std.dtype
+        if dtype != torch.float32:
+            raise LacunaError(
+                f"the codec's weights are {dtype}, expected torch.float32; load it "
+                f"again and leave it out of .to(dtype), and use torch.autocast for bfloat16"
+            )
