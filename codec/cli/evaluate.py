@@ -19,11 +19,11 @@ from codec.cli.options import Device, ModelForRate, Threads, load_model, say, us
 @app.command(
     epilog="Example: lacuna evaluate recordings/ --kbps 2,3,6 --against opus,mp3 --out report/"
     "\n\nor: lacuna evaluate --generated made/ --reference valid/ --train train/ --out report/"
-    "\n\nClasses are the subfolders of DIR; in 'speech' ViSQOL's speech mode, PESQ and ESTOI are "
-    "measured. A rate is what a whole file takes, container included. --kbps are Lacuna's; the "
-    "others have rates of their own: --against opus,mp3 is opus:12,opus:16,opus:24,mp3:48,mp3:64 "
-    "(aac: 48 and 64). They need the programs opusenc and opusdec, lame, ffmpeg; ViSQOL, PESQ and "
-    "ESTOI need pip install 'lacuna-codec\\[evaluate]'. What is missing is named and left out."
+    "\n\nClasses are the subfolders of DIR; those in 'speech' are judged as speech. A rate is what "
+    "a whole file takes, container included. --kbps are Lacuna's; the others have rates of their "
+    "own: --against opus,mp3 is opus:8,opus:12,opus:16,opus:24,mp3:48,mp3:64 (aac: 48 and 64). "
+    "They need the programs opusenc and opusdec, lame, ffmpeg; measures of listeners' judgement "
+    "need pip install 'lacuna-codec\\[evaluate]'. What is missing is named and left out."
     "\n\nMany files, unattended, on one core: OMP_NUM_THREADS=1 nohup lacuna evaluate DIR "
     "--threads 1 --out report/ > evaluate.log 2>&1 &"
 )
@@ -35,18 +35,21 @@ def evaluate(
     ] = None,
     kbps: Annotated[str, typer.Option(help="Rates to try, with commas between.")] = "3,6",
     against: Annotated[
-        str | None,
+        str,
         typer.Option(
-            help="Other codecs, with commas between: opus, mp3, aac; opus:16 for a rate in kbps.",
-            show_default="none",
+            help="Other codecs, with commas between: opus, mp3, aac; opus:16 for a rate in kbps."
         ),
-    ] = None,
-    perceptual_seconds: Annotated[
-        float,
-        typer.Option(
-            min=0, help="Of each file's middle, for ViSQOL, PESQ and ESTOI; 0 leaves them out."
-        ),
+    ] = "opus",
+    seconds: Annotated[
+        float, typer.Option(min=1, help="Of each file's middle, which is what is judged.")
     ] = 10.0,
+    perceptual: Annotated[
+        bool,
+        typer.Option(
+            "--perceptual/--signal-only",
+            help="With or without the slow measures: Zimtohrli, PESQ, ESTOI, DNSMOS, ViSQOL.",
+        ),
+    ] = True,
     generated: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Instead: generated audio to judge.")
     ] = None,
@@ -68,6 +71,7 @@ def evaluate(
     threads: Threads = None,
 ) -> None:
     """Measure what compression loses, or how far generated audio is from real audio."""
+    from codec.evaluation.extra import require
     from codec.progress import file_progress
 
     if generated is not None or reference is not None:
@@ -78,6 +82,7 @@ def evaluate(
             )
         from codec.evaluation.generated import judge as judging
 
+        require("sklearn")
         codec = load_model(model or DEFAULT_MODEL, device, threads)
         with file_progress("judging") as progress:
             judgement = judging.judge_folders(
@@ -99,6 +104,7 @@ def evaluate(
     from codec.evaluation.codecs.report import write_report
     from codec.lac.rate import RateTarget
 
+    require("scipy")
     try:
         rates = [float(rate) for rate in kbps.split(",")]
         for rate in rates:
@@ -107,17 +113,18 @@ def evaluate(
         raise LacunaError(
             f"--kbps '{kbps}': expected numbers above 0 with commas between, as in 3,6"
         ) from None
-    peers, notes = installed(parse_peers(against)) if against is not None else ([], [])
+    peers, notes = installed(parse_peers(against))
     use_device(device, threads)
-    load = loader(device)
-    embedder = load(model or DEFAULT_MODEL)
-    perceptual = Perceptual(perceptual_seconds) if perceptual_seconds else None
-    if perceptual is not None:
-        notes += perceptual.notes
+    judge = Perceptual() if perceptual else None
+    notes.append(
+        f"All measures judge {seconds:g} s in the middle of each file; whole files are coded."
+    )
+    notes += judge.notes if judge is not None else []
     for note in notes:
         say(f"lacuna: {note}")
     out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is told before the work
-    coders: list[Coder] = [*(Lacuna(rate, load, model) for rate in rates), *peers]
+    load = loader(device)
+    coders: list[Coder] = [*peers, *(Lacuna(rate, load, model) for rate in rates)]
     with file_progress("evaluating") as progress:
-        evaluation = run_evaluation(folder, coders, embedder, perceptual, progress)
+        evaluation = run_evaluation(folder, coders, judge, seconds, progress)
     print(write_report(evaluation, notes, out))

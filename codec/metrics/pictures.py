@@ -6,12 +6,11 @@ import io
 from collections.abc import Mapping, Sequence
 
 import matplotlib
-import matplotlib.image
 import numpy as np
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
-
-from codec.metrics.mel import mel_spectrogram
+from PIL import Image
 
 DYNAMIC_RANGE = 90  # dB below the original's loudest bin
 CODEC_STYLES = {
@@ -23,8 +22,14 @@ CODEC_STYLES = {
 """Colour and marker: Okabe and Ito's colours, which colour-blind people tell apart."""
 INK = "#010203"
 """Of text and axes in a figure that becomes part of a web page, where it takes the page's."""
-MEL_WINDOW = 2048
-MEL_BANDS = 128
+PARTIALS_HZ = 6000.0
+PARTIALS_WINDOW = 4096
+"""Samples at 44.1 kHz, 93 ms: partials of music lie several bins apart."""
+PARTIALS_RANGE = 70.0  # dB
+FULL_BAND_WINDOW = 2048
+FULL_BAND_ROWS = 256
+SHADES = 64
+"""Of a PNG: more make it larger, and nobody sees them."""
 
 Curve = Sequence[tuple[float, float, float, float]]
 """Points: kbps, value and the ends of its interval."""
@@ -53,18 +58,57 @@ def spectrogram_pair(original: np.ndarray, decoded: np.ndarray, sample_rate: int
     return figure
 
 
-def rate_distortion(panels: Mapping[str, Mapping[str, Curve]], label: str) -> str:
+def partials_figure(
+    rows: Sequence[tuple[str, int, Sequence[tuple[str, np.ndarray]]]],
+) -> Figure:
+    """Spectrograms up to PARTIALS_HZ beside each other, a row for each recording.
+
+    Args:
+        rows: name, sample rate in Hz, and titled sounds (channels, time), the original first.
+    """
+    columns = max(len(sounds) for _, _, sounds in rows)
+    figure = Figure(figsize=(3.6 * columns, 2.6 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), columns, sharey=True, squeeze=False)
+    for axes, (name, sample_rate, sounds) in zip(grid, rows, strict=True):
+        top = _levels(sounds[0][1], sample_rate, PARTIALS_HZ).max()
+        for axis, (title, sound) in zip(axes, sounds, strict=False):
+            levels = _levels(sound, sample_rate, PARTIALS_HZ)
+            seconds = sound.shape[-1] / sample_rate
+            axis.imshow(
+                levels,
+                vmin=top - PARTIALS_RANGE,
+                vmax=top,
+                cmap="magma",
+                origin="lower",
+                aspect="auto",
+                extent=(0, seconds, 0, min(PARTIALS_HZ, sample_rate / 2) / 1000),
+            )
+            axis.set_title(title, fontsize=10)
+        axes[0].set_ylabel(f"{name}\nkHz", fontsize=9)
+    for axis in grid[-1]:
+        axis.set_xlabel("s", fontsize=9)
+    return figure
+
+
+def rate_distortion(
+    panels: Mapping[str, Mapping[str, Curve]],
+    label: str,
+    levels: Mapping[str, Sequence[float]] | None = None,
+) -> str:
     """An SVG element with one panel for each class and one curve for each codec.
 
     Args:
         panels: class -> codec -> curve.
         label: of the vertical axis.
+        levels: class -> values that have no rate, drawn as dashed lines.
     """
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label, "font.size": 11}):
         figure = Figure(figsize=(3.4 * len(panels) + 1.2, 3.3), layout="constrained")
         row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         shown = {}
         for axis, (kind, curves) in zip(row, panels.items(), strict=True):
+            for level in (levels or {}).get(kind, ()):
+                axis.axhline(level, color=INK, linestyle="--", linewidth=0.8)
             for codec, curve in curves.items():
                 colour, marker = CODEC_STYLES[codec]
                 kbps, values, lows, highs = np.array(sorted(curve)).T
@@ -91,28 +135,37 @@ def rate_distortion(panels: Mapping[str, Mapping[str, Curve]], label: str) -> st
     return svg[svg.index("<svg") :].replace(INK, "currentColor")
 
 
-def spectrogram_png(sound: np.ndarray, original: np.ndarray, sample_rate: int) -> bytes:
-    """A small picture of the mono mix of a sound, (channels, time), as PNG: mel bands upwards.
+def spectrogram_png(
+    sound: np.ndarray, original: np.ndarray, sample_rate: int, top_hz: float | None = None
+) -> bytes:
+    """A small picture of the mono mix of a sound, (channels, time), as PNG: frequency upwards.
 
-    Colours span DYNAMIC_RANGE below the loudest band of ``original``, so that pictures of both
-    compare.
+    Up to ``top_hz`` with the window that shows partials, or the full band. Colors span a range
+    below the loudest bin of ``original``, so that pictures of both compare.
     """
+    span = DYNAMIC_RANGE if top_hz is None else PARTIALS_RANGE
+    top = _levels(original, sample_rate, top_hz).max()
+    shade = ((_levels(sound, sample_rate, top_hz) - top + span) / span).clip(0, 1)
+    picture = Image.fromarray((shade[::-1] * (SHADES - 1)).round().astype(np.uint8), mode="P")
+    colors = matplotlib.colormaps["magma"](np.linspace(0, 1, SHADES))[:, :3]
+    picture.putpalette((255 * colors).astype(np.uint8).tobytes())
     file = io.BytesIO()
-    top = _mel_levels(original, sample_rate).max()
-    matplotlib.image.imsave(
-        file,
-        _mel_levels(sound, sample_rate),
-        vmin=top - DYNAMIC_RANGE,
-        vmax=top,
-        cmap="magma",
-        origin="lower",
-        format="png",
-    )
+    picture.save(file, format="PNG", optimize=True)
     return file.getvalue()
 
 
-def _mel_levels(sound: np.ndarray, sample_rate: int) -> np.ndarray:
-    """(channels, time) -> (MEL_BANDS, frames) in dB"""
+def _levels(sound: np.ndarray, sample_rate: int, top_hz: float | None) -> np.ndarray:
+    """(channels, time) -> (bins, frames) in dB, the loudest of FULL_BAND_ROWS for a full band"""
     mix = torch.from_numpy(sound.mean(axis=0, keepdims=True, dtype=np.float32))
-    magnitudes = mel_spectrogram(mix, sample_rate, MEL_WINDOW, MEL_BANDS)[0, ::2]
-    return 20 * magnitudes.clamp(min=1e-6).log10().T.numpy()
+    window = PARTIALS_WINDOW if top_hz is not None else FULL_BAND_WINDOW
+    window = round(window * sample_rate / 44_100 / 2) * 2
+    mix = F.pad(mix, (0, max(0, window - mix.shape[1])))
+    spectra = torch.stft(
+        mix, window, window // 4, window=torch.hann_window(window), return_complex=True
+    )
+    power = spectra[0].abs().square()
+    if top_hz is not None:
+        power = power[: max(1, round(min(top_hz, sample_rate / 2) / sample_rate * window))]
+    else:
+        power = F.adaptive_max_pool2d(power[None], (FULL_BAND_ROWS, power.shape[1]))[0]
+    return 10 * power.clamp(min=1e-12).log10().numpy()

@@ -1,7 +1,8 @@
 """How good and how small: every file of a folder through codecs at several rates, and back.
 
 Files are compared after exactly what a user does: compress to bytes, decompress from bytes.
-The rate counts all bytes of the file. Classes are the folder's first-level subfolders.
+The rate counts all bytes of the file. Classes are the folder's first-level subfolders. Beside the
+codecs stand the original and the controls of controls.py.
 """
 
 from __future__ import annotations
@@ -10,77 +11,58 @@ import io
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from codec import audio
 from codec.api import Codec
 from codec.batch.folders import Loader, find_audio
-from codec.errors import AudioError, RateError
+from codec.errors import AudioError, LacunaError
+from codec.evaluation.codecs.comparison import MIN_FILES, Comparison, blind, compare, interval
+from codec.evaluation.codecs.controls import CONTROLS, Control, Original
+from codec.evaluation.codecs.measures import QUALITY, measure
 from codec.evaluation.codecs.peers import Coder, RoundTrip
-from codec.evaluation.codecs.perceptual import Perceptual, Scores, middle
-from codec.evaluation.generated.embeddings import Clip, embed
-from codec.evaluation.generated.frechet import MIN_FILES, Distances, Estimate, compare_sets
+from codec.evaluation.codecs.perceptual import Perceptual, middle
+from codec.evaluation.estimate import Estimate
 from codec.lac.compress import CompressionReport, compress_array
 from codec.lac.decompress import decompress_array
 from codec.lac.rate import RateTarget
-from codec.metrics.distances import band_error, si_sdr, stft_distance
-from codec.metrics.mel import mel_distance
 from codec.model.shipped import first_to_reach, models_for_rate
 
-MEASURING_RATE = 44_100
-"""Hz. All files are compared at one rate, so that the windows of the distances mean the same."""
-BOOTSTRAPS = 2000
 SPEECH = "speech"
 """The class, that is the folder, whose files are judged as speech."""
+MIN_SECONDS = 0.25
+"""Of less there is no spectrum of which anything could be told."""
+LARGEST_CUT = 0.1
+"""Seconds that a decoded sound may be longer or shorter by, and still be compared."""
 EXAMPLES_PER_CLASS = 2
-EXAMPLE_SECONDS = 5.0
+EXAMPLE_SECONDS = 4.0
 
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One file through one codec at one rate: distances are means over channels."""
+    """One file through one codec at one rate."""
 
     file: str
     kind: str
     codec: str
     model: str
     """Of Lacuna: its name and latent_id."""
-    asked_kbps: float
-    kbps: float
+    asked_kbps: float | None
+    """None of the original and the controls, as the next one and the speeds."""
+    kbps: float | None
     seconds: float
     channels: int
-    mel_distance: float
-    stft_distance: float
-    si_sdr: float
-    band_error_db: float
-    visqol: float | None
-    pesq: float | None
-    estoi: float | None
-    compress_speed: float
+    compress_speed: float | None
     """In multiples of real time, as the next one."""
-    decompress_speed: float
+    decompress_speed: float | None
     finest: bool
-
-
-MEASURES = (
-    "kbps",
-    "mel_distance",
-    "stft_distance",
-    "si_sdr",
-    "band_error_db",
-    "visqol",
-    "pesq",
-    "estoi",
-    "compress_speed",
-    "decompress_speed",
-)
-"""The columns of which there are means."""
+    values: dict[str, float]
+    """Of measures.ALL, those that could judge the file."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +71,15 @@ class Group:
 
     kind: str
     codec: str
-    asked_kbps: float
+    asked_kbps: float | None
     files: int
-    means: dict[str, Estimate]
-    """Of MEASURES, over the files that have them."""
-    distances: dict[str, Distances]
-    """Of decoded and original files as sets, by embedding; empty for fewer than MIN_FILES."""
+    kbps: float | None
+    compress_speed: float | None
+    decompress_speed: float | None
+    means: dict[str, float]
+    """Over the files that have the measure."""
+    intervals: dict[str, Estimate]
+    """Of measures of quality that MIN_FILES files have."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +99,14 @@ class Evaluation:
 
     rows: list[Row]
     groups: list[Group]
+    comparisons: list[Comparison]
+    blind: dict[tuple[str, str], str]
+    """(class, measure) -> why it ranks nothing there."""
     examples: list[Example]
     skipped: list[str]
     """Files that could not be read, or not be coded at a rate, with the reason."""
+    cut: list[str]
+    """Decoded sounds that were compared without their end."""
 
 
 @dataclass(frozen=True)
@@ -159,71 +149,113 @@ class Lacuna:
 def evaluate(
     folder: Path,
     coders: Sequence[Coder],
-    embedder: Codec,
     perceptual: Perceptual | None = None,
+    seconds: float = 10.0,
     progress: Progress = lambda name, done, total: None,
 ) -> Evaluation:
-    """Every file through every codec.
+    """Every file through every codec, and through the controls.
+
+    A file or a codec that fails is named in ``skipped``, and the rest goes on.
 
     Args:
-        embedder: the model whose latents sets of files are compared by.
         perceptual: None leaves these measures out.
+        seconds: of each file's middle are judged; whole files are coded.
 
     Raises:
-        AudioError: no such folder, or nothing in it that can be read.
+        AudioError: no such folder, or nothing in it that can be read and coded.
     """
     paths = find_audio(folder)
     shown = _spread_over_classes(paths, folder)
+    systems: list[Coder] = [Original(), *(Control(name) for name in CONTROLS), *coders]
     rows: list[Row] = []
     examples: list[Example] = []
     skipped: list[str] = []
-    originals: dict[str, dict[str, Clip]] = defaultdict(dict)
-    decoded_clips: dict[tuple[str, str, float], dict[str, Clip]] = defaultdict(dict)
+    cut: list[str] = []
     for number, path in enumerate(paths):
         file, kind = path.relative_to(folder).as_posix(), _kind(path, folder)
         try:
-            waveform, sample_rate = audio.read(path)
+            waveform, sample_rate = _read(path)
         except AudioError as error:
-            skipped.append(str(error))
+            skipped.append(f"{file}: {error}")
             continue
-        clip = _clip(embedder, waveform, sample_rate, file)
-        if clip is not None:
-            originals[kind][file] = clip
         example = None
         if path in shown:
             stretch = middle(waveform, sample_rate, EXAMPLE_SECONDS)
             example = Example(file, kind, sample_rate, stretch)
             examples.append(example)
-        for index, coder in enumerate(coders):
-            what = f"{coder.codec} at {coder.kbps:g} kbps"
-            progress(f"{path.name}: {what}", number * len(coders) + index, len(paths) * len(coders))
+        for index, coder in enumerate(systems):
+            what = name_of(coder.codec, coder.kbps)
+            done = number * len(systems) + index
+            progress(f"{path.name}: {what}", done, len(paths) * len(systems))
             try:
                 trip = coder(waveform, sample_rate)
-            except (AudioError, RateError) as error:
+                decoded, original, note = matched(trip.waveform, waveform, sample_rate)
+                x, y = (middle(sound, sample_rate, seconds) for sound in (decoded, original))
+                values = measure(x, y, sample_rate, kind.lower() == SPEECH, perceptual)
+            except LacunaError as error:
                 skipped.append(f"{file}, {what}: {error}")
                 continue
-            row = _measure(file, kind, coder, trip, waveform, sample_rate, perceptual)
+            except Exception as error:  # one file must not cost the report of all others
+                skipped.append(f"{file}, {what}: unexpected {type(error).__name__}: {error}")
+                continue
+            if note:
+                cut.append(f"{file}, {what}: {note}")
+            row = _row(file, kind, coder, trip, waveform.shape[1] / sample_rate, values)
             rows.append(row)
-            clip = _clip(embedder, trip.waveform, sample_rate, file)
-            if clip is not None:
-                decoded_clips[kind, coder.codec, coder.kbps][file] = clip
             if example is not None:
-                stretch = middle(trip.waveform, sample_rate, EXAMPLE_SECONDS)
-                example.decoded.append((row, stretch))
-    if not rows:
+                example.decoded.append((row, middle(decoded, sample_rate, EXAMPLE_SECONDS)))
+    if not any(row.asked_kbps is not None for row in rows):
         raise AudioError(f"nothing below '{folder}' could be evaluated:\n" + "\n".join(skipped[:5]))
     groups = []
     for kind in sorted({row.kind for row in rows}):
-        for coder in coders:
-            members = [
-                row
-                for row in rows
-                if (row.kind, row.codec, row.asked_kbps) == (kind, coder.codec, coder.kbps)
-            ]
-            clips = decoded_clips[kind, coder.codec, coder.kbps]
+        for coder in systems:
+            key = (kind, coder.codec, coder.kbps)
+            members = [row for row in rows if (row.kind, row.codec, row.asked_kbps) == key]
             if members:
-                groups.append(_group(members, clips, originals[kind]))
-    return Evaluation(rows, groups, examples, skipped)
+                groups.append(_group(members))
+    return Evaluation(rows, groups, compare(rows), blind(rows), examples, skipped, cut)
+
+
+def name_of(codec: str, kbps: float | None) -> str:
+    """A codec and its rate in words, as in "opus at 12 kbps"."""
+    return codec if kbps is None else f"{codec} at {kbps:g} kbps"
+
+
+def matched(
+    decoded: np.ndarray, original: np.ndarray, sample_rate: int
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Two (channels, time) of one length, and a note where that took a cut.
+
+    Raises:
+        AudioError: other channels, or lengths that differ by more than LARGEST_CUT.
+    """
+    if len(decoded) != len(original):
+        raise AudioError(
+            f"it decoded to {len(decoded)} channels, expected the original's {len(original)}; "
+            f"convert the recording to mono or stereo"
+        )
+    size = min(decoded.shape[1], original.shape[1])
+    change = decoded.shape[1] - original.shape[1]
+    if abs(change) > LARGEST_CUT * sample_rate:
+        lengths = [sound.shape[1] / sample_rate for sound in (decoded, original)]
+        raise AudioError(
+            f"it decoded to {lengths[0]:.3f} s, expected the original's {lengths[1]:.3f} s; "
+            f"sound is lost or added, and nothing can be compared"
+        )
+    more = "longer" if change > 0 else "shorter"
+    note = f"{abs(change)} samples {more} than the original: compared without the rest"
+    return decoded[:, :size], original[:, :size], note if change else ""
+
+
+def _read(path: Path) -> tuple[np.ndarray, int]:
+    waveform, sample_rate = audio.read(path)
+    seconds = waveform.shape[1] / sample_rate
+    if seconds < MIN_SECONDS:
+        raise AudioError(
+            f"{waveform.shape[1]} samples, {seconds:.3f} s, are too few to measure anything; "
+            f"expected {MIN_SECONDS:g} s or more"
+        )
+    return waveform, sample_rate
 
 
 def _kind(path: Path, folder: Path) -> str:
@@ -232,7 +264,7 @@ def _kind(path: Path, folder: Path) -> str:
 
 
 def _spread_over_classes(paths: Sequence[Path], folder: Path) -> set[Path]:
-    """EXAMPLES_PER_CLASS files of each class, as neighbours in a folder are often alike."""
+    """EXAMPLES_PER_CLASS files of each class, as neighbors in a folder are often alike."""
     by_kind: dict[str, list[Path]] = defaultdict(list)
     for path in paths:
         by_kind[_kind(path, folder)].append(path)
@@ -243,67 +275,49 @@ def _spread_over_classes(paths: Sequence[Path], folder: Path) -> set[Path]:
     }
 
 
-def _clip(codec: Codec, waveform: np.ndarray, sample_rate: int, name: str) -> Clip | None:
-    try:
-        return embed(codec, audio.resample(waveform, sample_rate, codec.sample_rate), name, None)
-    except AudioError:  # too short
-        return None
-
-
-def _measure(
-    file: str,
-    kind: str,
-    coder: Coder,
-    trip: RoundTrip,
-    waveform: np.ndarray,
-    sample_rate: int,
-    perceptual: Perceptual | None,
+def _row(
+    file: str, kind: str, coder: Coder, trip: RoundTrip, seconds: float, values: dict[str, float]
 ) -> Row:
-    seconds = waveform.shape[1] / sample_rate
-    x, y = (
-        torch.from_numpy(audio.resample(signal, sample_rate, MEASURING_RATE))
-        for signal in (trip.waveform, waveform)
-    )
-    scores = Scores()
-    if perceptual is not None:
-        scores = perceptual(trip.waveform, waveform, sample_rate, kind.lower() == SPEECH)
+    coded = coder.kbps is not None
     return Row(
         file=file,
         kind=kind,
         codec=coder.codec,
         model=trip.model,
         asked_kbps=coder.kbps,
-        kbps=trip.bytes * 8 / seconds / 1000,
+        kbps=trip.bytes * 8 / seconds / 1000 if coded else None,
         seconds=seconds,
-        channels=len(waveform),
-        mel_distance=float(mel_distance(x, y, MEASURING_RATE).mean()),
-        stft_distance=float(stft_distance(x, y).mean()),
-        si_sdr=float(si_sdr(x, y).mean()),
-        band_error_db=float(band_error(x, y, MEASURING_RATE).mean()),
-        **asdict(scores),
-        compress_speed=seconds / trip.compress_seconds,
-        decompress_speed=seconds / trip.decompress_seconds,
+        channels=len(trip.waveform),
+        compress_speed=seconds / trip.compress_seconds if coded else None,
+        decompress_speed=seconds / trip.decompress_seconds if coded else None,
         finest=trip.finest,
+        values=values,
     )
 
 
-def _group(rows: Sequence[Row], decoded: dict[str, Clip], originals: dict[str, Clip]) -> Group:
-    means = {}
-    for measure in MEASURES:
-        values = [value for row in rows if (value := getattr(row, measure)) is not None]
-        if values:
-            means[measure] = bootstrap_mean(np.array(values))
-    names = sorted(decoded.keys() & originals.keys())
-    distances = {}
-    if len(names) >= MIN_FILES:
-        distances = compare_sets([decoded[n] for n in names], [originals[n] for n in names])
+def _group(rows: Sequence[Row]) -> Group:
+    names = dict.fromkeys(name for row in rows for name in row.values)
+    values = {
+        name: np.array([row.values[name] for row in rows if name in row.values]) for name in names
+    }
+
+    def mean(column: list[float | None]) -> float | None:
+        present = [value for value in column if value is not None]
+        return float(np.mean(present)) if present else None
+
     first = rows[0]
-    return Group(first.kind, first.codec, first.asked_kbps, len(rows), means, distances)
-
-
-def bootstrap_mean(values: np.ndarray, seed: int = 0) -> Estimate:
-    """The mean over files and its 95 % interval, by resampling files (Efron 1979)."""
-    rng = np.random.default_rng(seed)
-    means = rng.choice(values, (BOOTSTRAPS, len(values))).mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Estimate(float(values.mean()), float(low), float(high))
+    return Group(
+        first.kind,
+        first.codec,
+        first.asked_kbps,
+        len(rows),
+        kbps=mean([row.kbps for row in rows]),
+        compress_speed=mean([row.compress_speed for row in rows]),
+        decompress_speed=mean([row.decompress_speed for row in rows]),
+        means={name: float(column.mean()) for name, column in values.items()},
+        intervals={
+            name: interval(column)
+            for name, column in values.items()
+            if name in QUALITY and len(column) >= MIN_FILES
+        },
+    )

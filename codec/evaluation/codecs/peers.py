@@ -2,7 +2,7 @@
 
 A peer gets the recording as a 32-bit float WAV at its own sample rate and in its own channels.
 What comes back is resampled if the codec chose another rate, moved by the codec's delay, and cut
-or padded to the original's length.
+to the original's length.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class RoundTrip:
     """A recording that was compressed to bytes and decompressed from them."""
 
     waveform: np.ndarray
-    """(channels, time), at the original's sample rate and as long as the original."""
+    """(channels, time), at the original's sample rate and, but for some samples, as long."""
     bytes: int
     """Of the whole file, container included."""
     compress_seconds: float
@@ -50,7 +50,9 @@ class Coder(Protocol):
     @property
     def codec(self) -> str: ...
     @property
-    def kbps(self) -> float: ...
+    def kbps(self) -> float | None:
+        """What is asked for; None of a control, which is no codec and has no rate."""
+
     def __call__(self, waveform: np.ndarray, sample_rate: int) -> RoundTrip: ...
 
 
@@ -67,7 +69,7 @@ class _Format:
 FORMATS = {
     "opus": _Format(
         ".opus",
-        (12, 16, 24),
+        (8, 12, 16, 24),
         # Without 512 bytes of room for tags, which are 0.8 kbps of a clip of 5 s.
         "opusenc --quiet --padding 0 --bitrate {kbps:g} {source} {target}",
         "opusdec --quiet --float {source} {target}",
@@ -199,17 +201,16 @@ def _run(command: str, **values: object) -> float:
 
 
 def aligned(decoded: np.ndarray, original: np.ndarray, sample_rate: int) -> np.ndarray:
-    """``decoded`` moved to where it correlates most with ``original``, and as long.
+    """``decoded`` moved to where it correlates most with ``original``, and no longer than it.
 
     One lag for all channels, of up to MAX_DELAY_SECONDS either way; of several that fit equally
     well, as for silence, it is the least.
 
-    Shape: (channels, any time) and (channels, time) -> (channels, time)
+    Shape: (channels, any time) and (channels, time) -> (channels, time or less)
     """
     lag = _best_lag(decoded.mean(axis=0), original.mean(axis=0), sample_rate)
     moved = decoded[:, lag:] if lag > 0 else np.pad(decoded, ((0, 0), (-lag, 0)))
-    length = original.shape[1]
-    return np.pad(moved, ((0, 0), (0, max(0, length - moved.shape[1]))))[:, :length]
+    return moved[:, : original.shape[1]]
 
 
 def _best_lag(late: np.ndarray, early: np.ndarray, sample_rate: int) -> int:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from codec.errors import AudioError
+from codec.evaluation.estimate import Estimate
 from codec.evaluation.generated.embeddings import STATISTICS, Clip
 
 MIN_FILES = 4
@@ -28,19 +29,6 @@ KERNEL_ROWS = 1024
 """Of the kernel matrix at once."""
 LEAST_SCALE = 0.3
 """Of the median for that statistic: what hardly varies in the reference must not decide alone."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        value, low, high = (f"{round(v, 4) + 0.0:.3g}" for v in (self.value, self.low, self.high))
-        return f"{value} ({low} to {high})"
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,10 @@ def test_a_shifted_signal_is_moved_back(lag: int):
     np.testing.assert_allclose(found[:, kept], 0.7 * original[:, kept], atol=1e-6)
 
 
-def test_too_few_samples_are_filled_with_silence_and_silence_is_not_moved():
+def test_samples_that_are_missing_are_not_invented_and_silence_is_not_moved():
     original = music(0.5, RATE, 1)
     found = aligned(original[:, 100:4000], original, RATE)
-    np.testing.assert_allclose(found[:, 100:4000], original[:, 100:4000])
-    assert not found[:, 4000:].any()
+    np.testing.assert_allclose(found[:, 100:], original[:, 100:4000])
     assert not aligned(0 * original, original, RATE).any()
     np.testing.assert_array_equal(aligned(original, 0 * original, RATE), original)
 

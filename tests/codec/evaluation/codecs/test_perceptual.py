@@ -7,7 +7,7 @@ import pytest
 from codec_helpers import music
 
 from codec.evaluation.codecs import perceptual
-from codec.evaluation.codecs.perceptual import Perceptual, Scores, middle
+from codec.evaluation.codecs.perceptual import PACKAGES, Perceptual, middle
 
 RATE = 16_000
 
@@ -28,15 +28,15 @@ def test_packages_that_are_missing_are_named_once(monkeypatch: pytest.MonkeyPatc
         raise ModuleNotFoundError(name)
 
     monkeypatch.setattr(perceptual.importlib, "import_module", missing)
-    measure = Perceptual(10.0)
-    assert [note.split()[0] for note in measure.notes[1:]] == ["ViSQOL", "PESQ", "ESTOI"]
-    assert all("lacuna-codec[evaluate]" in note for note in measure.notes[1:])
-    assert measure(speech_like(), speech_like(), RATE, speech=True) == Scores()
+    judge = Perceptual()
+    assert [note.split()[0] for note in judge.notes] == list(PACKAGES.values())
+    assert all("lacuna-codec[evaluate]" in note for note in judge.notes)
+    assert judge(speech_like(), speech_like(), RATE, speech=True) == {}
 
 
 def test_silence_has_no_scores():
     silence = np.zeros((1, RATE), np.float32)
-    assert Perceptual(10.0)(silence, speech_like(1.0), RATE, speech=True) == Scores()
+    assert Perceptual()(silence, speech_like(1.0), RATE, speech=True) == {}
 
 
 def test_the_middle_is_as_long_as_asked_for():
@@ -45,30 +45,44 @@ def test_the_middle_is_as_long_as_asked_for():
     np.testing.assert_array_equal(middle(ramp, 2, 60.0), ramp)
 
 
-@pytest.mark.parametrize("measure", ["pesq", "estoi"])
-def test_speech_measures_fall_with_noise(measure: str):
-    pytest.importorskip({"pesq": "pesq", "estoi": "pystoi"}[measure])
+@pytest.fixture(scope="module")
+def scores() -> list[dict[str, float]]:
+    """Of speech with no, little and much noise, by all measures but the slow one."""
+    judge = Perceptual()
+    judge._modules["visqol"] = None
     clean = speech_like()
     noise = np.random.default_rng(1).standard_normal(clean.shape).astype(np.float32)
-    judge = Perceptual(10.0)
-    judge._visqol = {}  # takes longest, and has a test of its own
-    scores = [
-        getattr(judge(clean + gain * noise, clean, RATE, speech=True), measure)
-        for gain in (0.0, 0.01, 0.3)
-    ]
-    assert scores[0] > scores[1] > scores[2]
+    return [judge(clean + gain * noise, clean, RATE, speech=True) for gain in (0.0, 0.01, 0.3)]
 
 
-def test_visqol_falls_with_noise_and_is_none_for_too_short_a_clip():
+@pytest.mark.parametrize("measure", ["zimtohrli", "pesq", "estoi", "dnsmos"])
+def test_scores_fall_with_noise(scores: list[dict[str, float]], measure: str):
+    values = [score[measure] for score in scores]
+    assert values[0] > values[1] > values[2] or (measure == "dnsmos" and values[0] > values[2])
+
+
+def test_identical_sounds_have_the_best_scores(scores: list[dict[str, float]]):
+    assert scores[0]["zimtohrli"] == pytest.approx(5.0)
+    assert scores[0]["pesq"] == pytest.approx(4.64, abs=0.01)
+    assert scores[0]["estoi"] == pytest.approx(1.0)
+    assert 1 <= scores[0]["dnsmos"] <= 5
+
+
+def test_dnsmos_is_that_of_speechmos():
+    dnsmos = pytest.importorskip("speechmos.dnsmos", exc_type=ImportError)  # needs librosa
+    sound = speech_like(10.5)[0]
+    expected = dnsmos.run(sound, RATE)["ovrl_mos"]
+    assert Perceptual()._dnsmos_score(sound) == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_visqol_falls_with_noise_and_is_left_out_for_too_short_a_clip():
     pytest.importorskip("visqol")
     clean = music(1.2, RATE, 1)
     noise = np.random.default_rng(1).standard_normal(clean.shape).astype(np.float32)
-    judge = Perceptual(10.0)
+    judge = Perceptual()
     same = judge(clean, clean, RATE, speech=False)
     worse = judge(clean + 0.1 * noise, clean, RATE, speech=False)
-    assert same.visqol is not None
-    assert same.visqol > 4.5
-    assert worse.visqol is not None
-    assert worse.visqol < same.visqol
-    assert same.pesq is None  # for speech only
-    assert judge(clean[:, :3000], clean[:, :3000], RATE, speech=False).visqol is None
+    assert same["visqol"] > 4.5
+    assert worse["visqol"] < same["visqol"]
+    assert "pesq" not in same  # for speech only
+    assert "visqol" not in judge(clean[:, :3000], clean[:, :3000], RATE, speech=False)
