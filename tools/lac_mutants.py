@@ -1,6 +1,6 @@
 """Small ``.lac`` files and their mutants: what tools/fuzz_lac.py gives to a reader.
 
-The files are valid, of both versions and both coders, made in memory from fixed seeds. They are
+The files are valid, of both coders, made in memory from fixed seeds. They are
 damaged in every way of ``KINDS``. Half of the kinds forge parts whose checksums hold, for else
 hardly anything behind them is ever reached. A seed always makes the same mutant.
 """
@@ -21,7 +21,6 @@ import torch
 from numpy.typing import NDArray
 
 from codec.api import Codec
-from codec.entropy.coder import SymbolCoder
 from codec.entropy.context_model import (
     SHAPE_BITS,
     SHAPE_CELLS,
@@ -45,6 +44,11 @@ NETWORK_EVERY = 200
 
 LATENT_DIM, SMALL_FRAMES, HOP, RATE = 4, 6, 128, 16_000
 LATENT_ID = bytes(range(8))
+
+FIXED_HEADER = 34
+"""Bytes of a header before its name and tags."""
+FIXED_BLOCK = 12
+"""Bytes of a block before its silence mask."""
 
 
 # --- the codec and the files that are mutated -------------------------------------------------
@@ -99,7 +103,6 @@ class Sample:
     """A valid file, and what is in it."""
 
     name: str
-    version: int
     data: bytes
     header: LacHeader
     start: int
@@ -120,7 +123,7 @@ def _sample(
     silent: tuple[tuple[int, int], ...] = (),
     tags: dict[str, str] | None = None,
 ) -> Sample:
-    """``coder_name`` is v1, static or context; ``silent`` holds pairs (block, channel)."""
+    """``coder_name`` is static or context; ``silent`` holds pairs (block, channel)."""
     codec = tiny_codec()
     rng = np.random.default_rng(seed)
     header = LacHeader(
@@ -135,7 +138,6 @@ def _sample(
         model="fuzz",
         tags=tags or {},
         context_coded=coder_name == "context",
-        step_index=400 if coder_name == "v1" else None,
     )
     coder = coder_for(codec, header)
     blocks, steps = [], []
@@ -146,52 +148,30 @@ def _sample(
         if number == 1:  # far from what is expected: the context model's escapes
             symbols[0, 0, 0] = 60 if coder_name == "context" else 9
         symbols[mask] = 0
-        step = 400 if coder_name == "v1" else 96 if number == 1 else 384 + 16 * (number % 2)
+        step = 96 if number == 1 else 384 + 16 * (number % 2)
         latents = np.zeros(symbols.shape, np.float32)
         latents[~mask] = coder.dequantise(symbols[~mask], step)
         blocks.append(Block(symbols, latents, mask))
         steps.append(step)
     samples = max(1, sum(frames) * HOP * sample_rate // RATE - 50)
-    if coder_name == "v1":
-        data = _version_1(header, coder, blocks, samples)
-    else:
-        file = BytesIO()
-        writer = LacWriter(file, header, coder)
-        for block, step in zip(blocks, steps, strict=True):
-            writer.write_block(block.symbols, step, block.silent)
-        writer.close(samples)
-        data = file.getvalue()
-    version, start = data[4], int.from_bytes(data[6:8], "little")
+    file = BytesIO()
+    writer = LacWriter(file, header, coder)
+    for block, step in zip(blocks, steps, strict=True):
+        writer.write_block(block.symbols, step, block.silent)
+    writer.close(samples)
+    data = file.getvalue()
+    start = int.from_bytes(data[6:8], "little")
     sizes = struct.unpack_from(f"<{len(frames)}I", data, len(data) - 24 - 4 * len(frames))
     ends = (start + np.cumsum(sizes)).tolist()
     spans = list(zip([start, *ends], ends, strict=False))
-    sample = Sample(name, version, data, header, start, spans, blocks)
+    sample = Sample(name, data, header, start, spans, blocks)
     assert LacReader(data).complete
     return sample
-
-
-def _version_1(header: LacHeader, coder: SymbolCoder, blocks: list[Block], samples: int) -> bytes:
-    """A file of version 1, which no code writes any more."""
-    assert header.step_index is not None
-    dims = (header.sample_rate, header.channels, header.coded_channels, header.latent_dim)
-    rest = (header.frames_per_block, header.step_index // 4, RATE, HOP, LATENT_ID)
-    body = struct.pack("<IBBHHBII8s", *dims, *rest) + b"\x04fuzz\x00"
-    data = with_crc(b"LAC\x1a" + struct.pack("<BBH", 1, 0, 12 + len(body)) + body)
-    sizes: list[int] = []
-    for number, block in enumerate(blocks):
-        payload = coder.encode(block.symbols[~block.silent], header.step_index)
-        mask = np.packbits(block.silent, bitorder="little").tobytes()
-        start = struct.pack("<2sHHI", b"\xa5L", number, block.symbols.shape[-1], len(payload))
-        coded = with_crc(start + mask + payload)
-        data, sizes = data + coded, [*sizes, len(coded)]
-    return data + _ending(samples, sizes)
 
 
 @cache
 def small_samples() -> list[Sample]:
     return [
-        _sample("v1 mono", 0, "v1", [6, 6, 6, 6, 2]),
-        _sample("v1 stereo, silence", 1, "v1", [6, 6, 6, 1], channels=2, silent=((0, 1), (2, 0))),
         _sample("static mono", 2, "static", [6] * 6, sample_rate=44_100),
         _sample("static stereo, tags", 3, "static", [6, 6, 3], channels=2, tags={"title": "Lücke"}),
         _sample("context mono", 4, "context", [6, 6, 6, 6, 6, 3]),
@@ -211,7 +191,6 @@ def small_samples() -> list[Sample]:
 def network_samples() -> list[Sample]:
     long = FRAMES_PER_BLOCK
     return [
-        _sample("v1 mono, 256", 10, "v1", [long, long, 40], long),
         _sample("static stereo, 256", 11, "static", [long, 9], long, 2, 44_100, ((0, 1),)),
         _sample("context mono, 256", 12, "context", [long, long, 3], long, 1, 8_000),
         _sample("context stereo, 256", 13, "context", [20], long, 2, 22_050),
@@ -321,8 +300,7 @@ def splice(rng: random.Random, sample: Sample) -> bytes:
 
 def forge_header(rng: random.Random, sample: Sample) -> bytes:
     data = bytearray(sample.data)
-    layout = "BBHIBBHHBIIQB" if sample.version == 1 else "BBHIBBHHIIQB"
-    fields = _fields(layout, 4)
+    fields = _fields("BBHIBBHHIIQB", 4)
     name_length = fields[-1][0]
     tags = name_length + 1 + data[name_length]
     fields.append((tags, 1))
@@ -337,8 +315,7 @@ def forge_header(rng: random.Random, sample: Sample) -> bytes:
 
 def forge_text(rng: random.Random, sample: Sample) -> bytes:
     """Other bytes where names and tags stand, longer or shorter, and a length that fits."""
-    fixed = 35 if sample.version == 1 else 34
-    texts = bytearray(sample.data[fixed : sample.start - 4])
+    texts = bytearray(sample.data[FIXED_HEADER : sample.start - 4])
     position = rng.randrange(len(texts) + 1)
     texts[position : position + rng.choice([0, 1, 5])] = rng.choice(
         [
@@ -350,8 +327,8 @@ def forge_text(rng: random.Random, sample: Sample) -> bytes:
             b"\xc3" * 3,
         ]
     )
-    length = fixed + len(texts) + 4
-    head = sample.data[:6] + length.to_bytes(2, "little") + sample.data[8:fixed]
+    length = FIXED_HEADER + len(texts) + 4
+    head = sample.data[:6] + length.to_bytes(2, "little") + sample.data[8:FIXED_HEADER]
     return with_crc(head + bytes(texts)) + sample.data[sample.start :]
 
 
@@ -359,7 +336,7 @@ def forge_block(rng: random.Random, sample: Sample) -> bytes:
     """Another number, frame count, step, length or silence mask in a block."""
     begin, end = rng.choice(sample.spans)
     data = bytearray(sample.data)
-    fields = _fields("HHIB" if sample.version == 1 else "HHHIB", begin + 2)
+    fields = _fields("HHHIB", begin + 2)
     _set_extremes(rng, data, fields)
     return bytes(data[:begin]) + with_crc(bytes(data[begin : end - 4])) + bytes(data[end:])
 
@@ -368,8 +345,7 @@ def forge_payload(rng: random.Random, sample: Sample) -> bytes:
     """Other coded symbols in a block; where they are of another length, an index that fits."""
     number = rng.randrange(len(sample.spans))
     begin, end = sample.spans[number]
-    fixed = 10 if sample.version == 1 else 12
-    body = begin + fixed + sample.header.mask_bytes
+    body = begin + FIXED_BLOCK + sample.header.mask_bytes
     payload = bytearray(sample.data[body : end - 4])
     how = rng.randrange(5)
     if how == 0 and payload:
@@ -382,7 +358,7 @@ def forge_payload(rng: random.Random, sample: Sample) -> bytes:
         payload[:] = rng.choice([b"\0", b"\xff"]) * len(payload)
     else:
         payload[:] = rng.randbytes(len(payload))
-    head = sample.data[begin : begin + fixed - 4] + len(payload).to_bytes(4, "little")
+    head = sample.data[begin : begin + FIXED_BLOCK - 4] + len(payload).to_bytes(4, "little")
     block = with_crc(head + sample.data[body - sample.header.mask_bytes : body] + bytes(payload))
     sizes = [stop - start for start, stop in sample.spans]
     if rng.random() < 0.8:
@@ -458,7 +434,6 @@ def declare_much(rng: random.Random, sample: Sample) -> bytes:
         model_sample_rate=rng.choice([1, 768_000]) if small else RATE,
         hop_length=rng.choice([1, 65_536]) if small else HOP,
         context_coded=rng.random() < 0.5,
-        step_index=None,
     )
     data = header.to_bytes()
     sizes: list[int] = []

@@ -1,7 +1,6 @@
 """Static entropy model: one integer density per latent channel, for every step.
 
-Files of version 1 are coded with it, and those of models that have no context model
-(context_model.py).
+Files of models that have no context model (context_model.py) are coded with it.
 
 A density is a histogram on a fixed grid. From it the frequency table of any quantiser step is
 derived with integer arithmetic alone, so every machine derives the same table, and constriction's

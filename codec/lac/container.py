@@ -341,18 +341,15 @@ class LacReader:
     def _block_at(self, position: int, end: int) -> _Span | None:
         """The block that starts at ``position``, if it is whole and ends by ``end``."""
         header = self.header
-        layout = header.block_fields
-        payload = position + layout.size + header.mask_bytes
+        payload = position + BLOCK_FIELDS.size + header.mask_bytes
         if payload + CRC_BYTES > end:
             return None
-        sync, sequence, frames, *own_step, length = layout.unpack_from(self._data, position)
-        step_index = own_step[0] if own_step else header.step_index
-        assert step_index is not None  # a header without it has blocks with it
+        sync, sequence, frames, step_index, length = BLOCK_FIELDS.unpack_from(self._data, position)
         stop = payload + length + CRC_BYTES
         if (
             sync != BLOCK_SYNC
             or not 1 <= frames <= header.frames_per_block
-            or not 0 <= step_index < STEP_INDICES
+            or step_index >= STEP_INDICES
             or length > header.max_payload
             or stop > end
         ):
@@ -360,7 +357,7 @@ class LacReader:
         if not crc_holds(self._data[position:stop]):
             self._search_budget -= stop - position
             return None
-        mask = np.frombuffer(self._data, np.uint8, header.mask_bytes, position + layout.size)
+        mask = np.frombuffer(self._data, np.uint8, header.mask_bytes, payload - header.mask_bytes)
         bits = np.unpackbits(mask, bitorder="little").astype(np.bool_)
         if bits[header.coded_channels :].any():
             return None

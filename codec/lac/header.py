@@ -1,8 +1,8 @@
 """The header of a ``.lac`` file: its fields, their limits, and its bytes.
 
 docs/FORMAT.md has the layout byte by byte. All numbers are little-endian. The header says all that
-a reader must know before the first block, how blocks of its version are laid out included, and ends
-with a CRC-32 as every other part of a file does.
+a reader must know before the first block, and ends with a CRC-32 as every other part of a file
+does.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Self
 
-from codec.entropy.quantise import STEP_INDICES
 from codec.errors import FormatError
 
 VERSION = 2
-READABLE = (1, VERSION)
 CONTEXT_CODED = 1
 """Flag: the blocks are coded with the model's context model, else with its static tables."""
 MAGIC = b"LAC\x1a"
@@ -37,10 +35,6 @@ _FIELD_NAMES = (
     *("sample_rate", "channels", "coded_channels", "latent_dim", "frames_per_block"),
     *("model_sample_rate", "hop_length", "latent_id"),
 )
-# Version 1 had one step for the whole file, four times as coarsely numbered, in its header.
-_FIELDS_1 = struct.Struct("<IBBHHBII8s")
-_FIELD_NAMES_1 = (*_FIELD_NAMES[:5], "step_index", *_FIELD_NAMES[5:])
-_BLOCK_FIELDS_1 = struct.Struct("<2sHHI")
 
 _CRC = struct.Struct("<I")
 CRC_BYTES = _CRC.size
@@ -79,8 +73,6 @@ class LacHeader:
     tags: dict[str, str] = field(default_factory=dict)
     context_coded: bool = True
     """Coded with the model's context model, else with its static tables."""
-    step_index: int | None = None
-    """Of all blocks, in files of version 1 only; in later ones every block has its own."""
 
     def __post_init__(self) -> None:
         for name, largest in (
@@ -93,8 +85,6 @@ class LacHeader:
             ("hop_length", MAX_HOP_LENGTH),
         ):
             _check_range(name, getattr(self, name), 1, largest)
-        if self.step_index is not None:
-            _check_range("step_index", self.step_index, 0, STEP_INDICES - 1)
         _check_range("symbols in a block", self.block_values, 1, MAX_BLOCK_VALUES)
         if len(self.latent_id) != 8:
             raise FormatError(f"latent_id of {len(self.latent_id)} bytes: expected 8")
@@ -115,14 +105,9 @@ class LacHeader:
         return (self.coded_channels + 7) // 8
 
     @property
-    def block_fields(self) -> struct.Struct:
-        """The numbers that a block begins with, as this version of the format lays them out."""
-        return BLOCK_FIELDS if self.step_index is None else _BLOCK_FIELDS_1
-
-    @property
     def block_overhead(self) -> int:
         """Bytes of a block beside its payload."""
-        return self.block_fields.size + self.mask_bytes + CRC_BYTES
+        return BLOCK_FIELDS.size + self.mask_bytes + CRC_BYTES
 
     @property
     def max_payload(self) -> int:
@@ -152,14 +137,12 @@ class LacHeader:
         if len(data) < _PREFIX.size:
             raise FormatError(f"the file ends after {len(data)} bytes, inside its header")
         _, version, flags, length = _PREFIX.unpack_from(data)
-        known_flags = CONTEXT_CODED if version == VERSION else 0
-        if version not in READABLE or flags & ~known_flags:
+        if version != VERSION or flags & ~CONTEXT_CODED:
             raise FormatError(
-                f"version {version} with flags {flags:#04x}, expected version 1 or {VERSION} and "
-                f"no unknown flags: install a newer lacuna-codec"
+                f"version {version} with flags {flags:#04x}, expected version {VERSION} and "
+                f"no unknown flags: the file is of another version of lacuna-codec"
             )
-        layout, names = (_FIELDS, _FIELD_NAMES) if version == 2 else (_FIELDS_1, _FIELD_NAMES_1)
-        least = _PREFIX.size + layout.size + 2 + CRC_BYTES
+        least = _PREFIX.size + _FIELDS.size + 2 + CRC_BYTES
         if not least <= length <= len(data):
             raise FormatError(
                 f"a header of {length} bytes, expected {least}..{len(data)} (the file's length): "
@@ -170,10 +153,8 @@ class LacHeader:
                 f"the header's CRC-32 is {_stored_crc(data[:length]):08x}, expected "
                 f"{zlib.crc32(data[: length - CRC_BYTES]):08x}: the header is damaged"
             )
-        fields = dict(zip(names, layout.unpack_from(data, _PREFIX.size), strict=True))
-        if version == 1:
-            fields["step_index"] *= 4  # there were 24 steps to an octave, now there are 96
-        texts = _Texts(data[: length - CRC_BYTES], _PREFIX.size + layout.size)
+        fields = dict(zip(_FIELD_NAMES, _FIELDS.unpack_from(data, _PREFIX.size), strict=True))
+        texts = _Texts(data[: length - CRC_BYTES], _PREFIX.size + _FIELDS.size)
         model = texts.text(1)
         tags: dict[str, str] = {}
         for _ in range(texts.number(1)):

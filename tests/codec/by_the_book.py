@@ -235,7 +235,7 @@ class BookBlock:
 
 
 def read_file(data: bytes) -> tuple[dict[str, int], list[BookBlock]]:
-    """Header fields and blocks of an undamaged file: "Header", "Blocks" and "Version 1"."""
+    """Header fields and blocks of an undamaged file: "Header" and "Blocks"."""
 
     def number(position: int, width: int) -> int:
         return int.from_bytes(data[position : position + width], "little")
@@ -244,12 +244,11 @@ def read_file(data: bytes) -> tuple[dict[str, int], list[BookBlock]]:
         assert zlib.crc32(data[start:end]) == number(end, 4)
 
     assert data[:4] == b"LAC\x1a"
-    version, end = data[4], number(6, 2)
-    after = 18 if version == 2 else 19
-    fields = {"version": version, "flags": data[5], "channels": data[12], "coded": data[13]}
+    end = number(6, 2)
+    fields = {"version": data[4], "flags": data[5], "channels": data[12], "coded": data[13]}
     fields |= {"sample_rate": number(8, 4), "latent_dim": number(14, 2)}
-    fields |= {"model_sample_rate": number(after, 4), "hop_length": number(after + 4, 4)}
-    fields["latent_id"] = number(after + 8, 8)
+    fields |= {"model_sample_rate": number(18, 4), "hop_length": number(22, 4)}
+    fields["latent_id"] = number(26, 8)
     check(0, end - 4)
     mask_bytes = -(-fields["coded"] // 8)
     blocks: list[BookBlock] = []
@@ -259,10 +258,7 @@ def read_file(data: bytes) -> tuple[dict[str, int], list[BookBlock]]:
         assert data[start : start + 2] == b"\xa5L"
         assert number(start + 2, 2) == len(blocks)
         frames = number(start + 4, 2)
-        if version == 2:
-            step_index, length, mask = number(start + 6, 2), number(start + 8, 4), start + 12
-        else:
-            step_index, length, mask = 4 * data[18], number(start + 6, 4), start + 10
+        step_index, length, mask = number(start + 6, 2), number(start + 8, 4), start + 12
         bits = number(mask, mask_bytes)
         silent = [bool(bits >> c & 1) for c in range(fields["coded"])]
         payload = mask + mask_bytes

@@ -1,7 +1,6 @@
-"""Files of both versions and both coders, kept as bytes: they open, for ever, to the same symbols.
+"""Files of both coders, kept as bytes: they hold the same symbols on every machine.
 
-tests/data/golden/symbols.json has what each file holds. The files of version 1 were written by the
-code of their time, with the tables of golden_coder.py; nothing writes such files any more.
+tests/data/golden/symbols.json has what each file holds; golden_coder.py has the tables.
 """
 
 from __future__ import annotations
@@ -36,8 +35,7 @@ def read(name: str) -> bytes:
 
 def test_every_file_is_listed():
     assert sorted(path.stem for path in FOLDER.glob("*.lac")) == sorted(EXPECTED)
-    kinds = {tuple(name.split("_")[:-1]) for name in EXPECTED}
-    assert kinds == {("v1",), ("v2", "static"), ("v2", "context")}
+    assert {name.split("_")[0] for name in EXPECTED} == {"static", "context"}
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -47,7 +45,6 @@ def test_the_file_holds_what_it_held(name: str):
     header = reader.header
     assert verify(read(name)).ok
     assert reader.samples == expected["samples"]
-    assert (header.step_index is None) == name.startswith("v2")
     assert header.context_coded == ("context" in name)
     assert (header.model, header.tags) == ("golden", {"title": "Lücke"})
     assert (header.sample_rate, header.model_sample_rate, header.hop_length) == (44100, 44100, 1024)
@@ -68,7 +65,7 @@ def test_the_file_holds_what_it_held(name: str):
 @pytest.mark.parametrize("name", EXPECTED)
 def test_the_page_alone_is_enough_to_read_it(name: str):
     fields, blocks = by_the_book.read_file(read(name))
-    assert fields["version"] == int(name[1])
+    assert fields["version"] == 2
     assert fields["flags"] == ("context" in name)
     assert fields["samples"] == EXPECTED[name]["samples"]
     assert fields["latent_id"].to_bytes(8, "little") == bytes(range(8))
@@ -91,7 +88,7 @@ def test_the_page_alone_is_enough_to_read_it(name: str):
         assert found == stored
 
 
-@pytest.mark.parametrize("name", [name for name in EXPECTED if name.startswith("v2")])
+@pytest.mark.parametrize("name", EXPECTED)
 def test_the_writer_still_writes_these_bytes(name: str):
     blocks = EXPECTED[name]["blocks"]
     streams = len(blocks[0]["silent"])
@@ -117,7 +114,7 @@ def test_the_writer_still_writes_these_bytes(name: str):
     assert output.getvalue() == read(name)
 
 
-@pytest.mark.parametrize("name", ["v2_static_stereo", "v2_context_stereo"])
+@pytest.mark.parametrize("name", ["static_stereo", "context_stereo"])
 def test_the_other_coder_does_not_open_it(name: str):
     other = TABLES if "context" in name else CONTEXT
     with pytest.raises(FormatError, match="do not decode"):

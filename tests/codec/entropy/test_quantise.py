@@ -25,20 +25,6 @@ def test_multiples_follow_the_power_law():
         assert step_multiple(index) == pytest.approx(2 ** (index / 96) / 4, rel=1e-6)
 
 
-def test_steps_of_version_1_are_every_fourth():
-    """24 to an octave, written out from its docs/FORMAT.md: its files keep their meaning."""
-    fractions = [
-        *(1048576, 1079302, 1110928, 1143480, 1176987, 1211475, 1246974, 1283513),
-        *(1321123, 1359835, 1399681, 1440695, 1482910, 1526363, 1571089, 1617125),
-        *(1664511, 1713285, 1763488, 1815162, 1868350, 1923097, 1979448, 2037450),
-    ]
-    for old in range(256):
-        multiple = fractions[old % 24] << old // 24
-        units = [(int(sigma) * multiple + (1 << 21)) >> 22 for sigma in SIGMA_UNITS]
-        expected = [min(max(u, 1 << 12), 1 << 24) for u in units]
-        assert (step_sizes(SIGMA_UNITS, 4 * old) * UNITS).tolist() == expected
-
-
 def test_fractions_are_the_rounded_powers():
     for k in range(96):
         power = Decimal(2) ** (Decimal(k) / 96) * 2**20

@@ -53,7 +53,6 @@ def test_golden_frequencies():
     ]
 
 
-# These bytes are those of version 1 at the step indices 60 and 200.
 @pytest.mark.parametrize(
     ("index", "expected"),
     [(240, "6269eadb07c0d44ead1b2cb674354aa1"), (800, "1234b3f0cdea7531248595c2c7b63096")],

@@ -7,10 +7,8 @@ import struct
 import warnings
 import zlib
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
-import by_the_book
 import numpy as np
 import pytest
 import torch
@@ -429,42 +427,3 @@ def test_context_coded_files_stream_seek_and_survive_damage(context_codec: Codec
     with pytest.warns(UserWarning, match=r"^4\.10 s to 6\.14 s are damaged and silent$"):
         decoded = context_codec.decompress(bytes(damaged))[0].numpy()
     assert np.array_equal(decoded[:, :BLOCK], whole[:, :BLOCK])
-
-
-def as_version_1(data: bytes) -> bytes:
-    """A statically coded file whose blocks have one step, as its bytes were in version 1."""
-    header = LacReader(data).header
-    ends = block_ends(data)
-    _, found = by_the_book.read_file(data)
-    (step,) = {block.step_index for block in found}
-    assert step % 4 == 0
-    assert not header.context_coded
-
-    def sealed(part: bytes) -> bytes:
-        return part + struct.pack("<I", zlib.crc32(part))
-
-    length = struct.pack("<H", ends[0] + 1)
-    out = b"LAC\x1a\x01\x00" + length + data[8:18] + bytes([step // 4]) + data[18 : ends[0] - 4]
-    out, sizes = sealed(out), []
-    for start, end in pairwise(ends):
-        block = sealed(data[start : start + 6] + data[start + 8 : end - 4])
-        out, sizes = out + block, [*sizes, len(block)]
-    index = data[ends[-1] : ends[-1] + 16] + struct.pack(f"<{len(sizes)}I", *sizes)
-    return out + sealed(index) + data[-20:]
-
-
-def test_files_of_version_1_sound_as_they_did(tiny_codec: Codec):
-    """The coarsest useful step, 16 sigmas, is step 144 of version 1."""
-    sound = music(3.3 * BLOCK_SECONDS, 16000, 2)
-    data = compressed(tiny_codec, sound, quality=0.0)
-    old = as_version_1(data)
-    assert old[4] == 1
-    assert LacReader(old).header.step_index == 4 * 144
-    assert np.array_equal(decompress(tiny_codec, old), decompress(tiny_codec, data))
-    assert np.array_equal(
-        decompress(tiny_codec, old, 3.0, 1.0), decompress(tiny_codec, data, 3.0, 1.0)
-    )
-    damaged = bytearray(old)
-    damaged[-90] ^= 1
-    with pytest.warns(UserWarning, match="damaged and silent"):
-        assert tiny_codec.decompress(bytes(damaged))[0].shape == sound.shape
