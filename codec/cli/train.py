@@ -55,9 +55,14 @@ def train_codec(
         ),
     ] = None,
     mixed_precision: Annotated[str | None, typer.Option(help="no, bf16 or fp16.")] = None,
-    stream: Annotated[
-        bool, typer.Option("--stream", help="Read crops from disk, not from memory.")
-    ] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that keeps decoded audio on disk: for more than memory holds, and for "
+            "starts without decoding.",
+            show_default="none: decoded audio is kept in memory",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, or auto for what Accelerate finds.")] = "auto",
     threads: Threads = None,
 ) -> None:
@@ -83,7 +88,7 @@ def train_codec(
         decoder_only=decoder_only,
         minutes=minutes,
         schedule_minutes=schedule_minutes,
-        resident=not stream,
+        cache=cache,
         cpu=device == "cpu",
         settings=settings or (),
         overrides={

@@ -4,32 +4,30 @@ Item ``index`` of a run is the same crop with the same gain and the same noise w
 asks for it, in whichever order, before or after a restart. That is what makes resumed and
 multi-process runs repeat exactly, and why nothing here keeps a random state.
 
-Two sources share the choice of crops: :class:`ResidentAudio` holds everything decoded in memory
-(on the GPU when there is one), :class:`StreamedAudio` reads each crop from disk.
+They are cut from decoded 16-bit audio (decoded.py): in memory, on the GPU when there is one and it
+has room, or in a memory-mapped cache.
 """
 
 from __future__ import annotations
 
 import csv
 import warnings
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor
 
-from codec import audio
 from codec.batch.folders import find_audio
 from codec.errors import AudioError, LacunaError
 from codec.network.config import ModelConfig
 from codec.training.config import DataConfig
+from codec.training.decoded import INT16, AudioCache, Progress, decode_into_memory
 
-SILENT_PEAK = 1e-4
-INT16 = 32767.0
+DEVICE_SHARE = 0.5
+"""Of a GPU's free memory, this much may be taken by decoded audio."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +96,17 @@ def read_manifest(path: str | Path) -> dict[str, dict[str, str]]:
 
 
 class AudioSource:
-    """A set of audio files from which item ``index`` is cut."""
+    """A set of decoded audio files from which item ``index`` is cut."""
 
     def __init__(
-        self, files: list[AudioFile], model: ModelConfig, config: DataConfig, seed: int
+        self,
+        files: list[AudioFile],
+        samples: list[Tensor],
+        model: ModelConfig,
+        config: DataConfig,
+        seed: int,
     ) -> None:
+        """``samples`` of each file: int16 (channels, time), all on one device."""
         self.files = files
         self.config = config
         self.seed = seed
@@ -111,6 +115,7 @@ class AudioSource:
         self.left_right = model.stereo == "left_right"
         hop = model.hop_length
         self.crop_samples = max(1, round(config.crop_seconds * model.sample_rate / hop)) * hop
+        self._samples = samples
         # A file is drawn by its length: every second of audio is equally likely.
         lengths = np.array([max(f.samples, self.crop_samples) for f in files], dtype=np.float64)
         self._cumulative = np.cumsum(lengths) / lengths.sum()
@@ -138,7 +143,8 @@ class AudioSource:
         return Batch(waveform, torch.tensor(indices))
 
     def _item(self, crop: Crop) -> Tensor:
-        raise NotImplementedError
+        stored = self._samples[crop.file][:, crop.start : crop.start + self.crop_samples]
+        return self._finish(stored.float() / INT16, crop)
 
     def _finish(self, samples: Tensor, crop: Crop) -> Tensor:
         """Channel layout, gain and zero-padding of a raw crop (1 or 2 channels, time)."""
@@ -154,57 +160,6 @@ class AudioSource:
         return torch.nn.functional.pad(samples * crop.gain, (0, missing))
 
 
-class ResidentAudio(AudioSource):
-    """Decoded audio as 16-bit integers in one tensor on ``device``: 0.6 GB per stereo hour."""
-
-    def __init__(
-        self,
-        files: list[AudioFile],
-        samples: list[np.ndarray],
-        model: ModelConfig,
-        config: DataConfig,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        super().__init__(files, model, config, seed)
-        self._samples = [torch.from_numpy(s).to(device) for s in samples]
-
-    def _item(self, crop: Crop) -> Tensor:
-        stored = self._samples[crop.file][:, crop.start : crop.start + self.crop_samples]
-        return self._finish(stored.float() / INT16, crop)
-
-
-class StreamedAudio(AudioSource):
-    """Crops read from disk when asked for; several threads, since libsndfile frees the GIL."""
-
-    def __init__(
-        self, files: list[AudioFile], model: ModelConfig, config: DataConfig, seed: int
-    ) -> None:
-        super().__init__(files, model, config, seed)
-        self._pool = ThreadPoolExecutor(max_workers=4)
-
-    def batch(self, indices: Iterable[int]) -> Batch:
-        indices = list(indices)
-        items = self._pool.map(self._item, [self.crop(i) for i in indices])
-        return Batch(torch.stack(list(items)), torch.tensor(indices))
-
-    def _item(self, crop: Crop) -> Tensor:
-        source = self.files[crop.file]
-        with soundfile.SoundFile(source.path) as file:
-            rate = file.samplerate
-            start = round(crop.start * rate / self.sample_rate)
-            count = round(self.crop_samples * rate / self.sample_rate)
-            try:
-                file.seek(min(start, file.frames))
-                raw = file.read(count, dtype="float32", always_2d=True).T
-            except soundfile.LibsndfileError:  # seeking fails in a FLAC file that was cut short
-                with audio.AudioReader(source.path) as reader:
-                    raw = next(reader.blocks(count, start))
-        # As many channels as the whole file has: within a crop both may be equal by chance.
-        samples = audio.resample(raw[: source.channels], rate, self.sample_rate)
-        return self._finish(torch.from_numpy(samples[:, : self.crop_samples]), crop)
-
-
 def open_source(
     paths: list[Path],
     model: ModelConfig,
@@ -212,68 +167,58 @@ def open_source(
     *,
     seed: int,
     device: torch.device,
-    resident: bool = True,
+    cache: Path | None = None,
     manifest: str | Path | None = None,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    progress: Progress = lambda what, done, total: None,
 ) -> AudioSource:
-    """Look at every file and make a source of the usable ones.
+    """Decode every file, or look it up in the ``cache``, and make a source of the usable ones.
 
     Files that cannot be read, are silent or shorter than 0.1 s are skipped with one warning
     that names them all. With a manifest only the files in it are used, with its labels.
-    ``progress(what, done, total)`` is called after every file.
+    ``progress(what, done, total)`` is called after every file that is decoded.
 
     Raises:
         AudioError: no usable file.
+        LacunaError: decoded audio does not fit into memory, or the cache cannot be written.
     """
     labels = read_manifest(manifest) if manifest is not None else None
     if labels is not None:
         paths = [p for p in paths if str(p.resolve()) in labels]
-    files: list[AudioFile] = []
-    decoded: list[np.ndarray] = []
-    skipped: list[str] = []
-
-    def load(path: Path) -> tuple[np.ndarray | None, int, int, str]:
-        try:
-            waveform, rate = audio.read(path)
-        except LacunaError as error:
-            return None, 0, 0, str(error)
-        if waveform.shape[1] < 0.1 * rate:
-            return None, 0, 0, f"'{path}': shorter than 0.1 s"
-        if np.abs(waveform).max() < SILENT_PEAK:
-            return None, 0, 0, f"'{path}': silent"
-        waveform = audio.resample(_two_channels(waveform), rate, model.sample_rate)
-        channels, samples = waveform.shape
-        if not resident:
-            return None, channels, samples, ""
-        peak = max(1.0, float(np.abs(waveform).max()))  # decoded Vorbis may exceed full scale
-        return np.round(waveform / peak * INT16).astype(np.int16), channels, samples, ""
-
-    # The filters of warnings are shared by all threads, hence set out here.
-    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=2) as pool:
-        warnings.simplefilter("ignore")  # a truncated file is used as far as it goes
-        for done, (path, result) in enumerate(zip(paths, pool.map(load, paths), strict=True), 1):
-            samples, channels, length, problem = result
-            if problem:
-                skipped.append(problem)
-            else:
-                file_labels = labels[str(path.resolve())] if labels is not None else {}
-                files.append(AudioFile(path, length, channels, file_labels))
-                if samples is not None:
-                    decoded.append(samples)
-            progress(path.name, done, len(paths))
-    if skipped:
+    samples: list[Tensor] = []
+    problems: list[str] = []
+    if paths:
+        if cache is None:
+            samples, problems = decode_into_memory(paths, model.sample_rate, progress)
+        else:
+            samples, problems = AudioCache(cache, model.sample_rate).load(paths, progress)
+    if skipped := [problem for problem in problems if problem]:
         warnings.warn(f"skipped {len(skipped)} files:\n  " + "\n  ".join(skipped), stacklevel=2)
-    if not files:
+    usable = [
+        (path, sound)
+        for path, sound, problem in zip(paths, samples, problems, strict=True)
+        if not problem
+    ]
+    if not usable:
         raise AudioError(
             "no usable audio: every file was skipped, or the manifest names none of them"
         )
-    if resident:
-        return ResidentAudio(files, decoded, model, config, seed, device)
-    return StreamedAudio(files, model, config, seed)
+    files = [
+        AudioFile(
+            path,
+            sound.shape[1],
+            sound.shape[0],
+            labels[str(path.resolve())] if labels is not None else {},
+        )
+        for path, sound in usable
+    ]
+    return AudioSource(files, _placed([sound for _, sound in usable], device), model, config, seed)
 
 
-def _two_channels(waveform: np.ndarray) -> np.ndarray:
-    """The first two channels, or one if both are equal: it would only teach silence."""
-    if waveform.shape[0] == 1 or np.array_equal(waveform[0], waveform[1]):
-        return waveform[:1]
-    return waveform[:2]
+def _placed(samples: list[Tensor], device: torch.device) -> list[Tensor]:
+    """On the device, if it is a GPU and has room for them."""
+    if device.type != "cuda":
+        return samples
+    free, _ = torch.cuda.mem_get_info(device)
+    if sum(s.nbytes for s in samples) > DEVICE_SHARE * free:
+        return samples
+    return [sound.to(device) for sound in samples]

@@ -28,7 +28,7 @@ def train_codec(
     decoder_only: bool = False,
     minutes: float | None = None,
     schedule_minutes: float | None = None,
-    resident: bool = True,
+    cache: Path | None = None,
     cpu: bool = False,
     settings: Sequence[str] = (),
     overrides: dict[str, Any] | None = None,
@@ -36,6 +36,7 @@ def train_codec(
     """Start the run in ``out``, or take it up where it stopped.
 
     ``decoder_only`` trains on the decoder of ``init`` and leaves everything else as it is.
+    ``cache`` is a folder that keeps decoded audio, memory-mapped, for this start and later ones.
     ``settings`` replace values of the config, as ``training.kl.target_kbps=16``.
 
     Raises:
@@ -52,7 +53,7 @@ def train_codec(
     plain = training.data.model_copy(update={"gain_db": (0.0, 0.0)})
     with file_progress("reading audio") as progress:
         paths, held_out = split_files(data, valid)
-        options = {"device": device, "resident": resident, "progress": progress}
+        options = {"device": device, "cache": cache, "progress": progress}
         source = open_source(
             paths, model_config, training.data, seed=training.seed, manifest=manifest, **options
         )
