@@ -134,8 +134,8 @@ def blind(rows: Sequence[Measured]) -> dict[tuple[str, str], str]:
                 means = [float(np.mean([v[f] for f in files])) for v in (values, yardstick)]
                 if sign * means[0] > sign * means[1]:
                     reasons[kind, name] = (
-                        f"{kind}: {measure.label} likes the control {control} "
-                        f"({means[0]:.2f}) better than {YARDSTICK[0]} at {YARDSTICK[1]:g} kbps "
+                        f"{kind}: {measure.label} ranks the control {control} "
+                        f"({means[0]:.2f}) above {YARDSTICK[0]} at {YARDSTICK[1]:g} kbps "
                         f"({means[1]:.2f}): blind here, no ground for a claim"
                     )
                     break

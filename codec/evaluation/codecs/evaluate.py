@@ -37,6 +37,8 @@ MIN_SECONDS = 0.25
 """Of less there is no spectrum of which anything could be told."""
 LARGEST_CUT = 0.1
 """Seconds that a decoded sound may be longer or shorter by, and still be compared."""
+NOTED_CUT = 0.002
+"""Seconds: less than that is what aligning two codecs costs, and not worth a word."""
 EXAMPLES_PER_CLASS = 2
 EXAMPLE_SECONDS = 4.0
 
@@ -224,7 +226,7 @@ def name_of(codec: str, kbps: float | None) -> str:
 def matched(
     decoded: np.ndarray, original: np.ndarray, sample_rate: int
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Two (channels, time) of one length, and a note where that took a cut.
+    """Two (channels, time) of one length, and a note where that took a cut worth a word.
 
     Raises:
         AudioError: other channels, or lengths that differ by more than LARGEST_CUT.
@@ -244,7 +246,8 @@ def matched(
         )
     more = "longer" if change > 0 else "shorter"
     note = f"{abs(change)} samples {more} than the original: compared without the rest"
-    return decoded[:, :size], original[:, :size], note if change else ""
+    noted = abs(change) > NOTED_CUT * sample_rate
+    return decoded[:, :size], original[:, :size], note if noted else ""
 
 
 def _read(path: Path) -> tuple[np.ndarray, int]:

@@ -86,7 +86,7 @@ def test_a_measure_that_likes_noise_better_than_opus_at_12_is_blind():
     noise = rows("noise", None, "visqol", [4.3, 4.2]) + rows("noise", None, "tonal_recall", [0, 0])
     reasons = blind(opus + noise)
     assert list(reasons) == [("music", "visqol")]
-    assert "noise (4.25) better than opus at 12 kbps (3.75)" in reasons["music", "visqol"]
+    assert "noise (4.25) above opus at 12 kbps (3.75)" in reasons["music", "visqol"]
 
 
 def test_the_comb_counts_as_well_and_lower_can_be_better():

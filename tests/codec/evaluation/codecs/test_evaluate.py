@@ -173,9 +173,11 @@ def test_matched_refuses_other_channels_and_cuts_what_is_too_long():
     stereo = music(1.0, 16000, 2)
     with pytest.raises(AudioError, match="decoded to 1 channels, expected the original's 2"):
         matched(stereo[:1], stereo, 16000)
-    longer, original, note = matched(np.pad(stereo, ((0, 0), (0, 7))), stereo, 16000)
+    longer, original, note = matched(np.pad(stereo, ((0, 0), (0, 70))), stereo, 16000)
     assert longer.shape == original.shape == stereo.shape
-    assert note.startswith("7 samples longer")
+    assert note.startswith("70 samples longer")
+    shorter, original, note = matched(stereo[:, :-1], stereo, 16000)
+    assert (shorter.shape, original.shape, note) == ((2, 15999), (2, 15999), "")
     assert matched(stereo, stereo, 16000)[2] == ""
 
 

@@ -67,7 +67,7 @@ def section(text: str, title: str) -> list[str]:
 def test_a_blind_measure_is_marked_where_it_stands(report: Path):
     lines = section((report / "evaluation.md").read_text(), "Quality")
     assert "| codec | kbps | tonal recall | ViSQOL (blind) |" in lines
-    reason = "music: ViSQOL likes the control noise (4.32) better than opus at 12 kbps (3.72)"
+    reason = "music: ViSQOL ranks the control noise (4.32) above opus at 12 kbps (3.72)"
     assert any(reason in line for line in lines)
 
 
