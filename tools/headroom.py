@@ -20,7 +20,7 @@ import typer
 
 from codec import load, read, resample
 from codec.batch.folders import find_audio
-from codec.evaluation.codecs.perceptual import Perceptual
+from codec.evaluation.codecs.perceptual import Perceptual, middle
 from codec.metrics.mel import mel_distance
 from codec.network.levels import BandLevels
 from codec.network.stft import inverse_stft, stft
@@ -64,7 +64,7 @@ def main(
     """Print means for each class: mel distance, ViSQOL, and for the class 'speech' PESQ."""
     torch.set_num_threads(threads)
     codec = load(model)
-    perceptual = Perceptual(8.0)
+    perceptual = Perceptual()
     rows: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
     originals: list[tuple[str, torch.Tensor]] = []
     for path in find_audio(folder):
@@ -88,11 +88,10 @@ def main(
             made[f"waveform below {hz} Hz"] = right
         for name, sound in made.items():
             pair = (sound.numpy(), original.numpy())
-            scores = perceptual(*pair, codec.sample_rate, speech=kind == "speech")
+            decoded, original = (middle(sound, codec.sample_rate, 8.0) for sound in pair)
+            scores = perceptual(decoded, original, codec.sample_rate, speech=kind == "speech")
             mel = float(mel_distance(sound, original, codec.sample_rate).mean())
-            rows[kind, name].append(
-                [mel, *(np.nan if x is None else x for x in (scores.visqol, scores.pesq))]
-            )
+            rows[kind, name].append([mel, scores.get("visqol", np.nan), scores.get("pesq", np.nan)])
     print(
         f"`{shlex.join(['python', *sys.argv])}`, model '{codec.config.name}', {codec.latent_id}\n"
     )

@@ -80,9 +80,9 @@ def evaluate(
                 "generated audio is judged with --generated DIR and --reference DIR, both and "
                 "without another folder"
             )
+        require("sklearn")
         from codec.evaluation.generated import judge as judging
 
-        require("sklearn")
         codec = load_model(model or DEFAULT_MODEL, device, threads)
         with file_progress("judging") as progress:
             judgement = judging.judge_folders(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn.covariance import oas
 from torch import Tensor
 
 from codec.errors import AudioError
@@ -162,19 +163,11 @@ def shrunk_covariance(x: Tensor) -> Tensor:
 
     With fewer windows than dimensions the sample covariance says that most directions do not
     vary at all, and two sets of one kind seem to lie in different subspaces. The weight of the
-    identity is that of the oracle approximating estimator (Chen et al. 2010, eq. 23), about
-    1 / windows when there are many. Unlike a reduction to the reference's principal components
-    this drops no direction: what only generated sound does lies outside of them.
+    identity is that of the oracle approximating estimator (Chen et al. 2010), about 1 / windows
+    when there are many. Unlike a reduction to the reference's principal components this drops no
+    direction: what only generated sound does lies outside of them.
     """
-    count, dimensions = x.shape
-    centred = x - x.mean(dim=0)
-    cov = centred.T @ centred / count
-    trace, square = cov.trace(), cov.square().sum()
-    top = (1 - 2 / dimensions) * square + trace**2
-    bottom = (count + 1 - 2 / dimensions) * (square - trace**2 / dimensions)
-    weight = 1.0 if bottom <= 0 else min(1.0, float(top / bottom))
-    identity = torch.eye(dimensions, dtype=x.dtype)
-    return (1 - weight) * cov + weight * trace / dimensions * identity
+    return torch.from_numpy(oas(x.numpy())[0])
 
 
 def frechet_of_samples(x: Tensor, y: Tensor) -> float:
