@@ -8,12 +8,14 @@ opusenc and opusdec.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import torch
 import typer
+from PIL import Image
 
 from codec import LacunaError, audio
 from codec.batch.folders import loader
@@ -51,9 +53,10 @@ def main(
             spent = trip.bytes * 8 / (waveform.shape[1] / rate) / 1000
             sounds.append((f"{name}, {spent:.1f} kbps", trip.waveform))
         rows.append((path.stem, rate, [(title, middle(x, rate, seconds)) for title, x in sounds]))
-    figure = partials_figure(rows)
-    with atomic_path(out, force=True) as partial:
-        figure.savefig(partial, format="png", dpi=DOTS_PER_INCH)
+    full = io.BytesIO()
+    partials_figure(rows).savefig(full, format="png", dpi=DOTS_PER_INCH)
+    with atomic_path(out, force=True) as partial:  # a palette takes a third of the bytes
+        Image.open(full).convert("RGB").quantize(128).save(partial, format="PNG", optimize=True)
     print(out)
 
 

@@ -60,7 +60,7 @@ def models_for_rate(kbps_per_channel: float) -> list[str]:
     """The shipped models to try for a rate: the best for it, then those for lower rates.
 
     A model with fewer latents can say each of them more finely. Up to some rate that is the better
-    bargain, above it more latents are (docs/EVALUATION.md). Most audio never needs the others:
+    bargain, above it more latents are (docs/TRAINING_LOG.md). Most audio never needs the others:
     sweeps of bare sines take four times the bits of music.
     """
     highest = {
