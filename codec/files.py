@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from codec.errors import LacunaError
+from codec.text import printable
 
 
 @contextmanager
@@ -29,18 +30,19 @@ def atomic_path(path: str | os.PathLike[str], *, force: bool) -> Iterator[Path]:
 
     Raises:
         LacunaError: before the body runs: ``path`` exists and ``force`` is off, ``path`` is a
-            folder or a device, or its folder is missing or not writable.
+            folder or a device, or its folder is missing or not writable. After it: ``path`` has
+            come to exist meanwhile and ``force`` is off.
     """
-    target = Path(path).resolve()
+    target, name = Path(path).resolve(), printable(path)
     if target.is_dir():
-        raise LacunaError(f"{path} is a folder; give the name of a file to write inside it")
+        raise LacunaError(f"{name} is a folder; give the name of a file to write inside it")
     if target.exists() and not target.is_file():
         # os.replace would put a plain file in the place of, say, /dev/null.
-        raise LacunaError(f"{path} is not an ordinary file; give another name, or - for a stream")
+        raise LacunaError(f"{name} is not an ordinary file; give another name, or - for a stream")
     if target.exists() and not force:
-        raise LacunaError(f"{path} already exists; use --force to replace it, or another name")
+        raise LacunaError(f"{name} already exists; use --force to replace it, or another name")
     if not target.parent.is_dir():
-        raise LacunaError(f"{path}: there is no folder {target.parent}; create it first")
+        raise LacunaError(f"{name}: there is no folder {printable(target.parent)}; create it first")
 
     temporary = target.with_name(f".lacuna-{secrets.token_hex(8)}{target.suffix}")
     try:
@@ -48,15 +50,58 @@ def atomic_path(path: str | os.PathLike[str], *, force: bool) -> Iterator[Path]:
         temporary.open("xb").close()
     except OSError as error:
         raise LacunaError(
-            f"{path}: cannot write in the folder {target.parent} ({error.strerror}); "
+            f"{name}: cannot write in the folder {printable(target.parent)} ({error.strerror}); "
             f"choose a folder you may write in"
         ) from None
     try:
         yield temporary
-        os.replace(temporary, target)
+        if force:
+            os.replace(temporary, target)
+        else:
+            _put_in_place(temporary, target, name)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _put_in_place(temporary: Path, target: Path, name: str) -> None:
+    """Give a finished file its name, unless another program has made one of that name meanwhile."""
+    taken = LacunaError(
+        f"{name} was made by another program while this one was at work, and is left as it is; "
+        f"use --force to replace it, or another name"
+    )
+    try:
+        os.link(temporary, target)  # which fails if there is one, in one step
+    except FileExistsError:
+        raise taken from None
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise taken from None
+        os.replace(temporary, target)
+    else:
+        temporary.unlink()
+
+
+def standard_input() -> BinaryIO:
+    """Standard input as bytes.
+
+    Raises:
+        LacunaError: it was closed.
+    """
+    if sys.stdin is None:
+        raise LacunaError("standard input ('-') is closed; name a file, or open it")
+    return sys.stdin.buffer
+
+
+def standard_output() -> BinaryIO:
+    """Standard output as bytes.
+
+    Raises:
+        LacunaError: it was closed.
+    """
+    if sys.stdout is None:
+        raise LacunaError("standard output ('-') is closed; name a file, or open it")
+    return sys.stdout.buffer
 
 
 @contextmanager
@@ -67,11 +112,12 @@ def output_file(path: str, *, force: bool) -> Iterator[BinaryIO]:
         LacunaError: as for ``atomic_path``.
     """
     if path == "-":
+        stream = standard_output()  # which must not turn out to be closed after the work
         with tempfile.TemporaryFile() as spool:
             yield spool
             spool.seek(0)
-            shutil.copyfileobj(spool, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+            shutil.copyfileobj(spool, stream)
+            stream.flush()
         return
     with atomic_path(path, force=force) as partial, partial.open("wb") as file:
         yield file
@@ -84,10 +130,10 @@ def read_bytes(path: str) -> bytes:
         LacunaError: there is no such file, or it is a folder.
     """
     if path == "-":
-        return sys.stdin.buffer.read()
+        return standard_input().read()
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:
-        raise LacunaError(f"{path} not found; check the path") from None
+        raise LacunaError(f"{printable(path)} not found; check the path") from None
     except OSError as error:
-        raise LacunaError(f"{path} cannot be read: {error.strerror}") from None
+        raise LacunaError(f"{printable(path)} cannot be read: {error.strerror}") from None

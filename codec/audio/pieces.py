@@ -20,7 +20,7 @@ def no_progress(seconds: float) -> None:
     pass
 
 
-def cut(pieces: Iterable[np.ndarray], skip: int, length: int) -> Iterator[np.ndarray]:
+def cut(pieces: Iterable[np.ndarray], skip: int, length: float) -> Iterator[np.ndarray]:
     """``length`` samples of a stream of (channels, any length) pieces, after ``skip`` others.
 
     No piece is asked for beyond the one with the last sample.
@@ -28,9 +28,27 @@ def cut(pieces: Iterable[np.ndarray], skip: int, length: int) -> Iterator[np.nda
     for piece in pieces:
         dropped = min(skip, piece.shape[1])
         skip -= dropped
-        kept = piece[:, dropped : dropped + length]
+        kept = piece[:, dropped : dropped + int(min(length, piece.shape[1]))]
         length -= kept.shape[1]
         if kept.shape[1]:
             yield kept
         if length == 0:
             return
+
+
+def regrouped(pieces: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """The same stream in pieces of ``size`` samples, fewer only in the last one."""
+    held: list[np.ndarray] = []
+    count = 0
+    for piece in pieces:
+        held.append(piece)
+        count += piece.shape[1]
+        if count < size:
+            continue
+        joined = piece if len(held) == 1 else np.concatenate(held, axis=1)
+        for start in range(0, count - size + 1, size):
+            yield joined[:, start : start + size]
+        count %= size
+        held = [joined[:, joined.shape[1] - count :]] if count else []
+    if held:
+        yield np.concatenate(held, axis=1)

@@ -7,31 +7,40 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import shutil
 import stat
-import sys
 import tempfile
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO, Self
 
 import numpy as np
 import soundfile
 
-from codec.audio.waveform import FloatArray, check_finite
+from codec.audio.decoding import Source, find_sources, read_block, seek
+from codec.audio.pieces import cut, regrouped
+from codec.audio.waveform import (
+    MAX_CHANNELS,
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
+    FloatArray,
+    check_finite,
+)
 from codec.errors import AudioError
+from codec.files import standard_input
+from codec.text import printable
 
-MAX_CHANNELS = 255
-MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 1_000_000  # Hz
-
-_UNKNOWN_LENGTH = 2**62  # libsndfile reports 2**63 - 1 when a header gives no length
 _UNRECOGNISED_FORMAT = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
-_TAGS = ("title", "artist", "date", "album", "comment")
+TAGS = (
+    *("title", "artist", "album", "date", "tracknumber", "genre", "comment"),
+    *("copyright", "license", "software"),
+)
+"""Names of the tags that libsndfile reads and writes."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +49,7 @@ class AudioInfo:
 
     ``samples`` (per channel) is None when the header does not know, and a promise otherwise: what
     a damaged file really holds is only known by reading it. ``format`` and ``subtype`` are
-    libsndfile's names, e.g. FLAC and PCM_16. ``tags`` holds those of title, artist, date, album
-    and comment that the file has.
+    libsndfile's names, e.g. FLAC and PCM_16. ``tags`` holds those of ``TAGS`` that the file has.
     """
 
     sample_rate: int
@@ -54,18 +62,6 @@ class AudioInfo:
     @property
     def seconds(self) -> float | None:
         return None if self.samples is None else self.samples / self.sample_rate
-
-
-class _SequentialFile(soundfile.SoundFile):
-    """A SoundFile that is read front to back, without a seek after every read.
-
-    SoundFile seeks to where it already is after each block. That fails in a FLAC file that was cut
-    short, although the block itself could be read, and it limits reading to the length the header
-    gives. Calling ``seek`` still works.
-    """
-
-    def seekable(self) -> bool:
-        return False
 
 
 class AudioReader:
@@ -85,22 +81,26 @@ class AudioReader:
     info: AudioInfo
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._name = "standard input" if str(path) == "-" else str(path)
-        self._path = str(path)
-        self._open_file: Callable[[str], _SequentialFile] = _SequentialFile
+        self._name = "standard input" if str(path) == "-" else printable(path)
+        self._path = Path(path)
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
         try:
-            self._path = self._seekable_path()
-            with self._open() as file:
-                self.info = self._read_info(file)
-                self._promised = _promised_samples(file)
-            if self.info.format == "MP3":
-                self._open_file = _open_mp3
-                with self._open() as file:
-                    self._promised = _promised_samples(file)
-                self.info = replace(self.info, samples=self._promised)
+            path = self._seekable_path()
+            with self._explained():
+                layout = find_sources(path, self._folder)
+                with layout.sources[0].open() as file:
+                    info = self._read_info(file, layout.tags)
+                alike = layout.sources
+                if len(alike) > 1:
+                    alike = list(takewhile(partial(_fits, info), layout.sources))
+                promises = [source.promised_samples() for source in alike]
+            known = [samples for samples in promises if samples is not None]
+            self._promised = sum(known) if len(known) == len(promises) else None
+            self._sources = alike
+            self._left = layout.stray + sum(rest.size for rest in layout.sources[len(alike) :])
+            self.info = replace(info, samples=self._promised)
         except BaseException:
             self._resources.close()
             raise
@@ -112,9 +112,11 @@ class AudioReader:
     def blocks(self, size: int, start: int = 0, samples: int | None = None) -> Iterator[FloatArray]:
         """Yield arrays (channels, n) of n = ``size`` samples, fewer only in the last one.
 
-        Reads to the real end of the stream, whatever length the header gives. If that end comes
-        before the header's, the file was cut or damaged: what is there is delivered, then a
-        warning tells how much was missing.
+        Reads to the real end of the file, whatever length the header gives, and several recordings
+        that were joined to one file ("chained") one after the other. If the end comes before the
+        header's, or bytes are left that are no part of the sound, then the file was cut, damaged
+        or holds something else as well: what is there is delivered, then a warning tells how much
+        was read and what is missing or left.
 
         Args:
             size: samples per block.
@@ -126,27 +128,48 @@ class AudioReader:
         """
         if size < 1 or start < 0:
             raise AudioError(f"got size {size} and start {start}, expected size > 0 and start >= 0")
-        end = math.inf if samples is None else start + samples
+        length = math.inf if samples is None else samples
         position = start
-        with self._open() as file:
-            if self._seek(file, start):
-                while position < end:
-                    block, readable = _read_block(file, min(size, int(min(end - position, size))))
-                    if block.shape[1]:
-                        check_finite(block, position, self.info.sample_rate, self._name)
-                        position += block.shape[1]
-                        yield block
-                    if not readable:
-                        break
-        if position == start and end > start:
+        for block in cut(regrouped(self._pieces(start, size), size), 0, length):
+            check_finite(block, position, self.info.sample_rate, self._name)
+            position += block.shape[1]
+            yield block
+        if position == start and length > 0:
             raise AudioError(self._nothing_at(start))
-        if position < end and self._promised is not None and position < self._promised:
-            rate = self.info.sample_rate
-            warnings.warn(
-                f"{self._name} is cut short or damaged: read {position / rate:.3f} s of the "
-                f"{self._promised / rate:.3f} s that its header promises",
-                stacklevel=2,
+        if position - start < length:
+            self._warn_of_loss(position)
+
+    def _pieces(self, start: int, size: int) -> Iterator[FloatArray]:
+        """Pieces (channels, at most ``size``) of all recordings from sample ``start`` on."""
+        for source in self._sources:
+            with self._explained(), source.open() as file:
+                # How long a recording is shows when it has been read.
+                if len(self._sources) == 1:
+                    readable, start = seek(file, start), 0
+                else:
+                    readable = True
+                while readable:
+                    block, readable = read_block(file, size)
+                    skipped = min(start, block.shape[1])
+                    start -= skipped
+                    if skipped < block.shape[1]:
+                        yield block[:, skipped:]
+
+    def _warn_of_loss(self, position: int) -> None:
+        seconds = position / self.info.sample_rate
+        if self._promised is not None and position < self._promised:
+            promised = self._promised / self.info.sample_rate
+            text = (
+                f"{self._name} is cut short or damaged: read {seconds:.3f} s of the "
+                f"{promised:.3f} s that its header promises"
             )
+        elif self._left:
+            text = f"{self._name} is damaged, or holds more than sound: read {seconds:.3f} s"
+        else:
+            return
+        if self._left:
+            text += f", and {self._left:,} bytes of the file are left that are no part of them"
+        warnings.warn(text, stacklevel=3)
 
     def _nothing_at(self, start: int) -> str:
         if start:
@@ -159,16 +182,18 @@ class AudioReader:
             f"try the original file"
         )
 
-    def _seekable_path(self) -> str:
+    def _seekable_path(self) -> Path:
         """The path, checked; a stream is first copied to a temporary file.
 
         libsndfile must seek in most formats, and every call to ``blocks`` starts afresh.
         """
-        if self._path == "-":
-            return self._spool(sys.stdin.buffer)
+        if str(self._path) == "-":
+            return self._spool(standard_input())
         try:
             mode = os.stat(self._path)
         except FileNotFoundError:
+            if os.path.islink(self._path):
+                raise AudioError(f"{self._name} is a link to what is not there; mend it") from None
             raise AudioError(f"{self._name} not found; check the path") from None
         except OSError as error:
             raise AudioError(f"{self._name} cannot be opened: {error.strerror}") from None
@@ -183,25 +208,28 @@ class AudioReader:
             raise AudioError(f"{self._name} holds 0 bytes, expected audio; was it fully copied?")
         return self._path
 
-    def _spool(self, stream: BinaryIO) -> str:
+    def _folder(self) -> Path:
+        """A temporary folder, removed when the reader is closed."""
         folder = self._resources.enter_context(tempfile.TemporaryDirectory(prefix="lacuna-"))
-        copy = Path(folder) / "stream"
+        return Path(folder)
+
+    def _spool(self, stream: BinaryIO) -> Path:
+        copy = self._folder() / "stream"
         with copy.open("wb") as file:
             shutil.copyfileobj(stream, file)
         if copy.stat().st_size == 0:
             raise AudioError(f"{self._name} delivered 0 bytes, expected an audio file")
-        return str(copy)
+        return copy
 
     @contextmanager
-    def _open(self) -> Iterator[_SequentialFile]:
+    def _explained(self) -> Iterator[None]:
+        """libsndfile's errors in words that help."""
         try:
-            file = self._open_file(self._path)
+            yield
         except soundfile.LibsndfileError as error:
             raise AudioError(self._unreadable(error)) from None
         except TypeError:  # soundfile's answer to the suffix .raw
             raise AudioError(self._headerless()) from None
-        with file:
-            yield file
 
     def _unreadable(self, error: soundfile.LibsndfileError) -> str:
         if error.code == _UNRECOGNISED_FORMAT:
@@ -220,7 +248,7 @@ class AudioReader:
             f"convert it to WAV or FLAC first"
         )
 
-    def _read_info(self, file: soundfile.SoundFile) -> AudioInfo:
+    def _read_info(self, file: soundfile.SoundFile, tags: dict[str, str]) -> AudioInfo:
         if file.format == "RAW":  # libsndfile takes any bytes in .vox, .gsm or .au for audio
             raise AudioError(self._headerless())
         if file.channels > MAX_CHANNELS:
@@ -235,33 +263,20 @@ class AudioReader:
             )
         if file.frames == 0:
             raise AudioError(f"{self._name} holds 0 samples; there is nothing to read")
-        tags = file.copy_metadata()
         return AudioInfo(
             sample_rate=file.samplerate,
             channels=file.channels,
-            samples=file.frames if file.frames < _UNKNOWN_LENGTH else None,
+            samples=None,
             format=file.format,
             subtype=file.subtype,
-            tags={name: tags[name] for name in _TAGS if name in tags},
+            tags={name: tags[name] for name in TAGS if name in tags},
         )
 
-    def _seek(self, file: soundfile.SoundFile, start: int) -> bool:
-        """Move to sample ``start``; False if the stream ends before it.
 
-        Only PCM formats seek exactly. In Vorbis a seek near the end was measured to land on other
-        samples, and MP3 is read through a pipe: those are decoded from the beginning.
-        """
-        if start and file.subtype.startswith(("PCM_", "FLOAT", "DOUBLE")):
-            try:
-                file.seek(start)
-            except soundfile.LibsndfileError:
-                return False
-            return True
-        readable = True
-        while start and readable:
-            block, readable = _read_block(file, min(start, 65_536))
-            start -= block.shape[1]
-        return readable
+def _fits(info: AudioInfo, source: Source) -> bool:
+    """Whether a recording can follow the first one of its file."""
+    with source.open() as file:
+        return (file.samplerate, file.channels) == (info.sample_rate, info.channels)
 
 
 def probe(path: str | os.PathLike[str]) -> AudioInfo:
@@ -282,62 +297,3 @@ def read(path: str | os.PathLike[str]) -> tuple[FloatArray, int]:
     """
     with AudioReader(path) as reader:
         return np.concatenate(list(reader.blocks(65_536)), axis=1), reader.info.sample_rate
-
-
-def _open_mp3(path: str) -> _SequentialFile:
-    """Open an MP3 through a pipe, which keeps libsndfile from guessing its length.
-
-    Without a length tag it takes the bit rate of the first frame for that of the whole file, and
-    stops reading where the file should end by that guess. A pipe has no size to guess from; the
-    length is then either the tag's or unknown, and reading goes on to the end.
-    """
-    read_end, write_end = os.pipe()
-
-    def feed() -> None:
-        # Nobody reads to the end when the reader is closed early.
-        with suppress(OSError), open(write_end, "wb") as sink, open(path, "rb") as source:
-            # libsndfile skips a tag by seeking, unless it is small.
-            header = source.read(10)
-            if header.startswith(b"ID3"):
-                # Four bytes of 7 bits each: https://id3.org/id3v2.3.0#ID3v2_header
-                shifts = (21, 14, 7, 0)
-                size = sum(byte << shift for byte, shift in zip(header[6:], shifts, strict=True))
-                source.seek(10 + size)
-            else:
-                source.seek(0)
-            shutil.copyfileobj(source, sink)
-
-    threading.Thread(target=feed, daemon=True).start()
-    return _SequentialFile(read_end)
-
-
-def _read_block(file: soundfile.SoundFile, size: int) -> tuple[FloatArray, bool]:
-    """Up to ``size`` samples, (channels, n), and whether there may be more."""
-    # libsndfile does not say how many samples stood before a damaged place; the NaNs do.
-    frames = np.full((size, file.channels), np.nan, dtype=np.float32)
-    try:
-        count = len(file.read(out=frames))
-    except soundfile.LibsndfileError:
-        count = int(np.count_nonzero(~np.isnan(frames[:, 0])))
-        return np.ascontiguousarray(frames[:count].T), False
-    return np.ascontiguousarray(frames[:count].T), count == size
-
-
-def _promised_samples(file: soundfile.SoundFile) -> int | None:
-    """Samples per channel that the header promises, None if it does not tell.
-
-    libsndfile corrects the length of a WAV, AIFF, AU or W64 that was cut short, and leaves the
-    number that it found in the header only in its log: "data : 192000 (should be 95978)".
-    """
-    if file.frames >= _UNKNOWN_LENGTH:
-        return None
-    longest = 1.0
-    # The size of the samples, or of the whole file where only that is reported (W64, RF64). The
-    # size of a whole WAV is left alone: many programs write it 8 bytes too large.
-    sizes = r"\b(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)"
-    for found, actual in re.findall(sizes, file.extra_info):
-        # Programs that write to a pipe do not know the size and put a huge one, e.g. 0xFFFFFFFF.
-        is_placeholder = int(found) & 0x7FFFFFFF >= 0x7FFF0000
-        if int(actual) and not is_placeholder:
-            longest = max(longest, int(found) / int(actual))
-    return round(file.frames * longest)

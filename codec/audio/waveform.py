@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import torch
 
 FloatArray = NDArray[np.float32]
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 768_000
+"""Hz, of everything that is read, compressed or written."""
+MAX_CHANNELS = 255
 Waveform = TypeVar("Waveform", NDArray[np.floating], "torch.Tensor")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import struct
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,9 +16,11 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from codec.audio.decoding import native_path
 from codec.audio.waveform import FloatArray, check_finite, check_floating
 from codec.errors import AudioError
-from codec.files import atomic_path
+from codec.files import atomic_path, standard_output
+from codec.text import printable
 
 if TYPE_CHECKING:
     import torch
@@ -84,7 +85,7 @@ class AudioWriter:
         subtype: str | None = None,
         force: bool = False,
     ) -> None:
-        self._name = "standard output" if str(path) == "-" else str(path)
+        self._name = "standard output" if str(path) == "-" else printable(path)
         self._path = path
         self._sample_rate = sample_rate
         self._channels = channels
@@ -98,6 +99,7 @@ class AudioWriter:
     def __enter__(self) -> Self:
         with ExitStack() as stack:  # undoes what was done if a later step fails
             if str(self._path) == "-":
+                standard_output()  # which must not turn out to be closed after the work
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lacuna-")))
                 destination = folder / "stream.wav"
             else:
@@ -147,7 +149,7 @@ class AudioWriter:
     def _open(self, destination: Path) -> soundfile.SoundFile:
         try:
             return soundfile.SoundFile(
-                destination,
+                native_path(destination),
                 "w",
                 samplerate=self._sample_rate,
                 channels=self._channels,
@@ -169,8 +171,8 @@ class AudioWriter:
             _shrink_header(destination)
         if str(self._path) == "-":
             with destination.open("rb") as file:
-                shutil.copyfileobj(file, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+                shutil.copyfileobj(file, standard_output())
+            standard_output().flush()
 
 
 def write(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from codec.errors import LacunaError
-from codec.files import atomic_path
+from codec.files import atomic_path, output_file, read_bytes
 
 
 def write_half(target: Path, error: type[BaseException]) -> None:
@@ -95,3 +96,62 @@ def test_symbolic_link_survives(tmp_path: Path) -> None:
         temporary.write_bytes(b"new")
     assert link.is_symlink()
     assert (tmp_path / "real.lac").read_bytes() == b"new"
+
+
+def test_a_file_that_appears_meanwhile_is_left_alone(tmp_path: Path):
+    """Of two runs with one target and no --force, the later one does not replace the other's."""
+    target = tmp_path / "out.bin"
+    later = atomic_path(target, force=False)
+    later.__enter__().write_bytes(b"later")
+    with atomic_path(target, force=False) as first:
+        first.write_bytes(b"first")
+    with pytest.raises(LacunaError, match=r"made by another program.*--force"):
+        later.__exit__(None, None, None)
+    assert target.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["out.bin"]
+
+
+def test_a_disk_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    target = tmp_path / "out.bin"
+    with atomic_path(target, force=False) as partial:
+        partial.write_bytes(b"first")
+    with (
+        pytest.raises(LacunaError, match="made by another program"),
+        atomic_path(tmp_path / "new", force=False) as partial,
+    ):
+        (tmp_path / "new").write_bytes(b"theirs")
+    assert target.read_bytes() == b"first"
+    assert (tmp_path / "new").read_bytes() == b"theirs"
+    assert sorted(os.listdir(tmp_path)) == ["new", "out.bin"]
+
+
+def test_closed_streams_are_named(monkeypatch: pytest.MonkeyPatch):
+    """Python sets them to None where a program is started with them closed."""
+    monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(LacunaError, match=r"standard input .* is closed"):
+        read_bytes("-")
+    with (
+        pytest.raises(LacunaError, match=r"standard output .* is closed"),
+        output_file("-", force=False),
+    ):
+        pytest.fail("the work was done before it was known that it is in vain")
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+def test_a_name_that_is_not_unicode_reaches_a_message_without_its_bytes(tmp_path: Path):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/g\xe9\x1b[31m.lac")
+    with pytest.raises(LacunaError, match=r"g\?\?\[31m\.lac not found"):
+        read_bytes(name)
+    with atomic_path(name, force=False) as partial:
+        partial.write_bytes(b"x")
+    with (
+        pytest.raises(LacunaError, match=r"g\?\?\[31m\.lac already exists"),
+        atomic_path(name, force=False),
+    ):
+        pass
+    assert read_bytes(name) == b"x"

@@ -183,3 +183,11 @@ def test_tensors_can_be_written(tmp_path: Path) -> None:
     x = noise(2, 100)
     audio.write(tmp_path / "a.wav", torch.from_numpy(x), RATE, "float")
     assert np.array_equal(audio.read(tmp_path / "a.wav")[0], x)
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp3"])
+def test_a_name_that_is_not_unicode(tmp_path: Path, suffix: str) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/g\xe9" + suffix.encode())
+    audio.write(path, np.zeros((1, 1_000), np.float32), 16_000)
+    assert audio.read(path)[0].shape == (1, 1_000)

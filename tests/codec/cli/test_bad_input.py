@@ -158,7 +158,7 @@ def test_a_cut_file_gives_what_is_left(lacuna: Lacuna, lac: Path, tiny_path: Pat
         (b"A text that somebody renamed.", "not a .lac file"),
         (b"LAC\x1a", "inside its header"),
         (b"LAC\x1a\x09" + bytes(60), "version 9"),
-        (b"LAC\x1a\x01\x00\x40\x00" + bytes(60), "header is damaged"),
+        (b"LAC\x1a\x02\x00\x40\x00" + bytes(60), "header is damaged"),
     ],
 )
 def test_what_is_no_lac_file(
