@@ -24,10 +24,9 @@ from codec.api import load as load_codec
 from codec.errors import AudioError, CheckpointError, ConfigError, LacunaError
 from codec.model.shipped import find_latent_id
 from codec.model.sound import Sound, frames_for
-from diffusion.model import checkpoint
+from diffusion.model import checkpoint, flow
 from diffusion.model.checkpoint import DiffusionCheckpoint
 from diffusion.model.conditioning import Conditioning
-from diffusion.model.objectives import objective_of
 from diffusion.model.samplers import SAMPLERS, Progress, guided, silent, time_grid
 from diffusion.model.shipped import DEFAULT_MODEL, find_checkpoint
 
@@ -102,7 +101,6 @@ class Generator:
         self.max_channels = config.coded_channels * codec.config.channels
         """Channels of a waveform: 2, or 1 for a model of mono sounds."""
         self._transformer = loaded.transformer.to(codec.device)
-        self._objective = objective_of(config.objective)
 
     @torch.no_grad()
     def fill(
@@ -165,11 +163,11 @@ class Generator:
                 present=present[None],
             )
             guidance = sampling.guidance if label else 1.0
-            denoise = guided(self._transformer, self._objective, conditioning, guidance)
+            denoise = guided(self._transformer, conditioning, guidance)
             noise = torch.randn(window.shape, generator=rng).to(device)
-            x = self._objective.noised(window, noise, torch.tensor([start], device=device))
+            x = flow.noised(window, noise, torch.tensor([start], device=device))
             done = partial(_report, progress, number * sampling.steps, len(windows))
-            x = SAMPLERS[sampling.sampler](denoise, x, times, self._objective, done)
+            x = SAMPLERS[sampling.sampler](denoise, x, times, done)
             made[:, :, first:last] = torch.where(given, window, x)[0]
             known[first:last] = True
         if not torch.isfinite(made).all():

@@ -38,9 +38,6 @@ _PIECE = 65_536  # 1.5 s at 44.1 kHz: long beside what a soxr costs (3 ms), shor
 
 _UNIT = 4_096  # samples at the higher rate; more where the rates meet less often
 
-# Beyond this ratio two steps: soxr holds about 900 samples of the lower rate at the higher one.
-_LARGEST_RATIO = 256
-
 
 def resampled_length(samples: int, from_rate: int, to_rate: int) -> int:
     """Samples after resampling: ceil(samples * to_rate / from_rate).
@@ -59,9 +56,6 @@ def input_start(first: int, from_rate: int, to_rate: int) -> int:
     _check_rates(from_rate, to_rate)
     if from_rate == to_rate:
         return first
-    middle = _middle_rate(from_rate, to_rate)
-    if middle is not None:
-        return input_start(input_start(first, middle, to_rate), from_rate, middle)
     grid = _Grid.of(from_rate, to_rate)
     return grid.begin(first // grid.piece_out) * grid.unit_in
 
@@ -87,13 +81,8 @@ def resampled(
         AudioError: a rate that is not positive, or a chunk with another number of channels.
     """
     _check_rates(from_rate, to_rate)
-    middle = _middle_rate(from_rate, to_rate)
     if from_rate == to_rate:
         yield from chunks
-    elif middle is not None:
-        halfway = input_start(first, middle, to_rate)
-        between = resampled(chunks, from_rate, middle, channels, halfway)
-        yield from resampled(between, middle, to_rate, channels, first)
     else:
         yield from _in_pieces(chunks, from_rate, to_rate, channels, first)
 
@@ -136,15 +125,6 @@ def _check_rates(from_rate: int, to_rate: int) -> None:
         raise AudioError(
             f"cannot resample from {from_rate} Hz to {to_rate} Hz; expected positive rates"
         )
-
-
-def _middle_rate(from_rate: int, to_rate: int) -> int | None:
-    """A rate to stop at on the way between two that lie far apart.
-
-    It is a multiple of the lower one, so that rounding the length up twice is rounding it once.
-    """
-    lower, higher = sorted((from_rate, to_rate))
-    return _LARGEST_RATIO * lower if higher > _LARGEST_RATIO * lower else None
 
 
 @dataclass(frozen=True)

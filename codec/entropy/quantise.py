@@ -132,19 +132,3 @@ def dequantise(symbols: NDArray[np.integer], centroids: NDArray[np.float32]) -> 
         )
     rows = np.arange(latent_dim)[:, None]
     return centroids[rows, symbols.astype(np.int64) + middle]
-
-
-def cell_bounds(
-    symbols: NDArray[np.integer], step: NDArray[np.float64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Lower and upper bound of each symbol's cell, both of the symbols' shape.
-
-    The outermost symbols of a channel also hold what was clamped, so their cells are open: the
-    outer bound is infinite.
-    """
-    limit = symbol_limits(step)[:, None]
-    lower = ((symbols - 0.5) * step[:, None]).astype(np.float32)
-    upper = ((symbols + 0.5) * step[:, None]).astype(np.float32)
-    lower[symbols <= -limit] = -np.inf
-    upper[symbols >= limit] = np.inf
-    return lower, upper

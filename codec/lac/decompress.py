@@ -48,7 +48,7 @@ def check_model(codec: LatentCodec, header: LacHeader) -> None:
             f"the file was made with the model '{header.model}', latent_id "
             f"{header.latent_id.hex()}; the model at hand is '{codec.config.name}', latent_id "
             f"{codec.latent_id}. Pass the right checkpoint with --model; `lacuna models` lists "
-            f"the shipped ones, and every release keeps those of older ones"
+            f"the shipped ones"
         )
     expected = {
         "coded_channels": codec.coded_channels(header.channels),

@@ -22,15 +22,13 @@ from codec.errors import CheckpointError, ConfigError
 from codec.files import atomic_path
 from codec.model.statistics import LatentStatistics
 from codec.model.useful_range import UsefulRange
-from codec.network.autoencoder import Autoencoder, NoEncoder
+from codec.network.autoencoder import Autoencoder
 from codec.network.config import ModelConfig
 from codec.settings import validate
 
 FORMAT = "lacuna-codec-2"
-FORMAT_1 = "lacuna-codec-1"
-"""Without context models, and with 24 steps to an octave where there are 96 now."""
 
-ENCODER, DECODER = "autoencoder.encoder.", "autoencoder.decoder."
+DECODER = "autoencoder.decoder."
 
 
 @dataclass(frozen=True)
@@ -57,21 +55,14 @@ class Checkpoint:
         (float16), so saving and loading keeps it. The config's text stays out: a field that a
         later version adds to it must not change the id of older models.
         """
-        if isinstance(self.autoencoder.encoder, NoEncoder):
-            return self.autoencoder.encoder.latent_id
         c = self.config
         timing = f"{c.sample_rate} {c.hop_length} {c.channels} {c.stereo}"
-        tensors = {k: v for k, v in _tensors(self).items() if not k.startswith(DECODER)}
-        return _digest(tensors, timing)[:16]
-
-
-def _digest(tensors: dict[str, Tensor], first: str = "") -> str:
-    """SHA-256 in hexadecimal of a text, then names and values in the order of the names."""
-    digest = hashlib.sha256(first.encode())
-    for key in sorted(tensors):
-        digest.update(key.encode())
-        digest.update(tensors[key].numpy().tobytes())
-    return digest.hexdigest()
+        digest = hashlib.sha256(timing.encode())
+        tensors = _tensors(self)
+        for key in sorted(key for key in tensors if not key.startswith(DECODER)):
+            digest.update(key.encode())
+            digest.update(tensors[key].numpy().tobytes())
+        return digest.hexdigest()[:16]
 
 
 def _tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -106,8 +97,6 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
         "useful": json.dumps(asdict(checkpoint.useful)),
         "provenance": json.dumps(checkpoint.provenance),
     }
-    if isinstance(checkpoint.autoencoder.encoder, NoEncoder):
-        metadata["digest"] = _digest(tensors)  # what the latent_id shows of other checkpoints
     with atomic_path(Path(path), force=True) as partial:
         # Not save_file, which makes files that only their owner may read.
         partial.write_bytes(to_bytes(tensors, metadata))
@@ -154,7 +143,7 @@ def load(path: str | Path) -> Checkpoint:
         CheckpointError: no such file, not a safetensors file, damaged, or of another program.
     """
     metadata, tensors = read_tensors(path)
-    if metadata.get("format") not in (FORMAT, FORMAT_1):
+    if metadata.get("format") != FORMAT:
         raise CheckpointError(
             f"'{path}' is not a checkpoint of this codec: its format is "
             f"'{metadata.get('format', 'not given')}', expected '{FORMAT}'"
@@ -162,8 +151,6 @@ def load(path: str | Path) -> Checkpoint:
     try:
         config = validate(ModelConfig, json.loads(metadata["config"]), str(path))
         autoencoder = Autoencoder(config)
-        if not any(key.startswith(ENCODER) for key in tensors):
-            autoencoder.encoder = NoEncoder(metadata["latent_id"])
         autoencoder.load_state_dict(as_weights(_below(tensors, "autoencoder.")))
         statistics = LatentStatistics(**_below(tensors, "latents."))
         _check_statistics(statistics, config.latent_dim)
@@ -177,7 +164,7 @@ def load(path: str | Path) -> Checkpoint:
             autoencoder.eval(),
             statistics,
             entropy,
-            _useful(metadata),
+            UsefulRange(**json.loads(metadata["useful"])),
             json.loads(metadata.get("provenance", "{}")),
             ContextModel(context, entropy) if context else None,
         )
@@ -192,19 +179,7 @@ def load(path: str | Path) -> Checkpoint:
             f"'{path}' is damaged: its tensors give latent_id {checkpoint.latent_id}, "
             f"its header says {metadata.get('latent_id')}; fetch it again"
         )
-    if isinstance(autoencoder.encoder, NoEncoder) and _digest(tensors) != metadata.get("digest"):
-        raise CheckpointError(
-            f"'{path}' is damaged: its tensors are not those of its header; fetch it again"
-        )
     return checkpoint
-
-
-def _useful(metadata: dict[str, str]) -> UsefulRange:
-    useful = json.loads(metadata["useful"])
-    if metadata["format"] == FORMAT_1:
-        useful["finest_step"] *= 4
-        useful["coarsest_step"] *= 4
-    return UsefulRange(**useful)
 
 
 def _check_statistics(statistics: LatentStatistics, latent_dim: int) -> None:

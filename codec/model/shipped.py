@@ -12,8 +12,6 @@ from typing import TypeVar
 from codec.errors import CheckpointError, RateError
 
 WEIGHTS_DIR = Path(__file__).parents[1] / "weights"
-EARLIER_DIR = WEIGHTS_DIR / "earlier"
-"""Models that newer ones have replaced: files made with them must still open."""
 DEFAULT_MODEL = "small"
 
 NEAREST_UP_TO = {"small": 1.5, "small_32x": 2.9}
@@ -51,8 +49,8 @@ def find_among(shipped: dict[str, Path], name_or_path: str | Path, kind: str) ->
 
 
 def find_latent_id(latent_id: str) -> Path | None:
-    """The shipped checkpoint, of today or of an earlier version, with this ``latent_id``."""
-    paths = [*shipped_models().values(), *sorted(EARLIER_DIR.glob("*.safetensors"))]
+    """The shipped checkpoint with this ``latent_id``."""
+    paths = shipped_models().values()
     return next((path for path in paths if _metadata(path).get("latent_id") == latent_id), None)
 
 

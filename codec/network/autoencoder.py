@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from codec.errors import CheckpointError
 from codec.network.bottleneck import Posterior
 from codec.network.config import ModelConfig, SpectralConfig
 from codec.network.oobleck import OobleckDecoder, OobleckEncoder
@@ -26,38 +25,13 @@ class AutoencoderOutput:
     posterior: Posterior
 
 
-class NoEncoder(nn.Module):
-    """In place of an encoder that was left out: it says so, whatever is asked of it.
-
-    Models that newer ones have replaced ship like this, since their files must still open
-    (tools/drop_encoder.py). Without the encoder the ``latent_id`` cannot be computed: it is told.
-    """
-
-    def __init__(self, latent_id: str) -> None:
-        super().__init__()
-        self.latent_id = latent_id
-
-    @property
-    def receptive_frames(self) -> int:
-        raise self.error()
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        raise self.error()
-
-    def error(self) -> CheckpointError:
-        return CheckpointError(
-            f"the model with latent_id {self.latent_id} can only decode: its encoder was left "
-            f"out when a newer model replaced it. Encode with one that `lacuna models` lists"
-        )
-
-
 class Autoencoder(nn.Module):
     """Encoder and decoder of a :class:`ModelConfig`, randomly initialised."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder: SpectralEncoder | OobleckEncoder | NoEncoder
+        self.encoder: SpectralEncoder | OobleckEncoder
         self.decoder: SpectralDecoder | OobleckDecoder
         network, channels, dim = config.network, config.channels, config.latent_dim
         if isinstance(network, SpectralConfig):

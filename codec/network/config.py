@@ -37,7 +37,7 @@ class SpectralConfig(StrictConfig):
     """Levels of each band in a latent frame, one after the other."""
     exact_levels: bool = False
     """Level latents are what was measured, and only the decoder's idea of every band's mean level
-    is trained. If not, the network may add to them, as in earlier/small_32x-773a5904dcd280eb."""
+    is trained. If not, the network may add to them."""
     level_knee: Annotated[int, Field(ge=0)] = 0
     """Bin from which on the bands' widths rise in equal ratios, and below which they hardly do, as
     mels from 700 Hz; 0 for equal ratios throughout."""

@@ -18,7 +18,7 @@ from codec.errors import ConfigError
 from codec.metrics.pictures import spectrogram_pair
 from codec.model import checkpoint
 from codec.model.shipped import find_checkpoint
-from codec.network.autoencoder import Autoencoder, NoEncoder
+from codec.network.autoencoder import Autoencoder
 from codec.network.bottleneck import Posterior
 from codec.network.config import ModelConfig
 from codec.network.levels import principal_components
@@ -237,12 +237,9 @@ def initial_weights(autoencoder: Autoencoder, path: str | Path) -> None:
     ones carry nothing yet.
 
     Raises:
-        CheckpointError: there is no such checkpoint, or it is of another network, or without its
-            encoder.
+        CheckpointError: there is no such checkpoint, or it is of another network.
     """
     loaded = checkpoint.load(find_checkpoint(path))
-    if isinstance(loaded.autoencoder.encoder, NoEncoder):
-        raise loaded.autoencoder.encoder.error()
     ours, theirs = autoencoder.config, loaded.config
     fields = ["sample_rate", "channels", "network"]
     encoder = loaded.autoencoder.encoder

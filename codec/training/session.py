@@ -40,8 +40,8 @@ def say(accelerator: Accelerator, message: str) -> None:
         Console(stderr=True).print(message, highlight=False, markup=False, soft_wrap=True)
 
 
-def report_end(trainer: Trainer) -> bool:
-    """Say where the run has come to, and where its checkpoints are; True if it is finished."""
+def report_end(trainer: Trainer) -> None:
+    """Say where the run has come to, and where its checkpoints are."""
     state: RunState = trainer.state
     out = trainer.folder
     finished = trainer.finished  # asked in every process, for they agree on the time
@@ -51,7 +51,6 @@ def report_end(trainer: Trainer) -> bool:
         f"{done} at step {state.step} after {state.seconds / 60:.1f} minutes: "
         f"{out / 'model.safetensors'} (newest), {out / 'best.safetensors'} (best score)",
     )
-    return finished
 
 
 def leave(accelerator: Accelerator) -> None:

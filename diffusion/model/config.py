@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -34,7 +34,7 @@ class TransformerConfig(StrictConfig):
 
 
 class DiffusionConfig(StrictConfig):
-    """What fixes a diffusion model: the latents it models, its objective and its network."""
+    """What fixes a diffusion model: the latents it models, and its network."""
 
     name: str
     coded_channels: PositiveInt = 2
@@ -42,7 +42,6 @@ class DiffusionConfig(StrictConfig):
     latent_dim: PositiveInt = 16
     window_frames: PositiveInt = 256
     """Frames of a training window, and the longest sequence generated at once."""
-    objective: Literal["rectified_flow", "v"] = "rectified_flow"
     transformer: TransformerConfig = TransformerConfig()
 
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from codec.errors import ConfigError
+from diffusion.model import flow
 from diffusion.model.conditioning import Conditioning
-from diffusion.model.objectives import Objective
 
 MAX_STEPS = 100
 
@@ -40,7 +40,6 @@ class Sampler(Protocol):
         denoise: Denoise,
         x: Tensor,
         times: Tensor,
-        objective: Objective,
         progress: Progress = ...,
     ) -> Tensor:
         """Carry ``x``, which is x_t at ``times[0]``, to ``times[-1]``.
@@ -70,15 +69,14 @@ def euler(
     denoise: Denoise,
     x: Tensor,
     times: Tensor,
-    objective: Objective,
     progress: Progress = silent,
 ) -> Tensor:
-    """First order, one evaluation a step. For v and the cosine schedule this is DDIM.
+    """First order, one evaluation a step.
 
     With the estimates held over a step, the exact solution is alpha x + sigma n at its end
     (Song et al. 2021, "Denoising diffusion implicit models", equation 12).
     """
-    levels = _levels(times, objective)
+    levels = _levels(times)
     for i, (start, end) in enumerate(pairwise(levels)):
         x = _carried(x, denoise(x, _batch(start.t, x)), start, end)
         progress(i + 1, len(levels) - 1)
@@ -89,15 +87,11 @@ def midpoint(
     denoise: Denoise,
     x: Tensor,
     times: Tensor,
-    objective: Objective,
     progress: Progress = silent,
 ) -> Tensor:
-    """Second order, two evaluations a step: estimates made in its middle serve the whole step.
-
-    For rectified flow this is the classical midpoint method.
-    """
-    levels = _levels(times, objective)
-    middles = _levels((times[:-1] + times[1:]) / 2, objective)
+    """Second order, two evaluations a step: those made in its middle serve the whole step."""
+    levels = _levels(times)
+    middles = _levels((times[:-1] + times[1:]) / 2)
     for i, ((start, end), middle) in enumerate(zip(pairwise(levels), middles, strict=True)):
         halfway = _carried(x, denoise(x, _batch(start.t, x)), start, middle)
         denoised = denoise(halfway, _batch(middle.t, x))
@@ -111,7 +105,6 @@ def dpmpp_2m(
     denoise: Denoise,
     x: Tensor,
     times: Tensor,
-    objective: Objective,
     progress: Progress = silent,
 ) -> Tensor:
     """Second order from one evaluation a step: it extrapolates from the previous estimate.
@@ -121,7 +114,7 @@ def dpmpp_2m(
     and t = 0: steps that touch an end, and the one that would extrapolate from t = 1, are of
     first order.
     """
-    levels = _levels(times, objective)
+    levels = _levels(times)
     previous, step_before = x, math.inf
     for i, (start, end) in enumerate(pairwise(levels)):
         denoised = denoise(x, _batch(start.t, x))
@@ -138,7 +131,6 @@ SAMPLERS: dict[str, Sampler] = {"euler": euler, "midpoint": midpoint, "dpmpp_2m"
 
 def guided(
     model: Callable[[Tensor, Tensor, Conditioning], Tensor],
-    objective: Objective,
     conditioning: Conditioning,
     guidance: float,
 ) -> Denoise:
@@ -164,11 +156,11 @@ def guided(
     def denoise(x_t: Tensor, t: Tensor) -> Tensor:
         if twice:
             x_twice, t_twice = torch.cat([x_t, x_t]), torch.cat([t, t])
-            both = objective.denoised(model(x_twice, t_twice, asked), x_twice, t_twice)
+            both = flow.denoised(model(x_twice, t_twice, asked), x_twice, t_twice)
             conditional, unconditional = both.chunk(2)
             estimate = unconditional + guidance * (conditional - unconditional)
         else:
-            estimate = objective.denoised(model(x_t, t, asked), x_t, t)
+            estimate = flow.denoised(model(x_t, t, asked), x_t, t)
         return present * (given * conditioning.known + (1 - given) * estimate)
 
     return denoise
@@ -176,11 +168,17 @@ def guided(
 
 @dataclass(frozen=True)
 class _Level:
-    """A time, and the shares of data and noise there."""
+    """A time, and the shares of data (alpha) and noise (sigma) there."""
 
     t: float
-    alpha: float
-    sigma: float
+
+    @property
+    def alpha(self) -> float:
+        return 1 - self.t
+
+    @property
+    def sigma(self) -> float:
+        return self.t
 
     @property
     def clock(self) -> float:
@@ -190,12 +188,11 @@ class _Level:
         return math.log(self.alpha / self.sigma) if self.alpha > 0 else -math.inf
 
 
-def _levels(times: Tensor, objective: Objective) -> list[_Level]:
+def _levels(times: Tensor) -> list[_Level]:
     # Plain numbers in double precision: near t = 0 and 1 the clock is sensitive to rounding.
     times = times.to("cpu", torch.float64)
     assert (times.diff() < 0).all(), times
-    shares = zip(objective.alpha(times).tolist(), objective.sigma(times).tolist(), strict=True)
-    return [_Level(t, *pair) for t, pair in zip(times.tolist(), shares, strict=True)]
+    return [_Level(t) for t in times.tolist()]
 
 
 def _batch(t: float, x: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ FOURIER_FEATURES = 64
 
 
 class Transformer(nn.Module):
-    """Predicts what the objective asks for, from noisy latents.
+    """Predicts the velocity (see flow.py) from noisy latents.
 
     The last layer starts at zero, and so does every block's contribution: an untrained network
     predicts zero. Absent channels are zeroed at the input, so what they hold has no influence.
@@ -61,7 +61,7 @@ class Transformer(nn.Module):
             t: (batch,), 0 (data) to 1 (noise).
 
         Returns:
-            The objective's prediction, of the shape of ``x_t``.
+            The velocity, of the shape of ``x_t``.
         """
         config = self.config
         batch, _, _, frames = x_t.shape

@@ -28,7 +28,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffusion.model.objectives import Objective
 from diffusion.training.windows import Windows
 
 BLOCK_FRAMES = 64
@@ -60,28 +59,19 @@ class GaussianPredictor:
         centred = blocks.double() - self._mean[:, None]
         return torch.einsum("kt,ict->kci", self._cosines, centred)
 
-    def loss(self, blocks: Tensor, t: float, objective: Objective) -> float:
-        """Its expected squared error of the objective's target on ``blocks``, per value.
+    def loss(self, blocks: Tensor, t: float) -> float:
+        """Its expected squared error of the velocity on ``blocks``, per value.
 
         Args:
             blocks: (items, channels, frames) as for the fit; other data than the fit's will do.
             t: 0 < t < 1.
         """
-        a, b, alpha, sigma = coefficients(objective, t)
+        alpha, sigma = 1 - t, t
         components = self._basis.mT @ self._transformed(blocks)
         found = components.square().mean(dim=2)
         gain = alpha * self.variances / (alpha**2 * self.variances + sigma**2)
         error = (1 - alpha * gain).square() * found + sigma**2 * gain.square()
-        return float((a - b * alpha / sigma) ** 2 * error.mean())
-
-
-def coefficients(objective: Objective, t: float) -> tuple[float, float, float, float]:
-    """a, b of the target a x + b n, and alpha, sigma of x_t = alpha x + sigma n, at time t."""
-    one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
-    time = t * one
-    values = (objective.target(one, zero, time), objective.target(zero, one, time))
-    a, b, alpha, sigma = (float(v) for v in (*values, objective.alpha(time), objective.sigma(time)))
-    return a, b, alpha, sigma
+        return float(error.mean() / t**2)  # the velocity is (x_t - x) / t
 
 
 def cosine_basis(frames: int) -> Tensor:
@@ -105,8 +95,7 @@ class _Part:
 class Baselines:
     """Losses of the predictors on validation windows: fitted to training windows, once."""
 
-    def __init__(self, training: Windows, validation: Windows, objective: Objective) -> None:
-        self._objective = objective
+    def __init__(self, training: Windows, validation: Windows) -> None:
         self._parts = []
         for count in range(1, validation.x.shape[1] + 1):
             found = _channels(validation) == count
@@ -131,13 +120,12 @@ class Baselines:
 
     def losses(self, t: float) -> dict[str, float]:
         """``zero``, ``gaussian_frame`` and ``gaussian``, which looks at time as well."""
-        a, b, _, _ = coefficients(self._objective, t)
         total = dict.fromkeys(("zero", "gaussian_frame", "gaussian"), 0.0)
         for part in self._parts:
             power = float(part.frames.double().square().mean())
-            total["zero"] += part.share * (a**2 * power + b**2)
+            total["zero"] += part.share * (power + 1)
             for name, (predictor, blocks) in part.predictors.items():
-                total[name] += part.share * predictor.loss(blocks, t, self._objective)
+                total[name] += part.share * predictor.loss(blocks, t)
         return total
 
 

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ from accelerate.utils import InitProcessGroupKwargs
 from codec.api import Codec
 from codec.api import load as load_codec
 from codec.errors import LacunaError
-from codec.files import atomic_path
 from codec.model.shipped import DEFAULT_MODEL
 from codec.progress import file_progress
 from codec.training import session
@@ -192,8 +189,7 @@ def train_diffusion(
         task, training, out, accelerator, Budget(minutes, schedule_minutes), provenance
     )
     state = trainer.train()
-    if session.report_end(trainer):
-        _report_memorisation(task, trainer, accelerator)
+    session.report_end(trainer)
     session.leave(accelerator)
     return state
 
@@ -217,13 +213,3 @@ def _origin(latents: LatentSet, codec: Codec) -> Origin:
         frame_rate=codec.frame_rate,
         hours=latents.hours,
     )
-
-
-def _report_memorisation(task: DiffusionTask, trainer: Trainer, accelerator: Accelerator) -> None:
-    """At the end of a run: say whether it gives its training data back, and write it down."""
-    if not accelerator.is_main_process:
-        return
-    found = task.memorisation(trainer.ema.module.eval())
-    session.say(accelerator, str(found))
-    with atomic_path(trainer.folder / "memorisation.json", force=True) as partial:
-        partial.write_text(json.dumps(asdict(found), indent=1), encoding="utf-8")

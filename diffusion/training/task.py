@@ -17,23 +17,16 @@ from codec.metrics.pictures import spectrogram_pair
 from codec.model.latent_codec import LatentCodec
 from codec.settings import check_same
 from codec.training.data import item_rng
-from diffusion.model import checkpoint
+from diffusion.model import checkpoint, flow
 from diffusion.model.checkpoint import DiffusionCheckpoint
 from diffusion.model.conditioning import Conditioning
 from diffusion.model.config import DiffusionConfig
 from diffusion.model.ema import PowerEMA
-from diffusion.model.objectives import objective_of
 from diffusion.model.samplers import dpmpp_2m, guided, time_grid
 from diffusion.model.shipped import find_checkpoint
 from diffusion.model.transformer import Transformer
 from diffusion.training.baselines import Baselines
 from diffusion.training.config import DiffusionTrainingConfig
-from diffusion.training.memorisation import (
-    WINDOW_SECONDS,
-    Memorisation,
-    memorisation,
-    windows_of,
-)
 from diffusion.training.windows import Windows, WindowSource
 
 VALIDATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -43,7 +36,6 @@ BASELINE_WINDOWS, BASELINE_FRAMES = 1024, 1 << 18
 PREVIEW_ITEMS = 3
 PREVIEW_STEPS = 12
 PREVIEW_GUIDANCE = 2.0
-MEMORISATION_ITEMS = 8
 
 PREVIEW_NOISE, DROPOUT = 2, 3  # purposes of random numbers, beside those of the windows
 
@@ -112,7 +104,6 @@ class DiffusionTask:
         self.origin = origin
         self.device = device
         self.model_config: DiffusionConfig = transformer.config
-        self.objective = objective_of(self.model_config.objective)
         self._chosen = 0
         """Number of the average with the better score at the last validation."""
         self._baselines: dict[float, dict[str, float]] | None = None
@@ -138,13 +129,13 @@ class DiffusionTask:
         # Dropout takes torch's generator, whose state a killed run would lose.
         torch.manual_seed(int(item_rng(self.config.seed, indices.start, DROPOUT).integers(2**62)))
         wanted = windows.real * (1 - windows.conditioning.mask[:, None, None, :])
-        t = self.objective.sample_t(windows.uniform)
+        t = flow.training_times(windows.uniform)
         return self._errors(model, windows, t, wanted).mean(), {}
 
     def _errors(self, model: nn.Module, windows: Windows, t: Tensor, wanted: Tensor) -> Tensor:
         """(batch,): squared errors where ``wanted``, divided by the number of real values."""
-        x_t = self.objective.noised(windows.x, windows.noise, t)
-        target = self.objective.target(windows.x, windows.noise, t)
+        x_t = flow.noised(windows.x, windows.noise, t)
+        target = flow.velocity(windows.x, windows.noise)
         prediction = model(x_t, t, windows.conditioning).float()
         values = windows.real.sum(dim=(1, 2, 3)) * windows.x.shape[2]
         return ((prediction - target).square() * wanted).sum(dim=(1, 2, 3)) / values
@@ -208,7 +199,6 @@ class DiffusionTask:
             fitted = Baselines(
                 self.plain.batch(range(max(1, windows))),
                 self.validation.batch(range(self.config.validation_items)),
-                self.objective,
             )
             self._baselines = {t: fitted.losses(t) for t in VALIDATION_TIMES}
         return self._baselines
@@ -235,9 +225,9 @@ class DiffusionTask:
             ]
         )
         conditioning = conditioning.to(self.device)
-        denoise = guided(model, self.objective, conditioning, PREVIEW_GUIDANCE)
+        denoise = guided(model, conditioning, PREVIEW_GUIDANCE)
         x = noise.to(self.device) * conditioning.present[:, :, None, None]
-        return dpmpp_2m(denoise, x, time_grid(PREVIEW_STEPS), self.objective)
+        return dpmpp_2m(denoise, x, time_grid(PREVIEW_STEPS))
 
     def _wishes(self, items: int) -> Windows:
         """The first validation windows without anything given: what to generate alike."""
@@ -268,27 +258,6 @@ class DiffusionTask:
             # Above the recording (that is, its latents decoded), below what was generated.
             figure = spectrogram_pair(real, made, rate)
             writer.add_figure(f"{item}_{label}/spectrogram", figure, step)
-
-    @torch.inference_mode()
-    def memorisation(self, model: nn.Module) -> Memorisation:
-        """Compare generated and validation windows with all of the training latents."""
-        _, average = self.chosen(model)
-        windows = self._wishes(MEMORISATION_ITEMS)
-        generated = self.generate(average, windows.conditioning, first=1000)
-        device, latents = generated.device, self.source.latents
-        longest = int(windows.real.sum(dim=3).max())
-        length = min(round(WINDOW_SECONDS * self.origin.frame_rate), longest)
-        everywhere = windows.conditioning.present[:, :, None, None].expand_as(windows.real)
-        tracks = (
-            channel
-            for clip in latents.clips
-            for channel in latents.posterior(clip, 0, clip.frames)[0]
-        )
-        return memorisation(
-            windows_of(generated, everywhere.to(device), length),
-            windows_of(windows.x, windows.real, length).to(device),
-            tracks,
-        )
 
     # -- export ----------------------------------------------------------------------------
 
@@ -340,7 +309,7 @@ def initial_weights(transformer: Transformer, path: str, origin: Origin) -> None
             f"{origin.latent_id}"
         )
     ours, theirs = (_without_dropout(c) for c in (transformer.config, loaded.config))
-    check_same(ours, theirs, ("coded_channels", "latent_dim", "objective", "transformer"), path)
+    check_same(ours, theirs, ("coded_channels", "latent_dim", "transformer"), path)
     weights = loaded.transformer.state_dict()
     name = "embed_condition.label.weight"
     old, new = weights[name], transformer.state_dict()[name].clone()

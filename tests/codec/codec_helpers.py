@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from codec.cli.program import main
+from codec.entropy.quantise import symbol_limits
 
 BLOCK = 256 * 128
 """Samples in a block of the tiny codec: 2.048 s at 16 kHz."""
@@ -25,6 +26,13 @@ def music(seconds: float, sample_rate: int, channels: int, seed: int = 0) -> np.
     tones = [np.sin(2 * np.pi * f * t) for f in (220, 277.2, 329.6)]
     mix = rng.uniform(0.05, 0.2, (channels, 3)) @ np.array(tones)
     return (mix + 0.01 * rng.standard_normal(mix.shape)).astype(np.float32)
+
+
+def cell_bounds(symbols: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bound of each symbol's cell; those of the outermost symbols are open."""
+    limit = symbol_limits(step)[:, None]
+    lower, upper = (symbols - 0.5) * step[:, None], (symbols + 0.5) * step[:, None]
+    return np.where(symbols <= -limit, -np.inf, lower), np.where(symbols >= limit, np.inf, upper)
 
 
 def write_wav(

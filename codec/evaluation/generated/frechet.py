@@ -232,10 +232,3 @@ def _mean_of_pairs(sums: Tensor, weights: Tensor, windows: Tensor) -> Tensor:
     total = weights @ sums @ weights - weights.square() @ sums.diagonal()
     counts = weights * windows
     return total / (counts.sum() ** 2 - counts.square().sum())
-
-
-def kernel_distance(x: Tensor, y: Tensor) -> float:
-    """Of two sets of independent (windows, dimensions)."""
-    sets = (WindowSet(v.double(), torch.arange(len(v))) for v in (x, y))
-    sums = KernelSums.of(*sets)
-    return sums.distance(torch.ones_like(sums.x_windows), torch.ones_like(sums.y_windows))

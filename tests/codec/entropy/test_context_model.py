@@ -7,6 +7,7 @@ import time
 import by_the_book
 import numpy as np
 import pytest
+from codec_helpers import cell_bounds
 from constriction import stream
 from golden_coder import fixed_context, fixed_symbols, fixed_tables
 
@@ -20,7 +21,7 @@ from codec.entropy.context_model import (
     array_shapes,
     network_inputs,
 )
-from codec.entropy.quantise import cell_bounds, quantise, symbol_limits
+from codec.entropy.quantise import quantise, symbol_limits
 from codec.entropy.waves import coding_order, input_count
 from codec.errors import CheckpointError, FormatError
 

@@ -25,7 +25,6 @@ from codec.lac.container import LacReader
 from codec.model import checkpoint
 from codec.model.checkpoint import Checkpoint
 from codec.model.shipped import find_checkpoint
-from codec.network.autoencoder import NoEncoder
 from codec.network.config import ModelConfig
 
 
@@ -152,38 +151,6 @@ def test_latent_id_is_pinned_to_tensors_and_time(loaded: Checkpoint):
     assert replace(loaded, config=config).latent_id == before
 
 
-@pytest.fixture
-def without_encoder(tmp_path: Path, tiny_path: Path, loaded: Checkpoint) -> Path:
-    loaded.autoencoder.encoder = NoEncoder(loaded.latent_id)
-    path = tmp_path / "without_encoder.safetensors"
-    checkpoint.save(loaded, path)
-    assert path.stat().st_size < 0.8 * tiny_path.stat().st_size
-    return path
-
-
-def test_without_its_encoder_a_model_decodes_as_before(tiny_path: Path, without_encoder: Path):
-    whole, half = load(tiny_path), load(without_encoder)
-    assert half.latent_id == whole.latent_id
-    x = torch.randn(2, 5000)
-    data = whole.compress(x, 16000)
-    assert torch.equal(half.decompress(data)[0], whole.decompress(data)[0])
-    with pytest.raises(CheckpointError, match=f"{whole.latent_id} can only decode"):
-        half.encode(x[None])
-    with pytest.raises(CheckpointError, match="can only decode"):
-        half.compress(x, 16000)
-
-
-@pytest.mark.parametrize("key", ["latents.mean", "autoencoder.decoder.head.bias"])
-def test_a_damaged_checkpoint_without_encoder_is_refused(
-    tmp_path: Path, without_encoder: Path, key: str
-):
-    def change(tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
-        tensors[key][0] += 1
-
-    with pytest.raises(CheckpointError, match="is damaged"):
-        checkpoint.load(rewritten(without_encoder, tmp_path / "damaged.safetensors", change))
-
-
 def test_a_diverged_network_is_not_saved(tmp_path: Path, loaded: Checkpoint):
     for value in (float("nan"), 1e6):  # beyond float16
         with torch.no_grad():
@@ -261,7 +228,6 @@ def _fill(key: str, value: float) -> Callable[[dict, dict], None]:
         (_set(useful="7"), "damaged or of another version"),
         (_set(useful='{"finest_step": 1}'), "damaged or of another version"),
         (_set(useful=_USEFUL.replace("9", "1024")), r"useful steps 1\.\.1024"),
-        (_set(format="lacuna-codec-1", useful=_USEFUL.replace("9", "256")), r"4\.\.1024"),
         (_set(provenance="{"), "damaged or of another version"),
         (_config(colour="red"), "unknown key 'colour'"),
         (_config(latent_dim=5), "size mismatch"),
@@ -357,22 +323,6 @@ def test_tampered_context_models_are_refused(
     with pytest.raises(CheckpointError, match=message) as error:
         load(path)
     assert "changed.safetensors" in str(error.value)
-
-
-def test_checkpoints_of_version_1_count_their_steps_in_quarters(
-    tiny_path: Path, tmp_path: Path, loaded: Checkpoint
-):
-    """They say 24 steps to an octave; in all else they are as today's without a context model."""
-    path = rewritten(
-        tiny_path, tmp_path / "old.safetensors", _set(format="lacuna-codec-1", useful=_USEFUL)
-    )
-    old = checkpoint.load(path)
-    assert (old.useful.finest_step, old.useful.coarsest_step) == (4, 36)
-    assert (old.useful.low_kbps, old.useful.high_kbps) == (1.0, 2.0)
-    assert old.latent_id == loaded.latent_id
-    assert old.context is None
-    codec = load(path)
-    assert codec.coder is codec.tables
 
 
 def test_unknown_names_list_what_there_is(tmp_path: Path):

@@ -11,10 +11,9 @@ from codec import audio
 from codec.api import Codec, load
 from codec.demo import CLIP
 from codec.metrics.mel import mel_distance
-from codec.model.shipped import DEFAULT_MODEL, EARLIER_DIR, find_latent_id, shipped_models
+from codec.model.shipped import DEFAULT_MODEL, shipped_models
 
 DOG = Path(__file__).parents[2] / "data" / "dog.ogg"
-EARLIER = DOG.parent / "earlier"
 
 
 @pytest.fixture(scope="module", params=sorted(shipped_models()))
@@ -61,23 +60,3 @@ def test_stereo_is_coded_as_left_and_right(model: Codec):
     torch.testing.assert_close(z[:, 1:], model.encode(x[:, 1:]), rtol=1e-3, atol=1e-3)
     y = model.decode(z)
     torch.testing.assert_close(y[:, 1:], model.decode(z[:, 1:]), rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("path", sorted(EARLIER.glob("*.lac")), ids=lambda path: path.stem)
-def test_files_of_earlier_weights_open(path: Path):
-    """Each is dog.ogg, compressed by the weights of its name."""
-    name, latent_id = path.stem.rsplit("-", 1)
-    checkpoint = find_latent_id(latent_id)
-    assert checkpoint is not None
-    model = load(checkpoint)
-    assert model.config.name == name
-    decoded, sample_rate = model.decompress(path.read_bytes())
-    original = torch.from_numpy(audio.read(DOG)[0])
-    silence = mel_distance(torch.zeros_like(original), original, sample_rate).mean()
-    assert mel_distance(decoded, original, sample_rate).mean() < 2 / 3 * silence
-
-
-def test_every_earlier_model_has_a_file_to_open():
-    assert {path.stem for path in EARLIER.glob("*.lac")} == {
-        path.stem for path in EARLIER_DIR.glob("*.safetensors")
-    }

@@ -10,7 +10,7 @@ import torch
 
 from codec.errors import CheckpointError
 from codec.model import checkpoint
-from codec.network.autoencoder import Autoencoder, NoEncoder
+from codec.network.autoencoder import Autoencoder
 from codec.training.codec_task import initial_weights
 
 
@@ -54,13 +54,3 @@ def test_another_network_is_refused_and_only_what_differs_is_named(tiny_path: Pa
         initial_weights(ours, tiny_path)
     assert "differs in network.kernel_size: 5 there, 9 in the config" in str(caught.value)
     assert "stft_hop" not in str(caught.value)
-
-
-def test_a_model_without_its_encoder_is_refused(tiny_path: Path, tmp_path: Path) -> None:
-    loaded = checkpoint.load(tiny_path)
-    ours = Autoencoder(loaded.config)
-    loaded.autoencoder.encoder = NoEncoder(loaded.latent_id)
-    path = tmp_path / "without_encoder.safetensors"
-    checkpoint.save(loaded, path)
-    with pytest.raises(CheckpointError, match="can only decode"):
-        initial_weights(ours, path)

@@ -45,7 +45,6 @@ def test_small_fits_its_codec_and_ships():
     [
         ("window_frames", "window", r"unknown key 'window'.*known keys.*window_frames"),
         ("depth", "layers", r"unknown key 'transformer\.layers'.*known keys here:.*depth"),
-        ('"rectified_flow"', '"flow"', r"'objective' = 'flow'.*rectified_flow"),
         ("width = 32", "width = 30", r"width 30 must be a multiple of 4 \* heads \(8\)"),
         ("[model.transformer]", "[model.transformer]\ndropout = 1.0", r"'transformer\.dropout'"),
         ("[model", "[mode", r"has no \[model\] table"),

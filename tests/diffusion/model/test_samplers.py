@@ -15,16 +15,13 @@ import torch
 from torch import Tensor
 
 from codec.errors import ConfigError
+from diffusion.model import flow
 from diffusion.model.conditioning import Conditioning
-from diffusion.model.objectives import Objective, RectifiedFlow, VDiffusion
 from diffusion.model.samplers import SAMPLERS, Denoise, Sampler, euler, guided, time_grid
 from diffusion.model.transformer import Transformer
 
 NOISE = torch.special.ndtri((torch.arange(1000, dtype=torch.float64) + 0.5) / 1000)[:, None]
 
-each_objective = pytest.mark.parametrize(
-    "objective", [RectifiedFlow(), VDiffusion()], ids=["rectified_flow", "v"]
-)
 each_sampler = pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS.keys())
 
 
@@ -36,11 +33,11 @@ class Mixture:
         self.means = torch.tensor(means, dtype=torch.float64)
         self.deviations = torch.tensor(deviations, dtype=torch.float64)
 
-    def denoiser(self, objective: Objective) -> Denoise:
+    def denoiser(self) -> Denoise:
         """The exact mean of x given x_t."""
 
         def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-            alpha, sigma = objective.alpha(t)[:, None], objective.sigma(t)[:, None]
+            alpha, sigma = 1 - t[:, None], t[:, None]
             variance = (alpha * self.deviations) ** 2 + sigma**2
             distance = x_t - alpha * self.means
             log_density = self.weights.log() - variance.log() / 2 - distance**2 / (2 * variance)
@@ -60,8 +57,8 @@ class Mixture:
             low, high = torch.where(is_below, middle, low), torch.where(is_below, high, middle)
         return low
 
-    def error(self, sampler: Sampler, objective: Objective, steps: int) -> float:
-        samples = sampler(self.denoiser(objective), NOISE, time_grid(steps), objective)
+    def error(self, sampler: Sampler, steps: int) -> float:
+        samples = sampler(self.denoiser(), NOISE, time_grid(steps))
         return (samples - self.solution(NOISE)).square().mean().sqrt().item()
 
 
@@ -70,28 +67,25 @@ TWO = Mixture([0.3, 0.7], [-1.5, 1.0], [0.4, 0.6])
 each_data = pytest.mark.parametrize("data", [GAUSSIAN, TWO], ids=["gaussian", "two"])
 
 
-@each_objective
 @pytest.mark.parametrize(("name", "order"), [("euler", 1), ("midpoint", 2), ("dpmpp_2m", 2)])
-def test_order_of_convergence(objective: Objective, name: str, order: int):
-    errors = [TWO.error(SAMPLERS[name], objective, steps) for steps in (8, 16, 32)]
+def test_order_of_convergence(name: str, order: int):
+    errors = [TWO.error(SAMPLERS[name], steps) for steps in (8, 16, 32)]
     assert math.log2(errors[0] / errors[2]) / 2 == pytest.approx(order, abs=0.2)
     assert errors[0] > errors[1] > errors[2]
 
 
-@each_objective
 @each_data
-def test_higher_orders_beat_euler_at_equal_steps(data: Mixture, objective: Objective):
+def test_higher_orders_beat_euler_at_equal_steps(data: Mixture):
     for steps in (4, 8, 16, 32):
-        errors = {name: data.error(sampler, objective, steps) for name, sampler in SAMPLERS.items()}
+        errors = {name: data.error(sampler, steps) for name, sampler in SAMPLERS.items()}
         assert errors["midpoint"] < errors["euler"], errors
         assert errors["dpmpp_2m"] < errors["euler"], errors
 
 
 @each_sampler
-@each_objective
 @each_data
-def test_moments(data: Mixture, objective: Objective, sampler: Sampler):
-    samples = sampler(data.denoiser(objective), NOISE, time_grid(100), objective)
+def test_moments(data: Mixture, sampler: Sampler):
+    samples = sampler(data.denoiser(), NOISE, time_grid(100))
     exact = data.solution(NOISE)
     assert samples.mean().item() == pytest.approx(exact.mean().item(), abs=0.01)
     assert samples.std().item() == pytest.approx(exact.std().item(), rel=0.03)
@@ -99,27 +93,24 @@ def test_moments(data: Mixture, objective: Objective, sampler: Sampler):
 
 
 @each_sampler
-@each_objective
-def test_a_start_on_the_way(objective: Objective, sampler: Sampler):
+def test_a_start_on_the_way(sampler: Sampler):
     """From x_t at t = 0.6, as it lies on the exact path of a Gaussian."""
     t = torch.tensor([0.6], dtype=torch.float64)
-    alpha, sigma = objective.alpha(t), objective.sigma(t)
+    alpha, sigma = 1 - t, t
     x_t = alpha * 0.5 + ((alpha * 0.3) ** 2 + sigma**2).sqrt() * NOISE
-    samples = sampler(GAUSSIAN.denoiser(objective), x_t, time_grid(50, start=0.6), objective)
+    samples = sampler(GAUSSIAN.denoiser(), x_t, time_grid(50, start=0.6))
     torch.testing.assert_close(samples, 0.5 + 0.3 * NOISE, atol=0.02, rtol=0.02)
 
 
 @each_sampler
-@each_objective
 @pytest.mark.parametrize("steps", [1, 2, 3, 100])
-def test_a_certain_denoiser_is_followed_exactly(objective: Objective, sampler: Sampler, steps: int):
+def test_a_certain_denoiser_is_followed_exactly(sampler: Sampler, steps: int):
     x = torch.randn(2, 3, 4)
     seen = []
     y = sampler(
         lambda x_t, t: x,
         torch.randn(2, 3, 4),
         time_grid(steps),
-        objective,
         lambda done, total: seen.append((done, total)),
     )
     assert y.dtype == torch.float32
@@ -128,18 +119,17 @@ def test_a_certain_denoiser_is_followed_exactly(objective: Objective, sampler: S
 
 
 @each_sampler
-@each_objective
-def test_evaluations(objective: Objective, sampler: Sampler):
+def test_evaluations(sampler: Sampler):
     """Never at t = 0; what the network is given is noised as its time says."""
     x, noise, times = torch.randn(2, 3), torch.randn(2, 3), []
 
     def denoise(x_t: Tensor, t: Tensor) -> Tensor:
         assert t.shape == (2,)
-        torch.testing.assert_close(x_t, objective.noised(x, noise, t))
+        torch.testing.assert_close(x_t, flow.noised(x, noise, t))
         times.append(t[0].item())
         return x
 
-    sampler(denoise, noise, time_grid(8), objective)
+    sampler(denoise, noise, time_grid(8))
     assert times[0] == 1
     assert times == sorted(times, reverse=True)
     assert times[-1] > 0
@@ -165,15 +155,14 @@ def calls_of(model: Transformer) -> list[int]:
     return sizes
 
 
-@each_objective
 def test_guidance_is_linear_between_the_two_estimates(
-    objective: Objective, tiny_transformer: Transformer, tiny_conditioning: Conditioning
+    tiny_transformer: Transformer, tiny_conditioning: Conditioning
 ):
     x_t, t = torch.randn_like(tiny_conditioning.known), torch.tensor([0.3, 0.6, 1.0])
     sizes = calls_of(tiny_transformer)
 
     def estimate(conditioning: Conditioning, guidance: float) -> Tensor:
-        return guided(tiny_transformer, objective, conditioning, guidance)(x_t, t)
+        return guided(tiny_transformer, conditioning, guidance)(x_t, t)
 
     with_label = estimate(tiny_conditioning, 1.0)
     without = estimate(tiny_conditioning.unconditional(), 1.0)
@@ -191,21 +180,19 @@ def test_nothing_to_guide_by_costs_no_second_pass(
     sizes = calls_of(tiny_transformer)
     x_t = torch.randn_like(tiny_conditioning.known)
     bare = tiny_conditioning.unconditional()
-    guided(tiny_transformer, RectifiedFlow(), bare, 4.0)(x_t, torch.ones(3))
+    guided(tiny_transformer, bare, 4.0)(x_t, torch.ones(3))
     assert sizes == [3]
 
 
 @each_sampler
-@each_objective
 @torch.no_grad()
 def test_sampling_ends_in_what_is_known_and_leaves_absent_channels_empty(
-    objective: Objective,
     sampler: Sampler,
     tiny_transformer: Transformer,
     tiny_conditioning: Conditioning,
 ):
-    denoise = guided(tiny_transformer, objective, tiny_conditioning, 2.0)
-    x = sampler(denoise, torch.randn_like(tiny_conditioning.known), time_grid(5), objective)
+    denoise = guided(tiny_transformer, tiny_conditioning, 2.0)
+    x = sampler(denoise, torch.randn_like(tiny_conditioning.known), time_grid(5))
     mask = tiny_conditioning.mask[:, None, None, :]
     torch.testing.assert_close(x * mask, tiny_conditioning.known * mask, atol=1e-5, rtol=1e-5)
     assert x[2, 1].abs().max() < 1e-5
@@ -220,8 +207,8 @@ def test_what_is_known_guides_the_rest(
 
     def sample(**changes: Any) -> Tensor:
         conditioning = replace(tiny_conditioning, **changes)
-        denoise = guided(tiny_transformer, RectifiedFlow(), conditioning, 1.0)
-        return euler(denoise, noise, time_grid(4), RectifiedFlow())
+        denoise = guided(tiny_transformer, conditioning, 1.0)
+        return euler(denoise, noise, time_grid(4))
 
     difference = sample() - sample(
         known=tiny_conditioning.known + tiny_conditioning.mask[:, None, None]

@@ -1,0 +1,38 @@
+"""Rectified flow: its ends, and that all it says about a prediction agrees."""
+
+from __future__ import annotations
+
+import torch
+
+from diffusion.model import flow
+
+torch.manual_seed(0)
+X, N = torch.randn(2, 5, 2, 3, 4, dtype=torch.float64)
+T = torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0], dtype=torch.float64)
+
+
+def test_from_data_to_noise():
+    x_t = flow.noised(X, N, T)
+    assert torch.equal(x_t[0], X[0])
+    assert torch.equal(x_t[-1], N[-1])
+
+
+def test_the_velocity_gives_back_the_data():
+    x_t = flow.noised(X, N, T)
+    torch.testing.assert_close(flow.denoised(flow.velocity(X, N), x_t, T), X)
+
+
+def test_the_velocity_is_the_derivative_in_time():
+    t = T.clamp(0.01, 0.99)
+    slope = (flow.noised(X, N, t + 1e-5) - flow.noised(X, N, t - 1e-5)) / 2e-5
+    torch.testing.assert_close(flow.velocity(X, N), slope, atol=1e-6, rtol=1e-6)
+
+
+def test_times_are_logit_normal():
+    uniform = (torch.arange(10_000, dtype=torch.float64) + 0.5) / 10_000
+    t = flow.training_times(uniform)
+    assert 0 < t.min() < t.max() < 1
+    logit = (torch.logit(t) - flow.LOGIT_MEAN) / flow.LOGIT_DEVIATION
+    assert abs(logit.mean()) < 1e-6
+    assert abs(logit.std() - 1) < 1e-3
+    assert abs(logit.pow(4).mean() - 3) < 0.02  # the kurtosis of a Gaussian
