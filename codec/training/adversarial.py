@@ -10,6 +10,7 @@ from all terms together, is handed on by :class:`_GivenGradient`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,8 +28,23 @@ from codec.training.discriminators import (
     rms,
 )
 from codec.training.kl import reduce_mean
-from codec.training.loop import load_optimizer, optimizer_tensors, tensors_below
 from codec.training.losses import QUIET, ReconstructionLoss
+from codec.training.optimiser import adamw, load_optimizer, optimizer_tensors, skip_unless
+from codec.training.run_folder import tensors_below, tensors_named
+from codec.training.task import Logs, StepLoss
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What discriminators say of an estimate of shape (batch, channels, time)."""
+
+    loss: Tensor
+    """The codec's adversarial loss."""
+    gradient: Tensor
+    """Of ``loss`` at the estimate."""
+    own_loss: Tensor
+    """The discriminators' own, to be handed to :meth:`Adversary.backward`."""
+    logs: Logs
 
 
 class Adversary:
@@ -42,23 +58,13 @@ class Adversary:
         self.config = config
         self.module = Discriminators(config).to(device)
         self._parameters = list(self.module.parameters())
-        self._optimizer = torch.optim.AdamW(
-            self._parameters, lr=config.learning_rate, betas=config.betas
-        )
-        self._loss: Tensor | None = None
+        self._optimizer = adamw(self._parameters, config.learning_rate, config.betas)
 
     def starts(self, step: int) -> bool:
         return step >= self.config.start_step
 
-    def gradient(
-        self, estimate: Tensor, target: Tensor, step: int
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor | float]]:
-        """The codec's adversarial loss, its gradient at ``estimate``, and values to log.
-
-        Keeps the discriminators' own loss for :meth:`backward`.
-
-        Shape: two of (batch, channels, time) -> (), (batch, channels, time)
-        """
+    def verdict(self, estimate: Tensor, target: Tensor, step: int) -> Verdict:
+        """Both through the discriminators, once; two of (batch, channels, time)."""
         config = self.config
         leaf = estimate.detach().requires_grad_()
         with _no_half_floats(estimate.device):
@@ -68,13 +74,13 @@ class Adversary:
         ramp = min(1.0, (step - config.start_step + 1) / max(1, config.ramp_steps))
         loss = ramp * (config.weight * adversarial + config.feature_matching * matching)
         (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=True)
-        self._loss = discriminator_loss(real, fake)
-        logs: dict[str, Tensor | float] = {
+        own_loss = discriminator_loss(real, fake)
+        logs: Logs = {
             "adversarial": adversarial.detach(),
             "feature_matching": matching.detach(),
-            "discriminator": self._loss.detach(),
+            "discriminator": own_loss.detach(),
         }
-        return loss.detach(), gradient, logs
+        return Verdict(loss.detach(), gradient, own_loss, logs)
 
     @torch.inference_mode()
     def judge(self, estimate: Tensor, target: Tensor) -> dict[str, float]:
@@ -88,33 +94,31 @@ class Adversary:
 
     # -- what the loop asks for ------------------------------------------------------------
 
-    def backward(self, share: float) -> None:
-        if self._loss is not None:
-            (self._loss * share).backward(inputs=self._parameters)
-            self._loss = None
+    def backward(self, loss: Tensor) -> None:
+        loss.backward(inputs=self._parameters)
 
-    def step(self, rate: float) -> bool:
+    def step(self, rate: float) -> Tensor:
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         if not gradients:
-            return True
+            return torch.ones((), dtype=torch.bool, device=self._parameters[0].device)
         flat = reduce_mean(torch.cat([gradient.flatten() for gradient in gradients]))
         norm = flat.norm()
-        finite = bool(torch.isfinite(norm))
-        if finite:
-            flat = flat * (self.config.clip_norm / norm.clamp(min=self.config.clip_norm))
-            pieces = flat.split([gradient.numel() for gradient in gradients])
-            for gradient, piece in zip(gradients, pieces, strict=True):
-                gradient.copy_(piece.view_as(gradient))
-            for group in self._optimizer.param_groups:
-                group["lr"] = self.config.learning_rate * rate
-            self._optimizer.step()
+        finite = torch.isfinite(norm)
+        flat = flat * (self.config.clip_norm / norm.clamp(min=self.config.clip_norm))
+        pieces = flat.split([gradient.numel() for gradient in gradients])
+        for gradient, piece in zip(gradients, pieces, strict=True):
+            gradient.copy_(piece.view_as(gradient))
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * rate
+        skip_unless(finite, self._optimizer)
+        self._optimizer.step()
         self._optimizer.zero_grad()
         return finite
 
     def state_dict(self) -> dict[str, Tensor]:
         return {
-            **{f"module.{k}": v for k, v in self.module.state_dict().items()},
-            **{f"optimizer.{k}": v for k, v in optimizer_tensors(self._optimizer).items()},
+            **tensors_named("module.", self.module.state_dict()),
+            **tensors_named("optimizer.", optimizer_tensors(self._optimizer)),
         }
 
     def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
@@ -140,10 +144,8 @@ class WaveformLoss:
         adversarial = config.adversarial
         self.opponent = Adversary(adversarial, device) if adversarial.weight > 0 else None
 
-    def __call__(
-        self, estimate: Tensor, target: Tensor, step: int
-    ) -> tuple[Tensor, dict[str, Tensor | float]]:
-        """The loss of a step and values to log; two of (batch, channels, time) -> ()"""
+    def __call__(self, estimate: Tensor, target: Tensor, step: int) -> StepLoss:
+        """The loss of a step; two of (batch, channels, time)."""
         opponent = self.opponent
         against = opponent is not None and opponent.starts(step)
         output = estimate.detach().requires_grad_() if against else estimate
@@ -151,23 +153,23 @@ class WaveformLoss:
         with torch.autocast(estimate.device.type, enabled=False):
             terms = self.reconstruction(output, target)
             loss = terms.total(self.config)
-        logs: dict[str, Tensor | float] = {
+        logs: Logs = {
             "stft": terms.stft.detach(),
             "mel": terms.mel.detach(),
             "l1": terms.l1.detach(),
             "low_band": terms.low_band.detach(),
         }
         if opponent is None or not against:
-            return loss, logs
+            return StepLoss(loss, logs)
         (gradient,) = torch.autograd.grad(loss, output)
-        adversarial, towards_real, more = opponent.gradient(estimate, target, step)
-        ours, theirs = (x.flatten(1).norm(dim=1) for x in (gradient, towards_real))
+        verdict = opponent.verdict(estimate, target, step)
+        ours, theirs = (x.flatten(1).norm(dim=1) for x in (gradient, verdict.gradient))
         share = theirs / (ours + theirs).clamp(min=1e-20)
-        logs |= {**more, "adversarial_share": share.mean()}
-        return (
-            _GivenGradient.apply(estimate, loss.detach() + adversarial, gradient + towards_real),
-            logs,
+        logs |= {**verdict.logs, "adversarial_share": share.mean()}
+        total = _GivenGradient.apply(
+            estimate, loss.detach() + verdict.loss, gradient + verdict.gradient
         )
+        return StepLoss(total, logs, verdict.own_loss)
 
     def validate(self, estimate: Tensor, target: Tensor) -> dict[str, float]:
         """Terms and distances to log, with the ``score``; two of (batch, channels, time)."""

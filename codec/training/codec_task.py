@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ from codec.network.spectral import SpectralDecoder, SpectralEncoder
 from codec.settings import check_same
 from codec.training import kl
 from codec.training.adversarial import WaveformLoss
+from codec.training.average import moving_average
 from codec.training.config import TrainingConfig
-from codec.training.data import AudioSource, item_rng
+from codec.training.data import AudioSource, item_rng, to_device
 from codec.training.export import fit_checkpoint
-from codec.training.loop import moving_average
+from codec.training.task import Logs, StepLoss
 
 VALIDATION_ITEMS = 32
 PREVIEW_ITEMS = 3
@@ -42,6 +44,15 @@ LEVEL_SIGMA_DB = 0.1
 
 MDCT_SIGMA = 0.025
 """As much of the RMS of a coefficient's band: how sure it is of MDCT coefficients."""
+
+
+@dataclass(frozen=True)
+class CodecBatch:
+    """waveform (items, channels, time); the noise of latents, (items, latent_dim, frames) each."""
+
+    waveform: Tensor
+    gaussian: Tensor
+    uniform: Tensor
 
 
 class CodecTask:
@@ -62,7 +73,7 @@ class CodecTask:
         self.device = device
         self.model_config: ModelConfig = autoencoder.config
         self.waveform_loss = WaveformLoss(config, self.model_config.sample_rate, device)
-        self.kl_weight = kl.KLWeight(config.kl, self.model_config, config.accumulate)
+        self.kl_weight = kl.KLWeight(config.kl, self.model_config, config.accumulate, device)
         check_crops(source, config)
 
     # -- training --------------------------------------------------------------------------
@@ -74,56 +85,58 @@ class CodecTask:
     def average(self) -> AveragedModel:
         return moving_average(self.model, self.config.optimizer.ema_decay)
 
-    def loss(
-        self, model: nn.Module, indices: range, step: int
-    ) -> tuple[Tensor, dict[str, Tensor | float]]:
-        batch = self.source.batch(indices)
-        waveform = batch.waveform.to(self.device)
-        output = model(waveform, self._sampler(indices))
-        loss, logs = self.waveform_loss(output.reconstruction, waveform, step)
+    def load(self, indices: range) -> CodecBatch:
+        waveform = self.source.batch(indices).waveform
+        config = self.model_config
+        shape = (config.latent_dim, waveform.shape[-1] // config.hop_length)
+        gaussian, uniform = zip(*(self._noise(index, shape) for index in indices), strict=True)
+        return CodecBatch(
+            to_device(waveform, self.device),
+            to_device(torch.from_numpy(np.stack(gaussian)), self.device),
+            to_device(torch.from_numpy(np.stack(uniform)), self.device),
+        )
+
+    def _noise(self, index: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """How an item's latents are drawn: by the posterior's noise or by a quantiser's.
+
+        Either is zero. A quantiser's rounding error is uniform and knows nothing of the local
+        posterior; here it is in units of the mean sigma of each channel.
+        """
+        share, (low, high) = self.config.noise.uniform_share, self.config.noise.steps
+        rng = item_rng(self.config.seed, index, purpose=1)
+        multiple = np.float32(np.exp(rng.uniform(np.log(low), np.log(high))))
+        nothing = np.zeros(shape, np.float32)
+        if rng.random() < share:
+            return nothing, multiple * (rng.random(shape, dtype=np.float32) - np.float32(0.5))
+        return rng.standard_normal(shape, dtype=np.float32), nothing
+
+    def loss(self, model: nn.Module, batch: CodecBatch, step: int) -> StepLoss:
+        output = model(batch.waveform, partial(self._sample, batch))
+        result = self.waveform_loss(output.reconstruction, batch.waveform, step)
 
         per_channel = kl.kl_per_channel(output.posterior)
         over_processes = kl.reduce_mean(per_channel)
         weight = self.kl_weight.at(step)
-        nats = float(over_processes.mean())
+        nats = over_processes.mean()
+        loss = result.loss
         if output.posterior.logvar.requires_grad:  # else all latents are measured
             loss = loss + weight * kl.kl_loss(per_channel, over_processes, self.config.kl.free_nats)
             self.kl_weight.observe(nats)
-        logs |= {
+        logs: Logs = {
+            **result.logs,
             "kl_weight": weight,
             "kbps": kl.kl_to_kbps(nats, self.model_config),
-            "active_channels": float(kl.active_channels(over_processes)),
+            "active_channels": kl.active_channels(over_processes).float(),
         }
-        return loss, logs
+        return StepLoss(loss, logs, result.opponent)
 
-    def _sampler(self, indices: range) -> Callable[[Posterior], Tensor]:
-        """How latents are drawn: per item either the posterior's noise or a quantiser's.
-
-        A quantiser's step is a multiple of each channel's mean sigma, the same for every frame,
-        as in a file; its rounding error is uniform and knows nothing of the local posterior.
+    def _sample(self, batch: CodecBatch, posterior: Posterior) -> Tensor:
+        """A quantiser's step is a multiple of each channel's mean sigma, the same for every frame,
+        as in a file.
         """
-        share, (low, high) = self.config.noise.uniform_share, self.config.noise.steps
-
-        def sample(posterior: Posterior) -> Tensor:
-            shape = posterior.mean.shape[1:]
-            gaussian, uniform = [], []
-            for index in indices:
-                rng = item_rng(self.config.seed, index, purpose=1)
-                multiple = np.exp(rng.uniform(np.log(low), np.log(high)))
-                if rng.random() < share:
-                    uniform.append(multiple * (rng.random(shape, dtype=np.float32) - 0.5))
-                    gaussian.append(np.zeros(shape, np.float32))
-                else:
-                    uniform.append(np.zeros(shape, np.float32))
-                    gaussian.append(rng.standard_normal(shape, dtype=np.float32))
-            to = posterior.mean
-            table = kl.reduce_mean(posterior.sigma.mean(dim=(0, 2)))[:, None]
-            table[: self.model_config.level_latents] *= self.config.noise.level_steps
-            normal = torch.from_numpy(np.stack(gaussian)).to(to)
-            rounding = torch.from_numpy(np.stack(uniform)).to(to) * table
-            return posterior.sample(normal) + rounding
-
-        return sample
+        table = kl.reduce_mean(posterior.sigma.mean(dim=(0, 2)))[:, None]
+        table[: self.model_config.level_latents] *= self.config.noise.level_steps
+        return posterior.sample(batch.gaussian) + batch.uniform * table
 
     def state(self) -> dict[str, float]:
         return self.kl_weight.state()

@@ -146,9 +146,10 @@ class LoopConfig(StrictConfig):
     """Items per optimiser step over all processes."""
     accumulate: Count = 1
     """Forward passes per optimiser step; each takes its share of the batch."""
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    compile: bool = False
-    """torch.compile for the blocks that the network repeats (codec/training/compiling.py)."""
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    """With ``auto`` a run measures at its start whether bf16 is faster (precision.py)."""
+    compile: bool | None = None
+    """torch.compile for the blocks that the network repeats (compiling.py); by default on a GPU."""
     log_every: Count = 10
     validate_every: Count = 1000
     checkpoint_every: Count = 1000

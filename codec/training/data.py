@@ -64,6 +64,13 @@ def item_rng(seed: int, index: int, purpose: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=[seed, (purpose << 48) + index]))
 
 
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """On the device, without waiting until it is there."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def split_files(data: str | Path, valid: str | Path | None) -> tuple[list[Path], list[Path]]:
     """Files to train on and to validate on: of two folders, or every 20th file of one.
 

@@ -10,7 +10,7 @@ same, with fresh discriminators as here.
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
-from codec.entropy.quantise import dequantise, quantise
+from codec.entropy.static_tables import EntropyTables
 from codec.errors import CheckpointError, LacunaError
 from codec.model import checkpoint
 from codec.model.checkpoint import Checkpoint
@@ -29,6 +29,7 @@ from codec.model.statistics import Standardizer
 from codec.network.config import ModelConfig
 from codec.settings import check_same
 from codec.training.adversarial import WaveformLoss
+from codec.training.average import moving_average
 from codec.training.codec_task import (
     PREVIEW_ITEMS,
     VALIDATION_ITEMS,
@@ -37,8 +38,8 @@ from codec.training.codec_task import (
     write_preview,
 )
 from codec.training.config import TrainingConfig
-from codec.training.data import AudioSource, item_rng
-from codec.training.loop import moving_average
+from codec.training.data import AudioSource, item_rng, to_device
+from codec.training.task import StepLoss
 
 UNQUANTISED_SHARE = 0.2
 """Share of items whose latents are not quantised: generated ones are not either."""
@@ -46,6 +47,47 @@ UNQUANTISED_SHARE = 0.2
 STEPS = 16
 """Quantiser steps to draw from, evenly spread over the useful range with both of its ends: as many
 as the entropy tables keep."""
+
+
+UNQUANTISED = -1
+"""In place of the number of a step."""
+
+
+@dataclass(frozen=True)
+class DecoderBatch:
+    """waveform (items, channels, time); for each item the number of its step, or UNQUANTISED."""
+
+    waveform: Tensor
+    number: Tensor
+
+
+class Quantiser:
+    """What files do to standardised latents, at any of some steps, on the device of training."""
+
+    def __init__(self, tables: EntropyTables, steps: np.ndarray, device: torch.device) -> None:
+        chosen = [tables.at(int(step)) for step in steps]
+        middle = max(at.centroids.shape[1] for at in chosen) // 2
+        centroids = [
+            np.pad(at.centroids, ((0, 0), (middle - at.centroids.shape[1] // 2,) * 2), mode="edge")
+            for at in chosen
+        ]
+        dtype = torch.float32 if device.type == "mps" else torch.float64  # which that has not
+        self._step = torch.from_numpy(np.stack([at.step for at in chosen])).to(device, dtype)
+        self._limit = torch.from_numpy(np.stack([at.limit for at in chosen])).to(device)
+        self._centroids = torch.from_numpy(np.stack(centroids)).to(device)
+
+    def __call__(self, latents: Tensor, number: Tensor) -> Tensor:
+        """To the centroids of their cells, each item at its own step, unless UNQUANTISED.
+
+        Shape: (batch, latent_dim, frames), (batch,) -> (batch, latent_dim, frames)
+        """
+        at = number.clamp(min=0)
+        limit = self._limit[at][:, :, None]
+        symbols = (latents.to(self._step.dtype) / self._step[at][:, :, None]).round().long()
+        symbols = torch.minimum(torch.maximum(symbols, -limit), limit)
+        centroids = self._centroids[at]
+        rounded = centroids.gather(2, symbols + centroids.shape[2] // 2)
+        return torch.where((number == UNQUANTISED)[:, None, None], latents, rounded)
 
 
 class DecoderTask:
@@ -73,7 +115,8 @@ class DecoderTask:
         self.waveform_loss = WaveformLoss(config, start.config.sample_rate, device)
         self._standardizer = Standardizer(start.statistics).to(device)
         useful = start.useful
-        self._steps = np.linspace(useful.finest_step, useful.coarsest_step, STEPS).round()
+        self.steps = np.linspace(useful.finest_step, useful.coarsest_step, STEPS).round()
+        self._quantise = Quantiser(start.tables, self.steps, device)
 
     # -- training --------------------------------------------------------------------------
 
@@ -84,35 +127,33 @@ class DecoderTask:
     def average(self) -> AveragedModel:
         return moving_average(self.model, self.config.optimizer.ema_decay)
 
-    def loss(
-        self, model: nn.Module, indices: range, step: int
-    ) -> tuple[Tensor, dict[str, Tensor | float]]:
-        waveform = self.source.batch(indices).waveform.to(self.device)
-        latents = self.latents(waveform, [self._step_of(index) for index in indices])
-        return self.waveform_loss(model(latents).float(), waveform, step)
+    def load(self, indices: range) -> DecoderBatch:
+        numbers = torch.tensor([self._number_of(index) for index in indices])
+        waveform = self.source.batch(indices).waveform
+        return DecoderBatch(to_device(waveform, self.device), to_device(numbers, self.device))
 
-    def _step_of(self, index: int) -> int | None:
-        """The quantiser's step index for an item; None leaves it unquantised."""
+    def loss(self, model: nn.Module, batch: DecoderBatch, step: int) -> StepLoss:
+        latents = self.latents(batch.waveform, batch.number)
+        return self.waveform_loss(model(latents).float(), batch.waveform, step)
+
+    def _number_of(self, index: int) -> int:
+        """Which of ``steps`` an item's latents are quantised at, if at all."""
         rng = item_rng(self.config.seed, index, purpose=1)
         if rng.random() < UNQUANTISED_SHARE:
-            return None
-        return int(rng.choice(self._steps))
+            return UNQUANTISED
+        return int(rng.integers(STEPS))
 
     @torch.no_grad()
-    def latents(self, waveform: Tensor, steps: list[int | None]) -> Tensor:
-        """What a file would hold, in the network's units, each item at its own step.
+    def latents(self, waveform: Tensor, number: Tensor) -> Tensor:
+        """What a file would hold, in the network's units, each item at the step of its number.
 
-        (batch, channels, time) -> (batch, latent_dim, frames)
+        (batch, channels, time), (batch,) -> (batch, latent_dim, frames)
         """
         # In float32 whatever the precision of the training: other latents, other symbols.
         with torch.autocast(self.device.type, enabled=False):
             exact = self._frozen.posterior(waveform).mean
-        latents = self._standardizer(exact).cpu().numpy()
-        for item, step in enumerate(steps):
-            if step is not None:
-                at = self.start.tables.at(step)
-                latents[item] = dequantise(quantise(latents[item], at.step), at.centroids)
-        return self._standardizer.inverse(torch.from_numpy(latents).to(self.device))
+        standardised = self._standardizer(exact)
+        return self._standardizer.inverse(self._quantise(standardised, number))
 
     def state(self) -> dict[str, float]:
         return {"latent_id": int(self.start.latent_id, 16)}
@@ -130,8 +171,8 @@ class DecoderTask:
     def _decode(self, model: nn.Module, items: int) -> tuple[Tensor, Tensor]:
         """Fixed crops, and what ``model`` makes of them, at steps from all over the range."""
         waveform = self.validation.batch(range(items)).waveform.to(self.device)
-        latents = self.latents(waveform, [int(self._steps[item % STEPS]) for item in range(items)])
-        return waveform, model(latents).float()
+        numbers = torch.arange(items, device=self.device) % STEPS
+        return waveform, model(self.latents(waveform, numbers)).float()
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         waveform, estimate = self._decode(model, VALIDATION_ITEMS)

@@ -7,6 +7,7 @@ The KL of a latent value is the bits that value carries about the sound (Alemi e
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from torch import Tensor
 from codec.network.bottleneck import Posterior
 from codec.network.config import ModelConfig
 from codec.training.config import KLConfig
+
+N = TypeVar("N", float, Tensor)
 
 NATS_PER_BIT = math.log(2.0)
 ACTIVE_NATS = 0.05
@@ -26,7 +29,7 @@ _RESPONSE = 0.02
 """Largest relative change of the controlled weight per step, at 100 % error."""
 
 
-def kl_to_kbps(nats_per_value: float, config: ModelConfig) -> float:
+def kl_to_kbps(nats_per_value: N, config: ModelConfig) -> N:
     """Information rate of one coded channel, from the mean KL of a latent value."""
     return nats_per_value / NATS_PER_BIT * config.latent_dim * config.frame_rate / 1000
 
@@ -51,25 +54,33 @@ def kl_loss(per_channel: Tensor, over_processes: Tensor, free_nats: float) -> Te
     return torch.where(over_processes > free_nats, per_channel, free_nats).mean()
 
 
-def active_channels(per_channel: Tensor) -> int:
-    return int((per_channel > ACTIVE_NATS).sum())
+def active_channels(per_channel: Tensor) -> Tensor:
+    """How many channels carry something, ()."""
+    return (per_channel > ACTIVE_NATS).sum()
 
 
 def collapsed(per_channel: Tensor) -> bool:
-    return active_channels(per_channel) < COLLAPSED_SHARE * len(per_channel)
+    return bool(active_channels(per_channel) < COLLAPSED_SHARE * len(per_channel))
 
 
 class KLWeight:
     """The weight of the KL term at each step; holds state only for the controller."""
 
-    def __init__(self, config: KLConfig, model: ModelConfig, accumulate: int = 1) -> None:
+    def __init__(
+        self,
+        config: KLConfig,
+        model: ModelConfig,
+        accumulate: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
         self.config = config
         self.accumulate = accumulate
-        self._observed: list[float] = []
+        self._observed: list[Tensor] = []
         self.target = kbps_to_kl(config.target_kbps, model)
-        self.value = config.weight
+        self._value = torch.tensor(config.weight, device=device)
+        """The controlled weight, on the device, where it is measured and used."""
 
-    def at(self, step: int) -> float:
+    def at(self, step: int) -> Tensor | float:
         """The weight for the given step.
 
         ``linear`` rises over the first ``anneal_steps``; ``cyclical`` rises over the first half
@@ -82,27 +93,28 @@ class KLWeight:
         if config.mode == "cyclical":
             position = (step % config.anneal_steps) / config.anneal_steps
             return config.weight * min(1.0, 2 * position)
-        return self.value
+        return self._value
 
-    def observe(self, kl: float) -> None:
-        """Move the controlled weight by the measured KL per value (mean over all processes).
+    def observe(self, kl: Tensor) -> None:
+        """Move the controlled weight by the measured KL per value (mean over all processes), ().
 
         Once per step: the ``accumulate`` forward passes of a step are weighted alike.
         """
-        self._observed.append(kl)
+        self._observed.append(kl.detach())
         if len(self._observed) < self.accumulate:
             return
-        mean = sum(self._observed) / self.accumulate
+        mean = torch.stack(self._observed).mean()
         self._observed.clear()
         if self.config.mode == "target":
-            error = max(-1.0, min(1.0, (mean - self.target) / self.target))
-            self.value = min(max(self.value * math.exp(_RESPONSE * error), 1e-8), 1e3)
+            error = ((mean - self.target) / self.target).clamp(-1.0, 1.0)
+            self._value = (self._value * (_RESPONSE * error).exp()).clamp(1e-8, 1e3)
 
     def state(self) -> dict[str, float]:
-        return {"value": self.value}
+        return {"value": float(self._value)}
 
     def load_state(self, state: dict[str, float]) -> None:
-        self.value = state["value"]
+        self._value = torch.full_like(self._value, state["value"])
+        self._observed.clear()
 
 
 def reduce_mean(value: Tensor) -> Tensor:

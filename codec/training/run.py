@@ -14,7 +14,9 @@ from codec.training.codec_task import CodecTask, fit_levels, initial_weights
 from codec.training.config import load_training_config
 from codec.training.data import AudioSource, open_source, split_files
 from codec.training.decoder_task import DecoderTask, checkpoint_to_train_on
-from codec.training.loop import Budget, RunState, Trainer
+from codec.training.loop import Trainer
+from codec.training.run_folder import RunState
+from codec.training.schedule import Budget
 
 
 def train_codec(

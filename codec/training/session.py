@@ -10,18 +10,21 @@ from rich.console import Console
 
 from codec.errors import LacunaError
 from codec.training.config import LoopConfig
-from codec.training.loop import RunState, Trainer
+from codec.training.loop import Trainer
+from codec.training.run_folder import RunState
 
 
 def start(config: LoopConfig, *, cpu: bool) -> Accelerator:
     """Accelerate as the config asks, and the seed of what is initialised at random.
+
+    bfloat16 needs no gradient scaler, so the loop switches it on by itself.
 
     Raises:
         LacunaError: float16 on a CPU.
     """
     accelerator = Accelerator(
         cpu=cpu,
-        mixed_precision=config.mixed_precision,
+        mixed_precision="fp16" if config.mixed_precision == "fp16" else "no",
         gradient_accumulation_steps=config.accumulate,
     )
     if config.mixed_precision == "fp16" and accelerator.device.type == "cpu":

@@ -19,7 +19,9 @@ from codec.model.shipped import DEFAULT_MODEL
 from codec.progress import file_progress
 from codec.training import session
 from codec.training.data import read_manifest
-from codec.training.loop import Budget, RunState, Trainer
+from codec.training.loop import Trainer
+from codec.training.run_folder import RunState
+from codec.training.schedule import Budget
 from diffusion.latents.encode import encode_shards, plan_shards, write_index
 from diffusion.latents.sets import LatentSet
 from diffusion.model.config import load_diffusion_config

@@ -17,6 +17,7 @@ from codec.metrics.pictures import spectrogram_pair
 from codec.model.latent_codec import LatentCodec
 from codec.settings import check_same
 from codec.training.data import item_rng
+from codec.training.task import StepLoss
 from diffusion.model import checkpoint, flow
 from diffusion.model.checkpoint import DiffusionCheckpoint
 from diffusion.model.conditioning import Conditioning
@@ -80,6 +81,14 @@ class Origin:
     hours: float
 
 
+@dataclass(frozen=True)
+class DiffusionBatch:
+    """Windows, and a seed: dropout takes torch's generator, whose state a killed run would lose."""
+
+    windows: Windows
+    dropout_seed: int
+
+
 class DiffusionTask:
     """Trains a :class:`Transformer` on windows of ``source``."""
 
@@ -117,20 +126,21 @@ class DiffusionTask:
     def average(self) -> Averages:
         return Averages(self.model)
 
-    def loss(
-        self, model: nn.Module, indices: range, step: int
-    ) -> tuple[Tensor, dict[str, Tensor | float]]:
+    def load(self, indices: range) -> DiffusionBatch:
+        seed = int(item_rng(self.config.seed, indices.start, DROPOUT).integers(2**62))
+        return DiffusionBatch(self.source.batch(indices).to(self.device), seed)
+
+    def loss(self, model: nn.Module, batch: DiffusionBatch, step: int) -> StepLoss:
         """Mean squared error of the frames that are to be found, at each item's own time.
 
         Frames that are given are not counted, but an item is divided by all of its values, so
         that a small gap does not weigh as much as a whole window.
         """
-        windows = self.source.batch(indices).to(self.device)
-        # Dropout takes torch's generator, whose state a killed run would lose.
-        torch.manual_seed(int(item_rng(self.config.seed, indices.start, DROPOUT).integers(2**62)))
+        windows = batch.windows
+        torch.manual_seed(batch.dropout_seed)
         wanted = windows.real * (1 - windows.conditioning.mask[:, None, None, :])
         t = flow.training_times(windows.uniform)
-        return self._errors(model, windows, t, wanted).mean(), {}
+        return StepLoss(self._errors(model, windows, t, wanted).mean())
 
     def _errors(self, model: nn.Module, windows: Windows, t: Tensor, wanted: Tensor) -> Tensor:
         """(batch,): squared errors where ``wanted``, divided by the number of real values."""

@@ -19,8 +19,9 @@ from codec.network.config import ModelConfig
 from codec.training.codec_task import CodecTask
 from codec.training.config import TrainingConfig, load_training_config
 from codec.training.data import open_source, split_files
-from codec.training.loop import Budget, Trainer
+from codec.training.loop import Trainer
 from codec.training.run import train_codec
+from codec.training.schedule import Budget
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import itertools
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from codec.training import loop
 from codec.training.adversarial import Adversary, WaveformLoss
 from codec.training.codec_task import CodecTask
 from codec.training.config import load_training_config
-from codec.training.loop import Budget, Trainer
+from codec.training.loop import Trainer
+from codec.training.schedule import Budget
 
 TINY = {"stft_windows": [256], "stft_width": 2, "periods": [3], "period_width": 2}
 ADVERSARIAL = {"weight": 0.5, "ramp_steps": 2, **TINY}
@@ -50,33 +52,34 @@ def test_gradient_is_that_of_the_whole_loss(pair: tuple[Tensor, Tensor]) -> None
     """Handed on in one piece or derived term by term: the same."""
     estimate, target = pair
     loss = waveform_loss(ramp_steps=0)
-    value, logs = loss(estimate, target, 0)
-    value.backward()
+    result = loss(estimate, target, 0)
+    result.loss.backward()
     assert estimate.grad is not None
     handed = estimate.grad.clone()
 
     estimate.grad = None
-    plain, _ = waveform_loss(weight=0)(estimate, target, 0)
+    plain = waveform_loss(weight=0)(estimate, target, 0).loss
     opponent = loss.opponent
     assert opponent is not None
-    against, gradient, _ = opponent.gradient(estimate, target, 0)
+    verdict = opponent.verdict(estimate, target, 0)
     plain.backward()
-    torch.testing.assert_close(handed, estimate.grad + gradient)
-    assert value.item() == pytest.approx(plain.item() + against.item(), rel=1e-5)
-    ours, theirs = (x.flatten(1).norm(dim=1) for x in (gradient, estimate.grad))
+    torch.testing.assert_close(handed, estimate.grad + verdict.gradient)
+    assert result.loss.item() == pytest.approx(plain.item() + verdict.loss.item(), rel=1e-5)
+    ours, theirs = (x.flatten(1).norm(dim=1) for x in (verdict.gradient, estimate.grad))
     share = (ours / (ours + theirs)).mean().item()
-    assert float(logs["adversarial_share"]) == pytest.approx(share, rel=1e-4)
+    assert float(result.logs["adversarial_share"]) == pytest.approx(share, rel=1e-4)
     assert 0 < share < 1
 
 
 def test_the_codec_moves_no_discriminator(pair: tuple[Tensor, Tensor]) -> None:
     loss = waveform_loss()
-    value, _ = loss(*pair, 0)
-    value.backward()
+    result = loss(*pair, 0)
+    result.loss.backward()
     opponent = loss.opponent
     assert opponent is not None
     assert all(p.grad is None for p in opponent.module.parameters())
-    opponent.backward(1.0)
+    assert result.opponent is not None
+    opponent.backward(result.opponent)
     assert all(p.grad is not None for p in opponent.module.parameters())
 
 
@@ -85,18 +88,18 @@ def test_level_does_not_matter(pair: tuple[Tensor, Tensor]) -> None:
     opponent = waveform_loss().opponent
     assert opponent is not None
     loud, quiet = (
-        opponent.gradient(estimate, target, 9),
-        opponent.gradient(estimate / 8, target / 8, 9),
+        opponent.verdict(estimate, target, 9),
+        opponent.verdict(estimate / 8, target / 8, 9),
     )
-    torch.testing.assert_close(loud[0], quiet[0])
-    torch.testing.assert_close(loud[1], quiet[1] / 8)
+    torch.testing.assert_close(loud.loss, quiet.loss)
+    torch.testing.assert_close(loud.gradient, quiet.gradient / 8)
 
 
 def test_weights_rise_over_the_ramp(pair: tuple[Tensor, Tensor]) -> None:
     opponent = waveform_loss(start_step=10, ramp_steps=4).opponent
     assert opponent is not None
     assert [opponent.starts(step) for step in (0, 9, 10)] == [False, False, True]
-    values = [float(opponent.gradient(*pair, step)[0]) for step in (10, 11, 13, 99)]
+    values = [float(opponent.verdict(*pair, step).loss) for step in (10, 11, 13, 99)]
     assert [value / values[-1] for value in values] == pytest.approx([0.25, 0.5, 1.0, 1.0])
 
 
@@ -108,8 +111,9 @@ def test_discriminators_learn(pair: tuple[Tensor, Tensor]) -> None:
     assert opponent is not None
     losses = []
     for step in range(40):
-        losses.append(float(opponent.gradient(estimate, tone, step)[2]["discriminator"]))
-        opponent.backward(1.0)
+        verdict = opponent.verdict(estimate, tone, step)
+        losses.append(verdict.own_loss.item())
+        opponent.backward(verdict.own_loss)
         assert opponent.step(1.0)
     assert losses[0] == pytest.approx(2.0, abs=0.5)
     assert losses[-1] < 0.5 * losses[0]
@@ -190,16 +194,14 @@ def test_accumulated_halves_equal_the_whole_batch(
 
 
 def nan_loss_at(*steps: int) -> Callable[..., Any]:
-    """Adversary.gradient, but the discriminators' own loss is NaN at some steps."""
-    original = Adversary.gradient
+    """Adversary.verdict, but the discriminators' own loss is NaN at some steps."""
+    original = Adversary.verdict
 
-    def gradient(self: Adversary, estimate: Tensor, target: Tensor, step: int) -> Any:
+    def verdict(self: Adversary, estimate: Tensor, target: Tensor, step: int) -> Any:
         result = original(self, estimate, target, step)
-        if step in steps and self._loss is not None:
-            self._loss = self._loss * math.nan
-        return result
+        return replace(result, own_loss=result.own_loss * math.nan) if step in steps else result
 
-    return gradient
+    return verdict
 
 
 def test_non_finite_discriminator_gradient_is_skipped_and_counted(
@@ -208,7 +210,7 @@ def test_non_finite_discriminator_gradient_is_skipped_and_counted(
     weights: Callable[[nn.Module], Tensor],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Adversary, "gradient", nan_loss_at(1, 2))
+    monkeypatch.setattr(Adversary, "verdict", nan_loss_at(1, 2))
     trainer = adversarial(make_trainer, tmp_path, budget=Budget(minutes=0.0))
     opponent = trainer.task.waveform_loss.opponent  # type: ignore[attr-defined]
     modules = (opponent.module, trainer.task.model)
@@ -230,7 +232,7 @@ def test_non_finite_discriminator_gradient_is_skipped_and_counted(
 def test_run_stops_when_the_discriminators_stay_non_finite(
     make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Adversary, "gradient", nan_loss_at(*range(100)))
+    monkeypatch.setattr(Adversary, "verdict", nan_loss_at(*range(100)))
     monkeypatch.setattr(loop, "MAX_BAD_STEPS", 3)
     with pytest.raises(LacunaError, match="the discriminators' gradient was not finite for 3"):
         adversarial(make_trainer, tmp_path).train()
@@ -259,7 +261,7 @@ def test_bfloat16_and_float16(pair: tuple[Tensor, Tensor]) -> None:
     ):
         loss = waveform_loss()
         with torch.autocast("cpu", dtype, enabled=enabled):
-            losses.append(loss(*pair, 0)[0].item())
+            losses.append(loss(*pair, 0).loss.item())
     assert losses[2] == losses[0]
     assert losses[1] != losses[0]
     assert losses[1] == pytest.approx(losses[0], rel=0.02)

@@ -21,7 +21,13 @@ from codec.model.checkpoint import Checkpoint
 from codec.training.codec_task import CodecTask
 from codec.training.config import load_training_config
 from codec.training.data import open_source, split_files
-from codec.training.decoder_task import DecoderTask, checkpoint_to_train_on
+from codec.training.decoder_task import (
+    STEPS,
+    UNQUANTISED,
+    DecoderTask,
+    Quantiser,
+    checkpoint_to_train_on,
+)
 from codec.training.loop import Trainer
 from codec.training.run import train_codec
 
@@ -154,11 +160,11 @@ def test_latents_are_those_of_a_file(task: DecoderTask, start: Path) -> None:
     waveform = task.source.batch(range(3)).waveform
     model = codec.load(start)
     useful = model.useful
-    steps: list[int | None] = [None, useful.finest_step, useful.coarsest_step]
-    ours = task.latents(waveform, steps)
+    numbers = torch.tensor([UNQUANTISED, 0, STEPS - 1])
+    ours = task.latents(waveform, numbers)
     standard = model.encode(waveform)[:, 0].numpy()
     statistics = task.start.statistics
-    for item, step in enumerate(steps):
+    for item, step in enumerate((None, useful.finest_step, useful.coarsest_step)):
         expected = standard[item]
         if step is not None:
             symbols = quantise(expected, task.start.tables.steps(step))
@@ -167,11 +173,28 @@ def test_latents_are_those_of_a_file(task: DecoderTask, start: Path) -> None:
         torch.testing.assert_close(ours[item], in_network, rtol=1e-5, atol=1e-5)
 
 
+def test_quantiser_equals_that_of_files(task: DecoderTask) -> None:
+    """Every step, values beyond the last cell and halves between two cells included."""
+    rng = np.random.default_rng(0)
+    tables = task.start.tables
+    dim = task.start.config.latent_dim
+    latents = (3 * rng.standard_normal((STEPS, dim, 500))).astype(np.float32)
+    latents[:, :, :2] = 1e4, -1e4
+    expected = latents.copy()
+    for number, step in enumerate(task.steps):
+        latents[number, :, 2] = 0.5 * tables.steps(int(step))
+        symbols = quantise(latents[number], tables.steps(int(step)))
+        expected[number] = tables.dequantise(symbols, int(step))
+    quantiser = Quantiser(tables, task.steps, torch.device("cpu"))
+    rounded = quantiser(torch.from_numpy(latents), torch.arange(STEPS))
+    assert torch.equal(rounded, torch.from_numpy(expected))
+
+
 def test_steps_cover_the_useful_range(task: DecoderTask) -> None:
-    drawn = [task._step_of(index) for index in range(2000)]
-    assert drawn == [task._step_of(index) for index in range(2000)]
-    assert drawn.count(None) / len(drawn) == pytest.approx(0.2, abs=0.03)
-    steps = [step for step in drawn if step is not None]
+    drawn = [task._number_of(index) for index in range(2000)]
+    assert drawn == task.load(range(2000)).number.tolist()
+    assert drawn.count(UNQUANTISED) / len(drawn) == pytest.approx(0.2, abs=0.03)
+    steps = [task.steps[number] for number in drawn if number != UNQUANTISED]
     useful = task.start.useful
     assert (min(steps), max(steps)) == (useful.finest_step, useful.coarsest_step)
     assert len(set(steps)) == 16

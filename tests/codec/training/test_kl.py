@@ -35,7 +35,7 @@ def test_annealed_weight(mode: str, weights: dict[int, float], tiny_model: Model
     config = KLConfig(mode=mode, weight=0.3, anneal_steps=100)  # type: ignore[arg-type]
     annealed = kl.KLWeight(config, tiny_model)
     for step, share in weights.items():
-        annealed.observe(5.0)  # a measured KL moves only the controlled weight
+        annealed.observe(torch.tensor(5.0))  # a measured KL moves only the controlled weight
         assert annealed.at(step) == pytest.approx(0.3 * share), step
 
 
@@ -46,9 +46,9 @@ def test_controller_reaches_the_target(weight: float, tiny_model: ModelConfig) -
     measured = 0.0
     rates = []
     for step in range(3000):
-        settled = 0.2 * controller.at(step) ** -0.5
+        settled = 0.2 * float(controller.at(step)) ** -0.5
         measured += 0.05 * (settled - measured)
-        controller.observe(measured)
+        controller.observe(torch.tensor(measured))
         rates.append(kl.kl_to_kbps(measured, tiny_model))
     assert rates[-500:] == pytest.approx([2.0] * 500, rel=0.02)
 
@@ -59,10 +59,10 @@ def test_accumulated_passes_move_the_weight_once(tiny_model: ModelConfig) -> Non
     parts = kl.KLWeight(config, tiny_model, accumulate=2)
     target = whole.target
 
-    parts.observe(1.1 * target)
+    parts.observe(torch.tensor(1.1 * target))
     assert parts.at(0) == config.weight  # the step's second pass is weighted as its first
-    parts.observe(1.3 * target)
-    whole.observe(1.2 * target)
+    parts.observe(torch.tensor(1.3 * target))
+    whole.observe(torch.tensor(1.2 * target))
 
     assert whole.at(1) > config.weight
     assert parts.at(1) == pytest.approx(whole.at(1))
@@ -70,7 +70,7 @@ def test_accumulated_passes_move_the_weight_once(tiny_model: ModelConfig) -> Non
 
 def test_controller_continues_from_its_state(tiny_model: ModelConfig) -> None:
     first, second = (kl.KLWeight(KLConfig(mode="target"), tiny_model) for _ in range(2))
-    first.observe(3.0)
+    first.observe(torch.tensor(3.0))
     second.load_state(first.state())
     assert second.at(1) == first.at(1) != KLConfig().weight
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from codec.training import loop
+from codec.training import run_folder
 from codec.training.codec_task import CodecTask
 from codec.training.run import train_codec
 
@@ -64,7 +64,7 @@ def train_until_killed_in_a_checkpoint(audio: Path, out: Path, step: int) -> Non
             os.kill(os.getpid(), signal.SIGKILL)
 
     torch.set_num_threads(1)
-    loop.save_file = save_half  # type: ignore[assignment]
+    run_folder.save_file = save_half  # type: ignore[assignment]
     train_codec("tiny", audio, out, cpu=True, overrides=OVERRIDES)
 
 

@@ -74,10 +74,10 @@ def train_until_killed(folders: dict[str, Path], config: Path, out: Path, step: 
     torch.set_num_threads(1)
     original = DiffusionTask.loss
 
-    def loss(self: DiffusionTask, model: Any, indices: range, now: int) -> Any:
+    def loss(self: DiffusionTask, model: Any, batch: Any, now: int) -> Any:
         if now == step:
             os.kill(os.getpid(), signal.SIGKILL)
-        return original(self, model, indices, now)
+        return original(self, model, batch, now)
 
     DiffusionTask.loss = loss  # type: ignore[method-assign]
     DiffusionTask.preview = lambda *arguments: None  # type: ignore[assignment, method-assign]
