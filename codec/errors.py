@@ -33,3 +33,8 @@ class FormatError(LacunaError):
 
 class RateError(LacunaError):
     """A bit rate that the model cannot reach."""
+
+
+def install_hint(extra: str) -> str:
+    """The remedy where the packages of an extra (train or evaluate) are missing."""
+    return f'pip install ".[{extra}]" in a checkout of Lacuna'

@@ -3,7 +3,7 @@
 >>> import diffusion
 >>> model = diffusion.load()                # the shipped weights, or a checkpoint's path
 >>> how = diffusion.Sampling(label="piano", seed=3)
->>> [sound] = diffusion.generate(model, seconds=10, sampling=how)
+>>> sound = diffusion.generate(model, seconds=10, sampling=how)
 >>> waveform = diffusion.decode_waveform(model.codec, sound)    # (channels, samples)
 >>> sound = diffusion.encode_waveform(model.codec, waveform, sample_rate)
 >>> other = diffusion.inpaint(model, sound, [(2.0, 3.5)])

@@ -11,8 +11,7 @@ and each window is given what is known in it already, as in inpainting:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -264,24 +263,21 @@ def generate(
     model: Generator,
     seconds: float = 10.0,
     *,
-    count: int = 1,
     channels: int | None = None,
     sampling: Sampling = DEFAULT_SAMPLING,
     prior: bool = False,
     progress: Progress = silent,
-) -> Iterator[Sound]:
-    """Make new sounds, one by one as they are asked for, at the codec's sample rate.
-
-    Item i of ``count`` (the first is item 0) is what ``sampling`` with seed + i gives alone.
+) -> Sound:
+    """Make a new sound, at the codec's sample rate.
 
     Args:
         channels: 1 or 2; without it as many as the model has.
         prior: draw latents from the unit Gaussian, without diffusion: what the codec alone,
             taken as a variational autoencoder, gives.
-        progress: called with the steps done and the steps of the item.
+        progress: called with the steps done and all steps.
 
     Raises:
-        LacunaError: no length from 0 to 600 s, no count, or channels the model does not have.
+        LacunaError: no length from 0 to 600 s, or channels that the model does not have.
         ConfigError: a label that the model does not know.
     """
     check_seconds(seconds)
@@ -291,20 +287,14 @@ def generate(
             f"{channels} channels, expected 1 to {model.max_channels}, what the diffusion model "
             f"'{model.config.name}' makes"
         )
-    if count < 1:
-        raise LacunaError(f"a count of {count}, expected 1 or more")
     model.label_index(sampling.label)
     codec = model.codec
     samples = max(1, round(seconds * codec.sample_rate))
     frames = frames_for(codec, samples, codec.sample_rate)
     shape = (codec.coded_channels(channels), codec.latent_dim, frames)
-
-    def item(how: Sampling) -> Sound:
-        if prior:
-            latents = torch.randn(shape, generator=torch.Generator().manual_seed(how.seed))
-        else:
-            unknown = torch.zeros(frames, dtype=torch.bool)
-            latents = model.fill(torch.zeros(shape), unknown, how, progress=progress)
-        return Sound(latents, codec.sample_rate, channels, samples)
-
-    return (item(replace(sampling, seed=sampling.seed + number)) for number in range(count))
+    if prior:
+        latents = torch.randn(shape, generator=torch.Generator().manual_seed(sampling.seed))
+    else:
+        unknown = torch.zeros(frames, dtype=torch.bool)
+        latents = model.fill(torch.zeros(shape), unknown, sampling, progress=progress)
+    return Sound(latents, codec.sample_rate, channels, samples)

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
+from cyclopts import Parameter
 
-if TYPE_CHECKING:
-    pass
-from codec.cli.app import app
-from codec.cli.options import Device, ModelForRate, Threads, load_model
+from codec.cli.options import Compute, ModelForRate
+
+OutFolder = Annotated[Path, Parameter(metavar="DIR", help="Folder for the results.")]
+DemoRate = Annotated[
+    float | None, Parameter(help="Ceiling for the bit rate.", show_default="3 per channel")
+]
 
 
-@app.command(epilog="Example: lacuna demo --out lacuna_demo")
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("lacuna_demo"),
-    kbps: Annotated[float | None, typer.Option(show_default="3 per channel")] = None,
+    *,
+    out: OutFolder = Path("lacuna_demo"),
+    kbps: DemoRate = None,
     model: ModelForRate = None,
-    device: Device = "cpu",
-    threads: Threads = None,
+    compute: Compute = Compute(),
 ) -> None:
-    """Compress and decompress a bundled recording and show what became of it."""
+    """Compress and decompress a bundled recording and show what became of it.
+
+    Example: lacuna demo --out lacuna_demo
+    """
     from codec.demo import CHANNELS, run_demo
     from codec.lac.rate import RateTarget
     from codec.model.shipped import models_for_rate
 
     wanted = model or models_for_rate(RateTarget(kbps).kbps_per_channel(CHANNELS))[0]
-    run_demo(load_model(wanted, device, threads), out, kbps)
+    run_demo(compute.load(wanted), out, kbps)

@@ -3,74 +3,72 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
+from codec.cli.options import Compute, ModelForRate, say, word
 from codec.errors import LacunaError
 from codec.model.shipped import DEFAULT_MODEL
 
-if TYPE_CHECKING:
-    pass
-from codec.cli.app import app
-from codec.cli.options import Device, ModelForRate, Threads, load_model, say, use_device
+Folder = Annotated[Path | None, Parameter(metavar="DIR", group="Generated audio")]
 
 
-@app.command(
-    epilog="Example: lacuna evaluate recordings/ --kbps 2,3,6 --against opus,mp3 --out report/"
-    "\n\nor: lacuna evaluate --generated made/ --reference valid/ --train train/ --out report/"
-    "\n\nClasses are the subfolders of DIR; those in 'speech' are judged as speech. A rate is what "
-    "a whole file takes, container included. --kbps are Lacuna's; the others have rates of their "
-    "own: --against opus,mp3 is opus:8,opus:12,opus:16,opus:24,mp3:48,mp3:64 (aac: 48 and 64). "
-    "They need the programs opusenc and opusdec, lame, ffmpeg; measures of listeners' judgement "
-    "need pip install 'lacuna-codec\\[evaluate]'. What is missing is named and left out."
-    "\n\nMany files, unattended, on one core: OMP_NUM_THREADS=1 nohup lacuna evaluate DIR "
-    "--threads 1 --out report/ > evaluate.log 2>&1 &"
-)
 def evaluate(
-    out: Annotated[Path, typer.Option(help="Folder for the report: .html, .md, .json and more.")],
-    folder: Annotated[
-        Path | None,
-        typer.Argument(metavar="DIR", help="Folder of audio to compress.", show_default=False),
-    ] = None,
-    kbps: Annotated[str, typer.Option(help="Rates to try, with commas between.")] = "3,6",
+    folder: Annotated[Path | None, word("DIR", "Folder of audio to compress.")] = None,
+    /,
+    *,
+    out: Annotated[
+        Path, Parameter(help="Folder for the report: .html, .md, .json and more.", metavar="DIR")
+    ],
+    kbps: Annotated[str, Parameter(help="Rates to try, with commas between.")] = "3,6",
     against: Annotated[
         str,
-        typer.Option(
+        Parameter(
             help="Other codecs, with commas between: opus, mp3, aac; opus:16 for a rate in kbps."
         ),
     ] = "opus",
     seconds: Annotated[
-        float, typer.Option(min=1, help="Of each file's middle, which is what is judged.")
+        float,
+        Parameter(validator=Number(gte=1), help="Of each file's middle, which is what is judged."),
     ] = 10.0,
-    perceptual: Annotated[
+    signal_only: Annotated[
         bool,
-        typer.Option(
-            "--perceptual/--signal-only",
-            help="With or without the slow measures: Zimtohrli, PESQ, ESTOI, DNSMOS, ViSQOL.",
-        ),
-    ] = True,
-    generated: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Instead: generated audio to judge.")
-    ] = None,
-    reference: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Real audio to judge it by.")
-    ] = None,
+        Parameter(help="Without the slow measures: Zimtohrli, PESQ, ESTOI, DNSMOS, ViSQOL."),
+    ] = False,
+    generated: Annotated[Folder, Parameter(help="Instead: generated audio to judge.")] = None,
+    reference: Annotated[Folder, Parameter(help="Real audio to judge it by.")] = None,
     train: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="What it was trained on: looks for copies, learns the labels."
-        ),
+        Folder, Parameter(help="What it was trained on: looks for copies, learns the labels.")
     ] = None,
     manifest: Annotated[
         Path | None,
-        typer.Option(help="CSV with 'path' and 'class': labels.", show_default="folder names"),
+        Parameter(
+            group="Generated audio",
+            metavar="CSV",
+            help="A table with 'path' and 'class': labels.",
+            show_default="folder names",
+        ),
     ] = None,
     model: ModelForRate = None,
-    device: Device = "cpu",
-    threads: Threads = None,
+    compute: Compute = Compute(),
 ) -> None:
-    """Measure what compression loses, or how far generated audio is from real audio."""
+    """Measure what compression loses, or how far generated audio is from real audio.
+
+    Example: lacuna evaluate recordings/ --kbps 2,3,6 --against opus,mp3 --out report/
+
+    or: lacuna evaluate --generated made/ --reference valid/ --train train/ --out report/
+
+    Classes are the subfolders of DIR; those in 'speech' are judged as speech. A rate is what a
+    whole file takes, container included. --kbps are Lacuna's; the others have rates of their own:
+    --against opus,mp3 is opus:8,opus:12,opus:16,opus:24,mp3:48,mp3:64 (aac: 48 and 64). They need
+    the programs opusenc and opusdec, lame, ffmpeg; measures of listeners' judgement need
+    `pip install ".[evaluate]"` in a checkout. What is missing is named and left out.
+
+    Many files, unattended, on one core:
+    `OMP_NUM_THREADS=1 nohup lacuna evaluate DIR --threads 1 --out report/ > evaluate.log 2>&1 &`
+    """
     from codec.evaluation.extra import require
     from codec.progress import file_progress
 
@@ -83,7 +81,7 @@ def evaluate(
         require("sklearn")
         from codec.evaluation.generated import judge as judging
 
-        codec = load_model(model or DEFAULT_MODEL, device, threads)
+        codec = compute.load(model or DEFAULT_MODEL)
         with file_progress("judging") as progress:
             judgement = judging.judge_folders(
                 codec, generated, reference, train=train, manifest=manifest, progress=progress
@@ -114,8 +112,8 @@ def evaluate(
             f"--kbps '{kbps}': expected numbers above 0 with commas between, as in 3,6"
         ) from None
     peers, notes = installed(parse_peers(against))
-    use_device(device, threads)
-    judge = Perceptual() if perceptual else None
+    compute.use()
+    judge = None if signal_only else Perceptual()
     notes.append(
         f"All measures judge {seconds:g} s in the middle of each file; whole files are coded."
     )
@@ -123,7 +121,7 @@ def evaluate(
     for note in notes:
         say(f"lacuna: {note}")
     out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is told before the work
-    load = loader(device)
+    load = loader(compute.device)
     coders: list[Coder] = [*peers, *(Lacuna(rate, load, model) for rate in rates)]
     with file_progress("evaluating") as progress:
         evaluation = run_evaluation(folder, coders, judge, seconds, progress)

@@ -10,141 +10,121 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from cyclopts import Parameter
 
+from codec.cli.options import (
+    EXIT_DAMAGED,
+    AudioOutput,
+    Compute,
+    Folders,
+    Force,
+    ModelForRate,
+    Rate,
+    expect_suffix,
+    refuse_own_input,
+    say,
+    word,
+)
 from codec.errors import LacunaError
 
 if TYPE_CHECKING:
     from codec.batch.folders import Job, Outcome, Work
-from codec.cli.app import app
-from codec.cli.options import (
-    EXIT_DAMAGED,
-    Device,
-    Force,
-    JsonLines,
-    ModelForRate,
-    OutDir,
-    Threads,
-    Workers,
-    expect_suffix,
-    refuse_own_input,
-    say,
-    use_device,
-)
-
-FOLDER_HELP = (
-    "\n\nWith --out-dir, IN may be a folder: its subfolders are kept, hidden files are left out, "
-    "and files that differ in nothing but their suffix keep it ({clash}). A file that fails does "
-    "not stop the others. Results that are there already are skipped, so that the same command "
-    "goes on where it was stopped; --force makes them again."
-    "\n\n--json: for each file an object with source, target, status (done, damaged, skipped or "
-    "failed), problems (a list of texts), and where there is a result {facts}; at the end one with "
-    "the key summary, which holds the number of files of each status, and sums."
-)
 
 
-@app.command(
-    epilog="Example: lacuna compress song.wav song.lac --kbps 6"
-    + FOLDER_HELP.format(
-        clash="song.wav.lac beside song.flac.lac", facts="seconds, bytes, kbps and at_finest"
-    )
-)
 def compress(
-    source: Annotated[
-        str, typer.Argument(metavar="IN", help="Audio file or folder; '-' is stdin.")
-    ],
-    target: Annotated[
-        str | None, typer.Argument(metavar="OUT.lac", help="'-' is stdout.", show_default=False)
-    ] = None,
-    out_dir: OutDir = None,
-    kbps: Annotated[
-        float | None,
-        typer.Option(help="Ceiling for each file's bit rate.", show_default="3 per channel"),
-    ] = None,
-    quality: Annotated[
-        float | None,
-        typer.Option(help="Instead of a rate: 0 (smallest) to 10 (best).", show_default=False),
-    ] = None,
-    max_kbps: Annotated[
-        float | None,
-        typer.Option(help="Ceiling for each block of 256 frames, 6 to 12 s.", show_default="none"),
-    ] = None,
+    source: Annotated[str, word("IN", "Audio file or folder; '-' is stdin.")],
+    target: Annotated[str | None, word("OUT", "A .lac file; '-' is stdout.")] = None,
+    /,
+    *,
+    rate: Rate = Rate(),
     model: ModelForRate = None,
     force: Force = False,
-    device: Device = "cpu",
-    threads: Threads = None,
-    workers: Workers = None,
-    as_json: JsonLines = False,
+    folders: Folders = Folders(),
+    compute: Compute = Compute(),
 ) -> None:
-    """Compress an audio file, or a folder of them, into small .lac files."""
-    _check_places(source, target, out_dir, "OUT.lac", as_json)
+    """Compress an audio file, or a folder of them, into small .lac files.
+
+    Example: lacuna compress song.wav song.lac --kbps 6
+
+    or: lacuna compress music/ --out-dir small/
+
+    With --out-dir, IN may be a folder: its subfolders are kept, hidden files are left out, and
+    files that differ in nothing but their suffix keep it (song.wav.lac beside song.flac.lac). A
+    file that fails does not stop the others. Results that are there already are skipped, so that
+    the same command goes on where it was stopped; --force makes them again.
+
+    --json: for each file an object with source, target, status (done, damaged, skipped or
+    failed), problems (a list of texts), and where there is a result seconds, bytes, kbps and
+    at_finest; at the end one with the key summary, which holds the number of files of each
+    status, and sums.
+    """
+    _check_places(source, target, folders, "OUT.lac")
     if target is not None and target != "-":
         expect_suffix(target, ".lac")
     from codec.batch.folders import SUFFIXES, compress_file, plan
-    from codec.lac.rate import RateTarget
 
-    rate = RateTarget(kbps, quality, max_kbps)
-    how = _How(device, threads, workers, force, as_json)
-    work = partial(compress_file, model=model, target=rate, force=force)
+    work = partial(compress_file, model=model, target=rate.target(), force=force)
+    how = _How(compute, folders, force)
     if target is not None:
         _do_file("compress", work, source, target, how)
     else:
-        assert out_dir is not None
-        jobs = plan(source, out_dir, SUFFIXES, "audio file", ".lac")
+        assert folders.out_dir is not None
+        jobs = plan(source, folders.out_dir, SUFFIXES, "audio file", ".lac")
         _do_files("compress", work, jobs, model, how)
 
 
-@app.command(
-    epilog="Example: lacuna decompress song.lac song.wav --start 12.5 --duration 3"
-    + FOLDER_HELP.format(
-        clash="song.lac.wav beside song.LAC.wav",
-        facts="seconds, sample_rate, channels and clipped samples",
-    )
-)
 def decompress(
-    source: Annotated[str, typer.Argument(metavar="IN.lac", help="File or folder; '-' is stdin.")],
-    target: Annotated[
-        str | None,
-        typer.Argument(metavar="OUT.wav", help="Audio file; '-' is stdout.", show_default=False),
-    ] = None,
-    out_dir: OutDir = None,
-    start: Annotated[float, typer.Option(help="Seconds to skip.")] = 0.0,
+    source: Annotated[str, word("IN", "A .lac file or a folder of them; '-' is stdin.")],
+    target: Annotated[str | None, word("OUT", "Audio file; '-' is stdout.")] = None,
+    /,
+    *,
+    start: Annotated[float, Parameter(help="Seconds to skip.")] = 0.0,
     duration: Annotated[
-        float | None, typer.Option(help="Seconds to decode.", show_default="to the end")
-    ] = None,
-    bits: Annotated[
-        str | None, typer.Option(help="Sample format: 16, 24 or float.", show_default="16")
+        float | None, Parameter(help="Seconds to decode.", show_default="to the end")
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="A checkpoint.", show_default="the one the file names"),
+        Parameter(alias="-m", help="A checkpoint.", show_default="the one the file names"),
     ] = None,
-    force: Force = False,
-    device: Device = "cpu",
-    threads: Threads = None,
-    workers: Workers = None,
-    as_json: JsonLines = False,
+    output: AudioOutput = AudioOutput(),
+    folders: Folders = Folders(),
+    compute: Compute = Compute(),
 ) -> None:
-    """Decompress .lac files into audio files, with the sample rate and length they had."""
-    _check_places(source, target, out_dir, "OUT.wav", as_json)
+    """Decompress .lac files into audio files, with the sample rate and length they had.
+
+    Example: lacuna decompress song.lac song.wav --start 12.5 --duration 3
+
+    or: lacuna decompress small/ --out-dir music_again/
+
+    With --out-dir, IN may be a folder, as with `lacuna compress`; each result is a .wav file.
+
+    --json: for each file an object with source, target, status (done, damaged, skipped or
+    failed), problems (a list of texts), and where there is a result seconds, sample_rate,
+    channels and clipped samples; at the end one with the key summary.
+    """
+    _check_places(source, target, folders, "OUT.wav")
     from codec.batch.folders import decompress_file, plan
 
-    how = _How(device, threads, workers, force, as_json)
     work = partial(
-        decompress_file, model=model, start=start, duration=duration, bits=bits, force=force
+        decompress_file,
+        model=model,
+        start=start,
+        duration=duration,
+        bits=output.bits,
+        force=output.force,
     )
+    how = _How(compute, folders, output.force)
     if target is not None:
         _do_file("decompress", work, source, target, how)
     else:
-        assert out_dir is not None
-        jobs = plan(source, out_dir, {".lac"}, ".lac file", ".wav")
+        assert folders.out_dir is not None
+        jobs = plan(source, folders.out_dir, {".lac"}, ".lac file", ".wav")
         _do_files("decompress", work, jobs, model, how)
 
 
-def _check_places(
-    source: str, target: str | None, out_dir: Path | None, metavar: str, as_json: bool
-) -> None:
+def _check_places(source: str, target: str | None, folders: Folders, metavar: str) -> None:
     """Where to read and to write, before anything is done."""
+    out_dir = folders.out_dir
     if target is not None and out_dir is not None:
         raise LacunaError(f"got both '{target}' and --out-dir '{out_dir}'; give one of them")
     if out_dir is None and os.path.isdir(source):
@@ -159,7 +139,7 @@ def _check_places(
             raise LacunaError(f"'-' has no name to use in --out-dir '{out_dir}'; name {metavar}")
         if out_dir.exists() and not out_dir.is_dir():
             raise LacunaError(f"--out-dir '{out_dir}' is a file; give a folder, which may be new")
-    if target == "-" and as_json:
+    if target == "-" and folders.as_json:
         raise LacunaError("--json and the output '-' both write to stdout; name a file instead")
 
 
@@ -167,11 +147,9 @@ def _check_places(
 class _How:
     """The options that say how files are done, not what becomes of them."""
 
-    device: str
-    threads: int | None
-    workers: int | None
+    compute: Compute
+    folders: Folders
     force: bool
-    as_json: bool
 
 
 class _Tally:
@@ -219,12 +197,12 @@ def _do_file(verb: str, work: Work, source: str, target: str, how: _How) -> None
     from codec.progress import audio_progress
 
     refuse_own_input(source, target)
-    use_device(how.device, how.threads)
-    tally, job = _Tally(verb, how.as_json), Job(source, target)
+    how.compute.use()
+    tally, job = _Tally(verb, how.folders.as_json), Job(source, target)
     warned: list[str] = []
     try:
         with collected_warnings(warned):
-            outcome = work(loader(how.device), job, partial(audio_progress, f"{verb}ing"))
+            outcome = work(loader(how.compute.device), job, partial(audio_progress, f"{verb}ing"))
     except (LacunaError, OSError) as error:
         tally.add(Outcome(job, "failed", problems=[*warned, str(error)]))
         tally.finish()
@@ -232,7 +210,7 @@ def _do_file(verb: str, work: Work, source: str, target: str, how: _How) -> None
     finally:
         for text in warned:
             say(f"lacuna: warning: {text}")
-    if not how.as_json:
+    if not how.folders.as_json:
         for text in outcome.notes:
             say(text)
     for text in outcome.problems:
@@ -241,7 +219,7 @@ def _do_file(verb: str, work: Work, source: str, target: str, how: _How) -> None
     tally.add(outcome)
     tally.finish()
     if outcome.status == "damaged":
-        raise typer.Exit(EXIT_DAMAGED)
+        raise SystemExit(EXIT_DAMAGED)
 
 
 def _do_files(verb: str, work: Work, jobs: list[Job], model: str | None, how: _How) -> None:
@@ -250,7 +228,7 @@ def _do_files(verb: str, work: Work, jobs: list[Job], model: str | None, how: _H
     from codec.batch.workers import run_in_workers
     from codec.progress import file_progress
 
-    tally = _Tally(verb, how.as_json)
+    tally = _Tally(verb, how.folders.as_json)
     waiting = []
     for job in jobs:
         if Path(job.target).is_file() and not how.force:
@@ -271,26 +249,28 @@ def _do_files(verb: str, work: Work, jobs: list[Job], model: str | None, how: _H
         progress(source, sum(tally.counts.values()), len(jobs))
 
     # Not beside JSON: where standard error is a terminal, the bar would draw it in there.
-    bar = nullcontext(lambda *_: None) if how.as_json else file_progress(f"{verb}ing")
+    bar = nullcontext(lambda *_: None) if how.folders.as_json else file_progress(f"{verb}ing")
     with bar as progress:
         progress("", len(jobs) - len(waiting), len(jobs))
         if waiting:
-            use_device(how.device, how.threads)
-            load = loader(how.device)
+            how.compute.use()
+            load = loader(how.compute.device)
             if model is not None:
                 load(model)  # a wrong name is one error, not one for each file
-            workers = min(how.workers or _default_workers(how.device), len(waiting))
+            workers = min(how.folders.workers or _default_workers(how.compute.device), len(waiting))
             if workers == 1:
                 run_here(work, waiting, load, report)
             else:
-                run_in_workers(work, waiting, workers, how.device, how.threads or 1, report)
+                run_in_workers(
+                    work, waiting, workers, how.compute.device, how.compute.threads or 1, report
+                )
     tally.finish()
-    if not how.as_json:
+    if not how.folders.as_json:
         say(tally.text())
     if tally.counts["failed"]:
-        raise typer.Exit(1)
+        raise SystemExit(1)
     if tally.counts["damaged"]:
-        raise typer.Exit(EXIT_DAMAGED)
+        raise SystemExit(EXIT_DAMAGED)
 
 
 def _default_workers(device: str) -> int:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import typer
+from codec.cli.options import EXIT_DAMAGED, AsJson, word
 
-if TYPE_CHECKING:
-    pass
-from codec.cli.app import app
-from codec.cli.options import EXIT_DAMAGED, AsJson
+LacFile = Annotated[str, word("IN", "A .lac file; '-' is stdin.")]
 
 
-@app.command(epilog="Example: lacuna info song.lac --json")
-def info(
-    source: Annotated[str, typer.Argument(metavar="IN.lac", help="'-' is stdin.")],
-    as_json: AsJson = False,
-) -> None:
-    """Show what a .lac file holds, and its bit rate over time; needs no model."""
+def info(source: LacFile, /, *, as_json: AsJson = False) -> None:
+    """Show what a .lac file holds, and its bit rate over time; needs no model.
+
+    Example: lacuna info song.lac --json
+    """
     from codec.files import read_bytes
     from codec.lac.container import LacReader
     from codec.lac.info import block_rates, file_facts, rate_lines
@@ -47,12 +43,11 @@ def _printable(text: str) -> str:
     return shown.encode(encoding, "replace").decode(encoding)
 
 
-@app.command(epilog="Example: lacuna verify song.lac")
-def verify(
-    source: Annotated[str, typer.Argument(metavar="IN.lac", help="'-' is stdin.")],
-    as_json: AsJson = False,
-) -> None:
-    """Check a .lac file's structure and checksums; exits with 3 if it is damaged."""
+def verify(source: LacFile, /, *, as_json: AsJson = False) -> None:
+    """Check a .lac file's structure and checksums; exits with 3 if it is damaged.
+
+    Example: lacuna verify song.lac
+    """
     from codec.files import read_bytes
     from codec.lac.container import verify as verify_container
 
@@ -66,7 +61,7 @@ def verify(
     }
     _print_facts(facts, as_json)
     if not report.ok:
-        raise typer.Exit(EXIT_DAMAGED)
+        raise SystemExit(EXIT_DAMAGED)
 
 
 def _print_facts(facts: dict[str, Any], as_json: bool) -> None:

@@ -2,66 +2,65 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
-
-from codec.model.shipped import DEFAULT_MODEL
-
-if TYPE_CHECKING:
-    pass
-from codec.cli.app import app
 from codec.cli.options import (
-    Device,
+    AudioOutput,
+    Compute,
     Force,
     Model,
-    Threads,
     expect_suffix,
-    load_model,
     refuse_own_input,
     say,
+    word,
 )
+from codec.model.shipped import DEFAULT_MODEL
 
 
-@app.command(epilog="Example: lacuna encode song.wav song.safetensors")
 def encode(
-    source: Annotated[str, typer.Argument(metavar="IN", help="Audio file; '-' is stdin.")],
-    target: Annotated[str, typer.Argument(metavar="OUT.safetensors")],
+    source: Annotated[str, word("IN", "Audio file; '-' is stdin.")],
+    target: Annotated[str, word("OUT", "A .safetensors file.")],
+    /,
+    *,
     model: Model = DEFAULT_MODEL,
     force: Force = False,
-    device: Device = "cpu",
-    threads: Threads = None,
+    compute: Compute = Compute(),
 ) -> None:
-    """Write the continuous latents of an audio file: (coded_channels, latent_dim, frames)."""
+    """Write the continuous latents of an audio file: (coded_channels, latent_dim, frames).
+
+    Example: lacuna encode song.wav song.safetensors
+    """
     from codec.model.latent_files import encode_file
     from codec.progress import audio_progress
 
     refuse_own_input(source, target)
     expect_suffix(target, ".safetensors")
-    codec = load_model(model, device, threads)
+    codec = compute.load(model)
     with audio_progress("encoding", None) as progress:
         shape = encode_file(codec, source, target, force=force, progress=progress)
     say(f"{target}: latents {shape} at {codec.frame_rate:.2f} Hz, latent_id {codec.latent_id}")
 
 
-@app.command(epilog="Example: lacuna decode song.safetensors song.wav")
 def decode(
-    source: Annotated[str, typer.Argument(metavar="IN.safetensors")],
-    target: Annotated[str, typer.Argument(metavar="OUT.wav", help="Audio file; '-' is stdout.")],
-    bits: Annotated[
-        str | None, typer.Option(help="Sample format: 16, 24 or float.", show_default="16")
-    ] = None,
+    source: Annotated[str, word("IN", "A .safetensors file, as `lacuna encode` writes it.")],
+    target: Annotated[str, word("OUT", "Audio file; '-' is stdout.")],
+    /,
+    *,
     model: Model = DEFAULT_MODEL,
-    force: Force = False,
-    device: Device = "cpu",
-    threads: Threads = None,
+    output: AudioOutput = AudioOutput(),
+    compute: Compute = Compute(),
 ) -> None:
-    """Turn latents, as `encode` writes them, back into audio."""
+    """Turn latents back into audio.
+
+    Example: lacuna decode song.safetensors song.wav
+    """
     from codec.model.latent_files import decode_file
     from codec.progress import audio_progress
 
     refuse_own_input(source, target)
-    codec = load_model(model, device, threads)
+    codec = compute.load(model)
     with audio_progress("decoding", None) as progress:
-        seconds = decode_file(codec, source, target, bits, force=force, progress=progress)
+        seconds = decode_file(
+            codec, source, target, output.bits, force=output.force, progress=progress
+        )
     say(f"{target}: {seconds:.2f} s")

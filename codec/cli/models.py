@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
-from codec.cli.app import app
 from codec.cli.options import AsJson
 
 
-@app.command(epilog="Example: lacuna models")
-def models(as_json: AsJson = False) -> None:
-    """List the models that ship with this package."""
+def models(*, as_json: AsJson = False) -> None:
+    """List the models that ship with this package.
+
+    Example: lacuna models
+    """
     rows = codec_rows()
     if as_json:
         print(json.dumps(rows))

@@ -1,73 +1,161 @@
-"""Options that commands share, and what most of them do first."""
+"""The options that commands share, each declared once, and what most commands do first."""
 
 from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
+from cyclopts import CycloptsError, Group, Parameter
+from cyclopts.validators import Number
 
 from codec.errors import LacunaError
 
 if TYPE_CHECKING:
     from codec.api import Codec
+    from codec.lac.rate import RateTarget
 
 EXIT_DAMAGED = 3
 """Exit code when a file was damaged and only a part of it could be used."""
 
+ONE_OR_MORE = Parameter(validator=Number(gte=1))
+ZERO_OR_MORE = Parameter(validator=Number(gte=0))
+
+
+class UnknownOptionError(CycloptsError):
+    """A word that starts with '-' where a file is expected."""
+
+
+def _refuse_options(_: object, value: object) -> None:
+    words = value if isinstance(value, tuple) else (value,)
+    for word in words:
+        if isinstance(word, str) and word.startswith("-") and word != "-":
+            raise UnknownOptionError(msg=word)
+
+
+def word(name: str, help: str) -> Parameter:
+    """An argument that may be '-', a standard stream, and no other word that starts with '-'."""
+    return Parameter(name=name, help=help, allow_leading_hyphen=True, validator=_refuse_options)
+
+
 Model = Annotated[
-    str, typer.Option("--model", "-m", help="A shipped model's name, or a checkpoint's path.")
+    str, Parameter(alias="-m", help="A shipped model's name, or a checkpoint's path.")
 ]
 ModelForRate = Annotated[
     str | None,
-    typer.Option(
-        "--model",
-        "-m",
+    Parameter(
+        alias="-m",
         help="A shipped model's name, or a checkpoint's path.",
         show_default="the best for the rate",
     ),
 ]
-Device = Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, cuda:1, mps.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")]
-Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite an existing output file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-JsonLines = Annotated[
-    bool, typer.Option("--json", help="Print a JSON object for each file, and a summary.")
-]
-OutDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--out-dir", metavar="DIR", help="Folder for the results; IN may then be a folder."
-    ),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="With --out-dir: processes, each at a file, with one thread if there are several.",
-        show_default="one per core, 1 on a GPU",
-    ),
-]
+Force = Annotated[bool, Parameter(alias="-f", help="Overwrite an existing output file.")]
+AsJson = Annotated[bool, Parameter(name="--json", help="Print one JSON object.")]
+
+
+_MACHINE = Group("Where it runs", sort_key=2)
+
+
+@Parameter(name="*", group=_MACHINE)
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """Of every command that runs a network."""
+
+    device: str = "cpu"
+    """Where the network runs: cpu, cuda, cuda:1, mps."""
+    threads: Annotated[int | None, ONE_OR_MORE, Parameter(show_default="all cores")] = None
+    """CPU threads."""
+
+    def use(self) -> None:
+        """Raises LacunaError for a device that torch does not know or that is not there."""
+        import torch
+
+        try:
+            torch.zeros(1, device=self.device).cpu()
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).splitlines()[0]
+            raise LacunaError(
+                f"cannot use device '{self.device}': {reason}; try --device cpu"
+            ) from None
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+
+    def load(self, model: str) -> Codec:
+        from codec.api import load
+
+        self.use()
+        return load(model, self.device)
+
+
+@Parameter(name="*", group=_MACHINE)
+@dataclass(frozen=True, kw_only=True)
+class Accelerated:
+    """Of every command that leaves devices and processes to Accelerate."""
+
+    device: Literal["auto", "cpu"] = "auto"
+    """cpu, or auto for what Accelerate finds."""
+    threads: Annotated[int | None, ONE_OR_MORE, Parameter(show_default="all cores")] = None
+    """CPU threads of each process."""
+
+    @property
+    def cpu(self) -> bool:
+        return self.device == "cpu"
+
+    def use(self) -> None:
+        if self.threads is not None:
+            import torch
+
+            torch.set_num_threads(self.threads)
+
+
+@Parameter(name="*", group=Group("How many bits", sort_key=1))
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """Of what makes .lac files."""
+
+    kbps: Annotated[float | None, Parameter(show_default="3 per channel")] = None
+    """Ceiling for each file's bit rate, in 1000 bits per second of the whole file."""
+    quality: Annotated[float | None, Parameter(show_default=False)] = None
+    """Instead of a rate: 0 (smallest) to 10 (best)."""
+    max_kbps: Annotated[float | None, Parameter(show_default="none")] = None
+    """Ceiling for each block of 256 frames, 6 to 12 s."""
+
+    def target(self) -> RateTarget:
+        from codec.lac.rate import RateTarget
+
+        return RateTarget(self.kbps, self.quality, self.max_kbps)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class AudioOutput:
+    """Of what writes audio files."""
+
+    bits: Annotated[str | None, Parameter(show_default="16")] = None
+    """Sample format: 16, 24 or float."""
+    force: Force = False
+
+
+@Parameter(name="*", group=Group("Whole folders", sort_key=1))
+@dataclass(frozen=True, kw_only=True)
+class Folders:
+    """Of commands that take a folder of files."""
+
+    out_dir: Annotated[Path | None, Parameter(metavar="DIR")] = None
+    """Folder for the results; IN may then be a folder."""
+    workers: Annotated[
+        int | None, ONE_OR_MORE, Parameter(show_default="one per core, 1 on a GPU")
+    ] = None
+    """With --out-dir: processes, each at a file, with one thread if there are several."""
+    as_json: Annotated[bool, Parameter(name="--json")] = False
+    """Print a JSON object for each file, and a summary."""
 
 
 def say(message: str) -> None:
     """Reports go to standard error: standard output may be the audio."""
     print(message, file=sys.stderr)
-
-
-def use_device(device: str, threads: int | None) -> None:
-    """Raises LacunaError for a device that torch does not know or that is not there."""
-    import torch
-
-    try:
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise LacunaError(f"cannot use device '{device}': {reason}; try --device cpu") from None
-    if threads is not None:
-        torch.set_num_threads(threads)
 
 
 def refuse_own_input(source: str, target: str) -> None:
@@ -80,10 +168,3 @@ def expect_suffix(target: str, suffix: str) -> None:
     """Swapped or forgotten arguments must not give, say, a .wav that is none."""
     if Path(target).suffix.lower() != suffix:
         raise LacunaError(f"'{target}': expected an output name that ends in {suffix}")
-
-
-def load_model(model: str, device: str, threads: int | None) -> Codec:
-    from codec.api import load
-
-    use_device(device, threads)
-    return load(model, device)

@@ -2,31 +2,67 @@
 
 from __future__ import annotations
 
+import difflib
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 
-import typer
+from cyclopts import App, CycloptsError, Parameter
 
-# Importing them adds their commands.
-from codec.cli import demo, evaluate, files, inspect, latents, models, train  # noqa: F401
-from codec.cli.app import app
-from codec.cli.options import say
+from codec.cli.demo import demo
+from codec.cli.evaluate import evaluate
+from codec.cli.files import compress, decompress
+from codec.cli.inspect import info, verify
+from codec.cli.latents import decode, encode
+from codec.cli.models import models
+from codec.cli.options import UnknownOptionError, say
+from codec.cli.train import train_codec, train_context
 from codec.errors import LacunaError
 
+FILES, LATENTS, MODELS = "Files", "Latents and sound", "Models"
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    FILES: (compress, decompress, info, verify),
+    LATENTS: (encode, decode),
+    MODELS: (models, evaluate, demo),
+}
+"""In the groups that --help shows."""
 
-def main(program: typer.Typer = app) -> None:
-    """Entry point: a user's mistake is one line on standard error and an exit code.
 
-    ``program`` is ``app``, or one that has more commands.
-    """
+def build_app() -> App:
+    """A program with the codec's commands, to which others can be added."""
+    app = App(
+        name="lacuna",
+        help="Lacuna: a neural audio codec. Compress audio, work with its latents, train your own.",
+        version=_version,
+        help_flags=("--help", "-h"),
+        help_format="markdown",
+        default_parameter=Parameter(negative=(), show_default=_shown_default),
+        print_error=False,
+        exit_on_error=False,
+        result_action="return_value",
+    )
+    for group, commands in COMMANDS.items():
+        for command in commands:
+            app.command(command, group=group)
+    train = App(name="train", help="Train a model on a folder of audio.", group=MODELS)
+    train.command(train_codec, name="codec")
+    train.command(train_context, name="context")
+    app.command(train)
+    return app
+
+
+def main(build: Callable[[], App] = build_app) -> None:
+    """Entry point: a user's mistake is one line on standard error and an exit code."""
     # As Ctrl-C does: end through the exits of all `with` blocks, which remove partial files.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         with _shown_warnings():
-            program()
+            sys.exit(build()(sys.argv[1:]))
+    except CycloptsError as error:
+        _fail(_wrong_usage(error), 2)
     except LacunaError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
@@ -37,6 +73,29 @@ def main(program: typer.Typer = app) -> None:
 def _fail(message: str, code: int) -> None:
     print(f"lacuna: error: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+def _wrong_usage(error: CycloptsError) -> str:
+    """What is wrong with the command line, and where help is."""
+    command = " ".join(["lacuna", *(error.command_chain or ())])
+    text = str(error)
+    if isinstance(error, UnknownOptionError) and error.app is not None:
+        arguments = error.app.assemble_argument_collection()
+        known = [name for argument in arguments for name in argument.names]
+        close = difflib.get_close_matches(text.split("=")[0], known, n=1)
+        text = f"Unknown option: {text}." + "".join(f" Did you mean {name}?" for name in close)
+    return f"{text} See {command} --help"
+
+
+def _shown_default(value: object) -> object:
+    """Flags that are off and lists that are empty need no word."""
+    return None if value is False or value == () else value
+
+
+def _version() -> str:
+    with suppress(PackageNotFoundError):
+        return version("lacuna-codec")
+    return "not installed"
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from codec.errors import LacunaError
+from codec.errors import LacunaError, install_hint
 
 
 def require(*modules: str) -> None:
@@ -13,5 +13,5 @@ def require(*modules: str) -> None:
     if missing:
         raise LacunaError(
             f"evaluation needs {' and '.join(missing)}, which is not installed; "
-            f"pip install 'lacuna-codec[evaluate]'"
+            f"{install_hint('evaluate')}"
         )

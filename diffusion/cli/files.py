@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from codec.api import Codec, load
+from codec.api import Codec
 from codec.audio import AudioReader, AudioWriter
 from codec.audio.pieces import CHUNK
-from codec.cli.options import refuse_own_input, say, use_device
+from codec.cli.options import AudioOutput, Compute, refuse_own_input, say
 from codec.errors import LacunaError
 from codec.model.sound import Sound, decode_stream, encode_stream
 from codec.progress import audio_progress, file_progress
@@ -36,15 +36,15 @@ def numbered(target: str, count: int, force: bool) -> list[str]:
 
 
 @contextmanager
-def output(
-    path: str, sample_rate: int, channels: int, bits: str | None, force: bool
+def writing(
+    path: str, sample_rate: int, channels: int, output: AudioOutput
 ) -> Iterator[Callable[[Iterable[np.ndarray]], None]]:
     """Yields a function that writes pieces (channels, any length) to an audio file.
 
     Tells what was written once the file is complete.
     """
     samples = 0
-    with AudioWriter(path, sample_rate, channels, bits, force=force) as writer:
+    with AudioWriter(path, sample_rate, channels, output.bits, force=output.force) as writer:
 
         def write(pieces: Iterable[np.ndarray]) -> None:
             nonlocal samples
@@ -67,15 +67,14 @@ def edit_file(
     target: str,
     verb: str,
     change: Callable[[Sound, Progress], tuple[Sound, list[Region]]],
-    bits: str | None,
-    force: bool,
+    output: AudioOutput,
     keep: bool = False,
 ) -> None:
     """Read, change and write a file; ``change`` also says which regions it has made."""
     refuse_own_input(source, target)
     with AudioReader(source) as reader:
         info = reader.info
-        with output(target, info.sample_rate, info.channels, bits, force) as write:
+        with writing(target, info.sample_rate, info.channels, output) as write:
             sound = encoded(codec, reader, info.channels)
             with file_progress(verb) as bar:
                 changed, regions = change(sound, partial(bar, ""))
@@ -86,14 +85,13 @@ def edit_file(
 
 
 def load_sounds(
-    codec: str, device: str, threads: int | None, sources: list[str], targets: list[str]
+    codec: str, compute: Compute, sources: list[str], targets: list[str]
 ) -> tuple[Codec, list[Sound]]:
     """A codec and the latents of files; if one of them is stereo, mono ones become so."""
     for source in sources:
         for target in targets:
             refuse_own_input(source, target)
-    use_device(device, threads)
-    model = load(codec, device)
+    model = compute.load(codec)
     with ExitStack() as stack:
         readers = [stack.enter_context(AudioReader(source)) for source in sources]
         channels = max(reader.info.channels for reader in readers)

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from codec import audio
+from codec.errors import install_hint
 
 SPEECH_RATE, AUDIO_RATE = 16_000, 48_000  # Hz
 SILENT_PEAK = 1e-3
@@ -50,8 +51,7 @@ class Perceptual:
         if self._modules["onnxruntime"] and importlib.util.find_spec("speechmos") is None:
             self._modules["onnxruntime"] = None
         self.notes = [
-            f"{measure} is left out: its package is not installed; "
-            f"pip install 'lacuna-codec[evaluate]'"
+            f"{measure} is left out: its package is not installed; {install_hint('evaluate')}"
             for name, measure in PACKAGES.items()
             if self._modules[name] is None
         ]

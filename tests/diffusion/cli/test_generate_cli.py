@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import diffusion
 from codec.model import checkpoint as codec_checkpoint
-from diffusion.cli.generate import parse_terms
+from diffusion.cli.mix import parse_terms
 
 sys.path.append(str(Path(__file__).parents[2] / "codec"))
 import codec_helpers
@@ -78,7 +78,7 @@ def test_generate_gives_what_the_function_gives(
     assert f"{out}: 0.40 s, 16000 Hz, 2 channels" in result.stderr
     model = diffusion.load(*models)
     sampling = diffusion.Sampling(label="piano", seed=3)
-    [sound] = diffusion.generate(model, 0.4, sampling=sampling)
+    sound = diffusion.generate(model, 0.4, sampling=sampling)
     expected = diffusion.decode_waveform(model.codec, sound)
     assert np.array_equal(read(out), expected.numpy())
 

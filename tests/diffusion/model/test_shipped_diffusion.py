@@ -22,14 +22,14 @@ def test_the_file_is_small_and_of_a_codec_that_ships():
 def test_what_it_makes_hangs_together():
     """Latents of recordings go on from frame to frame; Gaussian noise does not."""
     model = load()
-    (sound,) = generate(model, 3.0, sampling=Sampling("piano", seed=1, steps=4))
+    sound = generate(model, 3.0, sampling=Sampling("piano", seed=1, steps=4))
     z = sound.latents
     assert z.shape[:2] == (2, model.codec.latent_dim)
     now, then = z[..., 1:], z[..., :-1]
     # Of independent values it would be 0 with a standard deviation of 1 / sqrt(their number).
     chance = now.numel() ** -0.5
     assert (now * then).sum() / (now.norm() * then.norm()) > 10 * chance
-    (noise,) = generate(model, 3.0, prior=True)
+    noise = generate(model, 3.0, prior=True)
     now, then = noise.latents[..., 1:], noise.latents[..., :-1]
     assert (now * then).sum() / (now.norm() * then.norm()) < 4 * chance
     waveform = decode_waveform(model.codec, sound)

@@ -251,4 +251,4 @@ def test_a_missing_package_is_told_before_the_work(
     monkeypatch.setattr(found, lambda name: None if name == module else object())
     message = lacuna.fails("evaluate", *options, "--out", tmp_path / "out")
     assert f"evaluation needs {module}" in message
-    assert "pip install 'lacuna-codec[evaluate]'" in message
+    assert 'pip install ".[evaluate]"' in message

@@ -30,7 +30,7 @@ def test_packages_that_are_missing_are_named_once(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(perceptual.importlib, "import_module", missing)
     judge = Perceptual()
     assert [note.split()[0] for note in judge.notes] == list(PACKAGES.values())
-    assert all("lacuna-codec[evaluate]" in note for note in judge.notes)
+    assert all(".[evaluate]" in note for note in judge.notes)
     assert judge(speech_like(), speech_like(), RATE, speech=True) == {}
 
 

@@ -1,0 +1,28 @@
+"""demo: a bundled recording, there and back, and a new sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from codec.cli import demo as codec_demo
+from codec.cli.demo import DemoRate, OutFolder
+from codec.cli.options import Compute, ModelForRate
+
+
+def demo(
+    *,
+    out: OutFolder = Path("lacuna_demo"),
+    kbps: DemoRate = None,
+    model: ModelForRate = None,
+    compute: Compute = Compute(),
+) -> None:
+    """Compress and decompress a bundled recording, show what became of it, and make a new sound.
+
+    Example: lacuna demo --out lacuna_demo
+    """
+    from diffusion.demo import run_demo
+    from diffusion.model.shipped import shipped_models
+
+    codec_demo.demo(out=out, kbps=kbps, model=model, compute=compute)
+    if shipped_models():
+        run_demo(out, compute.device)
