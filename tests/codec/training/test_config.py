@@ -34,12 +34,12 @@ def test_shipped_config_builds(name: str) -> None:
 
 
 def test_all_configs_are_there() -> None:
-    assert {"tiny", "small", "small_13x", "small_32x", "stable_audio"} <= set(NAMES)
+    assert {"rave", "small", "small_13x", "small_32x", "stable_audio", "tiny"} <= set(NAMES)
 
 
 @pytest.mark.parametrize(
     ("name", "compression"),
-    [("small", 64), ("small_32x", 32), ("small_13x", 12.8), ("stable_audio", 64)],
+    [("small", 64), ("small_32x", 32), ("small_13x", 12.8), ("stable_audio", 64), ("rave", 64)],
 )
 def test_compression(name: str, compression: float) -> None:
     assert load_model_config(name).compression == compression
