@@ -50,10 +50,10 @@ HELD_OUT = "valid/"  # how paths of a folder's validation files begin
 def main(
     out: Annotated[Path, typer.Argument(help="The corpus: a new folder, or one to go on with.")],
     package: Annotated[
-        list[str] | None, typer.Option(help="Only this package; may be repeated.  [default: all]")
+        list[str] | None, typer.Option(help="Only this package; may be repeated. (default: all)")
     ] = None,
     debs: Annotated[
-        Path | None, typer.Option(help="Where .deb files are kept.  [default: OUT/debs]")
+        Path | None, typer.Option(help="Where .deb files are kept. (default: OUT/debs)")
     ] = None,
     add: Annotated[
         list[Path] | None,
@@ -83,7 +83,7 @@ def main(
         if error.errno != errno.ENOSPC:
             raise
         console.print(
-            f"The disk of {out} is full; the whole corpus needs about 8 GB: free some space and "
+            f"The disk of {out} is full; the whole corpus needs about 9 GB: free some space and "
             "run the same command again, it goes on where it stopped.",
             markup=False,
         )
