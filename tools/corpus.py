@@ -43,6 +43,7 @@ from corpus.recordings import (
 )
 
 from codec.progress import file_progress
+from codec.text import printable
 
 HELD_OUT = "valid/"  # how paths of a folder's validation files begin
 
@@ -89,7 +90,7 @@ def main(
         )
         raise typer.Exit(1) from None
     except (ValueError, FileNotFoundError) as error:
-        console.print(output.plain(str(error)), markup=False)
+        console.print(printable(str(error)), markup=False)
         raise typer.Exit(1) from None
     for table in (output.summary(rows), output.classes(rows), output.dropped(report)):
         console.print(table)
@@ -97,7 +98,7 @@ def main(
     hours = sum(row.recording.measured.seconds for row in rows) / 3600
     console.print(f"{hours:.2f} hours in {len(rows)} files: {out / 'manifest.csv'}", markup=False)
     for problem in report.problems:
-        console.print(f"- {output.plain(problem)}", markup=False)
+        console.print(f"- {printable(problem)}", markup=False)
     if not rows:
         raise typer.Exit(1)
 

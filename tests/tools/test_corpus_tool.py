@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import typer
-from corpus import debian, joining, output, recordings
+from corpus import debian, joining, recordings
 from corpus.packages import PACKAGES, Package
 from corpus.recordings import read_folder
 from corpus_helpers import RATE, sound
@@ -313,8 +313,17 @@ def test_an_unknown_package_is_refused_and_the_known_ones_named(
     assert not (tmp_path / "out").exists()
 
 
-def test_nothing_from_a_file_reaches_the_terminal_raw() -> None:
-    assert output.plain("a\x1b[31mb\nc") == "a [31mb c"
+def test_nothing_from_a_file_reaches_the_terminal_raw(
+    unpacked: Path, run: Callable[..., object]
+) -> None:
+    text = unpacked / "unpacked/toy-data/usr/share/doc/toy-data/copyright"
+    text.write_text(text.read_text().replace("GPL-3+", "GPL-3+\x1b[31m[bold]"))
+    broken = unpacked / "unpacked/toy-data/usr/share/toy/sounds"
+    (broken / "broken.wav").rename(broken / "bro\x1b[31mken.wav")
+    result = run(unpacked)
+    assert result.exit_code == 0
+    assert "\x1b" not in result.output
+    assert "licence: GPL-3+?[31m[bold]" in " ".join(result.output.split())
 
 
 def test_every_package_leaves_something_out_for_the_dev_split() -> None:

@@ -12,6 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from codec.text import printable
 from corpus.recordings import Recording, Report
 
 COLUMNS = (
@@ -35,11 +36,6 @@ class Row:
             self.path, it.split, facts.seconds, facts.sample_rate, facts.channels, it.kind,
             it.group, it.licence, it.author, it.source, facts.bandwidth_hz,
         ]  # fmt: skip
-
-
-def plain(text: str) -> str:
-    """`text` with nothing that a terminal would obey or a table would break at."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -111,7 +107,7 @@ def attribution(rows: list[Row]) -> str:
             origin = f"Debian package {origin}"
         key = it.group, it.licence, origin
         minutes[key] += it.measured.seconds / 60
-        authors[key].update(dict.fromkeys(plain(n) for n in names.split("; ") if n))
+        authors[key].update(dict.fromkeys(printable(n) for n in names.split("; ") if n))
     lines = [
         "# Recordings that the weights were trained on",
         "",
@@ -159,7 +155,7 @@ def dropped(report: Report) -> Table:
     """What was left out and why."""
     table = _table("left out of", "files", "because of")
     for (group, reason), count in sorted(report.dropped.items()):
-        table.add_row(Text(plain(group)), str(count), Text(plain(reason)))
+        table.add_row(Text(printable(group)), str(count), Text(printable(reason)))
     return table
 
 
@@ -176,11 +172,11 @@ def _line(table: Table, name: str, recordings: list[Recording], details: bool = 
         split: sum(r.measured.seconds for r in recordings if r.split == split) / 60
         for split in ("train", "dev")
     }
-    cells = [Text(plain(name)), str(len(recordings))]
+    cells = [Text(printable(name)), str(len(recordings))]
     cells += [f"{minutes['train']:.1f}", f"{minutes['dev']:.1f}"]
     if len(table.columns) > len(cells):
         many = not details or len({r.kind for r in recordings}) > 12
         kinds = "" if many else ", ".join(sorted({r.kind for r in recordings}))
         licences = {part for r in recordings for part in r.licence.split(" AND ")}
-        cells += [Text(plain(kinds)), Text(plain(", ".join(sorted(licences))))]
+        cells += [Text(printable(kinds)), Text(printable(", ".join(sorted(licences))))]
     table.add_row(*cells)
