@@ -31,7 +31,9 @@ def evaluate(
     ] = "opus",
     seconds: Annotated[
         float,
-        Parameter(validator=Number(gte=1), help="Of each file's middle, which is what is judged."),
+        Parameter(
+            validator=Number(gte=1), help="Of each file's middle, which are coded and judged."
+        ),
     ] = 10.0,
     signal_only: Annotated[
         bool,
@@ -60,8 +62,8 @@ def evaluate(
 
     or: lacuna evaluate --generated made/ --reference valid/ --train train/ --out report/
 
-    Classes are the subfolders of DIR; those in 'speech' are judged as speech. A rate is what a
-    whole file takes, container included. --kbps are Lacuna's; the others have rates of their own:
+    Classes are the subfolders of DIR; those in 'speech' are judged as speech. A rate counts all
+    bytes, container included. --kbps are Lacuna's; the others have rates of their own:
     --against opus,mp3 is opus:8,opus:12,opus:16,opus:24,mp3:48,mp3:64 (aac: 48 and 64). They need
     the programs opusenc and opusdec, lame, ffmpeg; measures of listeners' judgement need
     `pip install ".[evaluate]"` in a checkout. What is missing is named and left out.
@@ -114,9 +116,7 @@ def evaluate(
     peers, notes = installed(parse_peers(against))
     compute.use()
     judge = None if signal_only else Perceptual()
-    notes.append(
-        f"All measures judge {seconds:g} s in the middle of each file; whole files are coded."
-    )
+    notes.append(f"{seconds:g} s in the middle of each file are coded and judged.")
     notes += judge.notes if judge is not None else []
     for note in notes:
         say(f"lacuna: {note}")

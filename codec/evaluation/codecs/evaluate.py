@@ -1,8 +1,8 @@
 """How good and how small: every file of a folder through codecs at several rates, and back.
 
-Files are compared after exactly what a user does: compress to bytes, decompress from bytes.
-The rate counts all bytes of the file. Classes are the folder's first-level subfolders. Beside the
-codecs stand the original and the controls of controls.py.
+The middle of each file does exactly what a user's file does: it is compressed to bytes and
+decompressed from them, and the rate counts all of them. Classes are the folder's first-level
+subfolders. Beside the codecs stand the original and the controls of controls.py.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def evaluate(
 
     Args:
         perceptual: None leaves these measures out.
-        seconds: of each file's middle are judged; whole files are coded.
+        seconds: of each file's middle are coded and judged.
 
     Raises:
         AudioError: no such folder, or nothing in it that can be read and coded.
@@ -176,9 +176,9 @@ def evaluate(
     for number, path in enumerate(paths):
         file, kind = path.relative_to(folder).as_posix(), _kind(path, folder)
         try:
-            waveform, sample_rate = _read(path)
+            waveform, sample_rate = _read(path, seconds)
         except AudioError as error:
-            skipped.append(f"{file}: {error}")
+            skipped.append(str(error) if file in str(error) else f"{file}: {error}")
             continue
         example = None
         if path in shown:
@@ -192,8 +192,8 @@ def evaluate(
             try:
                 trip = coder(waveform, sample_rate)
                 decoded, original, note = matched(trip.waveform, waveform, sample_rate)
-                x, y = (middle(sound, sample_rate, seconds) for sound in (decoded, original))
-                values = measure(x, y, sample_rate, kind.lower() == SPEECH, perceptual)
+                speech = kind.lower() == SPEECH
+                values = measure(decoded, original, sample_rate, speech, perceptual)
             except LacunaError as error:
                 skipped.append(f"{file}, {what}: {error}")
                 continue
@@ -250,15 +250,15 @@ def matched(
     return decoded[:, :size], original[:, :size], note if noted else ""
 
 
-def _read(path: Path) -> tuple[np.ndarray, int]:
+def _read(path: Path, seconds: float) -> tuple[np.ndarray, int]:
     waveform, sample_rate = audio.read(path)
-    seconds = waveform.shape[1] / sample_rate
-    if seconds < MIN_SECONDS:
+    length = waveform.shape[1] / sample_rate
+    if length < MIN_SECONDS:
         raise AudioError(
-            f"{waveform.shape[1]} samples, {seconds:.3f} s, are too few to measure anything; "
+            f"{waveform.shape[1]} samples, {length:.3f} s, are too few to measure anything; "
             f"expected {MIN_SECONDS:g} s or more"
         )
-    return waveform, sample_rate
+    return middle(waveform, sample_rate, seconds), sample_rate
 
 
 def _kind(path: Path, folder: Path) -> str:

@@ -24,7 +24,7 @@ from codec.evaluation.codecs.evaluate import (
 )
 from codec.evaluation.codecs.measures import QUALITY
 from codec.evaluation.codecs.perceptual import middle
-from codec.evaluation.codecs.tables import BLIND, Table, speeds, tables_of_class
+from codec.evaluation.codecs.tables import BLIND, Table, speeds, summary, tables_of_class
 from codec.metrics.pictures import PARTIALS_HZ, Curve, rate_distortion, spectrogram_png
 
 SOUND_BYTES = 24_000_000
@@ -73,6 +73,8 @@ def page(evaluation: Evaluation, command: str, explanation: Sequence[str]) -> st
         f"see; below, the full band.</p>",
         *(_example(example, seconds) for example in evaluation.examples),
     ]
+    if evaluation.comparisons:
+        parts.append(_html_table(summary(evaluation)))
     for kind in dict.fromkeys(group.kind for group in evaluation.groups):
         parts.append(f"<h2>Class {escape(kind)}</h2>")
         parts += [_html_table(table) for table in tables_of_class(evaluation, kind)]

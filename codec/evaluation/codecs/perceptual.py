@@ -103,7 +103,7 @@ class Perceptual:
         rate = SPEECH_RATE if speech else AUDIO_RATE
         try:
             score = self._visqol[speech].measure_from_arrays(*signals, rate).moslqo
-        except ValueError:  # shorter than a patch of about a second
+        except (ValueError, IndexError):  # shorter than a patch of about a second
             return None
         return float(score) if np.isfinite(score) else None
 

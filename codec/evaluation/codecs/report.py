@@ -12,7 +12,7 @@ from pathlib import Path
 from codec.evaluation.codecs.evaluate import Evaluation
 from codec.evaluation.codecs.measures import ALL
 from codec.evaluation.codecs.page import page
-from codec.evaluation.codecs.tables import Table, speeds, tables_of_class
+from codec.evaluation.codecs.tables import Table, speeds, summary, tables_of_class
 from codec.files import atomic_path
 
 
@@ -76,19 +76,21 @@ def explanation(evaluation: Evaluation, notes: Sequence[str]) -> list[str]:
 def _markdown(evaluation: Evaluation, notes: Sequence[str]) -> str:
     lines = ["# Evaluation", "", f"Made by `{command()}`.", ""]
     lines += [line for paragraph in explanation(evaluation, notes) for line in (paragraph, "")]
+    if evaluation.comparisons:
+        lines += _markdown_table(summary(evaluation), level=2)
     for kind in dict.fromkeys(group.kind for group in evaluation.groups):
         lines += [f"## Class {kind}", ""]
         for table in tables_of_class(evaluation, kind):
             lines += _markdown_table(table)
-    lines += _markdown_table(speeds(evaluation))
+    lines += _markdown_table(speeds(evaluation), level=2)
     for title, reasons in (("Skipped", evaluation.skipped), ("Cut", evaluation.cut)):
         if reasons:
             lines += [f"## {title}", "", *(f"- {reason}" for reason in reasons), ""]
     return "\n".join(lines[:-1]) + "\n"
 
 
-def _markdown_table(table: Table) -> list[str]:
-    lines = [f"### {table.title}", "", *([table.text, ""] if table.text else [])]
+def _markdown_table(table: Table, level: int = 3) -> list[str]:
+    lines = [f"{'#' * level} {table.title}", "", *([table.text, ""] if table.text else [])]
     lines += [_bar(table.head), "|" + "---|" * len(table.head)]
     return [*lines, *(_bar(line) for line in table.cells), ""]
 

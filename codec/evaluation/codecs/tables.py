@@ -34,6 +34,29 @@ class Table:
     cells: list[list[str]]
 
 
+def summary(evaluation: Evaluation) -> Table:
+    """Verdicts in words: what may be claimed, and nothing of blind measures."""
+    lines: dict[tuple[str, float, str, float], dict[str, list[str]]] = {}
+    for c in evaluation.comparisons:
+        verdicts = lines.setdefault((c.kind, c.kbps, c.peer, c.peer_kbps), {})
+        if (c.kind, c.measure) not in evaluation.blind:
+            verdicts.setdefault(c.verdict, []).append(COMPARED[c.measure].label)
+    return Table(
+        "Summary",
+        "Lacuna against each peer, by every measure that is not blind in the class. Ahead and "
+        "behind: the 95 % interval of the mean difference file by file leaves zero out. 'Off' "
+        "stands for nearness to the original's texture.",
+        ["class", "Lacuna kbps", "against", "ahead in", "even in", "behind in"],
+        [
+            [
+                *(kind, f"{kbps:g}", f"{peer} at {peer_kbps:g}"),
+                *(", ".join(verdicts.get(v, ())) or "-" for v in ("ahead", "even", "behind")),
+            ]
+            for (kind, kbps, peer, peer_kbps), verdicts in lines.items()
+        ],
+    )
+
+
 def tables_of_class(evaluation: Evaluation, kind: str) -> list[Table]:
     """All tables of one class, those left out that nothing was measured for."""
     groups = [group for group in evaluation.groups if group.kind == kind]
@@ -149,9 +172,8 @@ def speeds(evaluation: Evaluation) -> Table:
     """Rates, numbers of files and speeds of everything that has a rate."""
     return Table(
         "Rates and speeds",
-        "A rate is what the whole file takes, container included; the asked one is a ceiling for "
-        "Lacuna and a target for the others. Speeds are multiples of real time, start of programs "
-        "included.",
+        "A rate counts all bytes, container included; the asked one is a ceiling for Lacuna and a "
+        "target for the others. Speeds are multiples of real time, start of programs included.",
         ["class", "codec", "asked kbps", "kbps", "files", "compress", "decompress"],
         [
             [

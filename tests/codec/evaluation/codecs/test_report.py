@@ -61,7 +61,7 @@ def report(evaluation: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def section(text: str, title: str) -> list[str]:
-    return text.split(f"### {title}\n")[1].split("###")[0].splitlines()
+    return text.split(f"### {title}\n")[1].split("##")[0].splitlines()
 
 
 def test_a_blind_measure_is_marked_where_it_stands(report: Path):
@@ -94,6 +94,13 @@ def test_verdicts_have_their_intervals(report: Path):
     assert "behind -0.30 (-0.30 to -0.30)" in verdict
     assert "ahead +0.70 (+0.70 to +0.70)" in verdict
     assert "even +0.00" in verdict
+
+
+def test_the_summary_claims_nothing_by_a_blind_measure(report: Path):
+    lines = (report / "evaluation.md").read_text().splitlines()
+    assert "| class | Lacuna kbps | against | ahead in | even in | behind in |" in lines
+    verdict = "| music | 6 | opus at 12 | - | buzz off, modulation off (dB) | tonal recall |"
+    assert verdict in lines
 
 
 def test_the_tables_hold_the_rows_and_groups(report: Path, evaluation: Evaluation):
