@@ -14,9 +14,11 @@ from codec_helpers import BLOCK, music
 from codec.api import Codec
 from codec.entropy.quantise import nearest_step, quantise
 from codec.errors import RateError
+from codec.lac.choose_step import step_of_quality, step_within
 from codec.lac.compress import CompressionReport, compress_array, compress_stream
 from codec.lac.container import LacReader
-from codec.lac.rate import SHORTEST_SECONDS, RateTarget, choose_step, step_below, step_of_quality
+from codec.lac.draft import Draft
+from codec.lac.rate import SHORTEST_SECONDS, RateTarget
 from codec.model.useful_range import UsefulRange, measure_range
 
 
@@ -82,9 +84,20 @@ def test_published_range_is_what_noise_costs(tiny_codec: Codec):
 USEFUL = UsefulRange(240, 560, 0.5, 2.0)
 
 
-@pytest.mark.parametrize("guess", ["right", "half", "double", "falls too slowly", "constant"])
-def test_search_finds_a_step_that_fits_in_few_calls(guess: str):
-    def estimate(step: int) -> float:
+class Sized(Draft):
+    """A draft of 10 s whose bytes are known."""
+
+    def __init__(self, guess: str = "right") -> None:
+        self.guess = guess
+        self.measured: list[int] = []
+
+    seconds = 10.0
+
+    def size(self, step: int) -> int:
+        self.measured.append(step)
+        return 10_000 - 10 * step
+
+    def estimate(self, step: int) -> float:
         right = 10_000 - 10 * step
         return {
             "right": right,
@@ -92,17 +105,19 @@ def test_search_finds_a_step_that_fits_in_few_calls(guess: str):
             "double": right * 2,
             "falls too slowly": 10_000 - 2 * step,
             "constant": 77,
-        }[guess]
+        }[self.guess]
 
+    def block_bytes(self, block: object, step: int) -> int:
+        return 5000 - 3 * step
+
+
+@pytest.mark.parametrize("guess", ["right", "half", "double", "falls too slowly", "constant"])
+def test_search_finds_a_step_that_fits_in_few_calls(guess: str):
     for wanted in range(241, 561, 9):
-        calls = []
-
-        def file_bytes(step: int) -> int:
-            calls.append(step)  # noqa: B023
-            return 10_000 - 10 * step
-
+        draft = Sized(guess)
         budget = 10_000 - 10 * wanted
-        choice = choose_step(file_bytes, estimate, USEFUL, budget, 10.0)
+        choice = step_within(draft, USEFUL, budget)
+        calls = draft.measured
         assert wanted <= choice.step_index  # the budget is a ceiling
         assert 10_000 - 10 * choice.step_index >= 0.99 * budget - 10
         assert not choice.at_finest
@@ -111,18 +126,16 @@ def test_search_finds_a_step_that_fits_in_few_calls(guess: str):
 
 
 def test_search_at_the_ends_of_the_useful_range():
-    def size(step: int) -> int:
-        return 10_000 - 10 * step
-
-    choice = choose_step(size, size, USEFUL, size(240) + 1, 10.0)
+    draft = Sized()
+    choice = step_within(draft, USEFUL, draft.size(240) + 1)
     assert (choice.step_index, choice.at_finest) == (240, True)
-    assert choose_step(size, size, USEFUL, 1e9, 10.0).at_finest
-    assert choose_step(size, size, USEFUL, size(560), 10.0).step_index == 560
+    assert step_within(draft, USEFUL, 1e9).at_finest
+    assert step_within(draft, USEFUL, draft.size(560)).step_index == 560
     one = UsefulRange(300, 300, 1.0, 1.0)
-    assert choose_step(size, size, one, 1e9, 10.0).step_index == 300
+    assert step_within(draft, one, 1e9).step_index == 300
     # 4,399 bytes in 10 s are 3.5192 kbps; the coarsest step needs 4,400, the finest 7,600.
     with pytest.raises(RateError, match=r"3\.5192 kbps is below .* between 3\.52 and 6\.08"):
-        choose_step(size, size, USEFUL, size(560) - 1, 10.0)
+        step_within(draft, USEFUL, draft.size(560) - 1)
 
 
 def test_quality_goes_in_equal_ratios_from_the_coarsest_to_the_finest():
@@ -131,15 +144,14 @@ def test_quality_goes_in_equal_ratios_from_the_coarsest_to_the_finest():
     assert [choice.at_finest for choice in steps] == [False, False, False, True]
 
 
-def test_step_below_is_the_finest_that_fits():
-    def size(step: int) -> int:
-        return 5000 - 3 * step
-
+def test_a_blocks_finest_step_is_the_finest_that_fits():
+    draft = Sized()
     for step in (0, 1, 500, 1023):
-        assert step_below(size, size(step)) == step
-        assert step_below(size, size(step) + 1) == step
-    assert step_below(size, size(1023) - 1) is None
-    assert step_below(size, 1e9) == 0
+        size = draft.block_bytes(None, step)
+        assert draft.finest_within(None, size) == step
+        assert draft.finest_within(None, size + 1) == step
+    assert draft.finest_within(None, draft.block_bytes(None, 1023) - 1) is None
+    assert draft.finest_within(None, 1e9) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,95 @@
+"""Choosing the quantiser's step of a draft for a wanted bit rate or quality."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from codec.errors import RateError
+from codec.lac.draft import Draft
+from codec.lac.rate import SHORTEST_SECONDS, RateTarget
+from codec.model.useful_range import UsefulRange
+
+CLOSE_ENOUGH = 0.99
+"""A file of this share of its budget is not made again for the rest."""
+
+
+@dataclass(frozen=True)
+class StepChoice:
+    """The step that was chosen, and whether it is the finest useful one."""
+
+    step_index: int
+    at_finest: bool
+
+
+def step_of_quality(useful: UsefulRange, quality: float) -> StepChoice:
+    """Steps in equal ratios from the coarsest useful one (0) to the finest (10)."""
+    span = useful.coarsest_step - useful.finest_step
+    return StepChoice(useful.coarsest_step - round(span * quality / 10), quality == 10)
+
+
+def choose_step(draft: Draft, useful: UsefulRange, target: RateTarget) -> StepChoice:
+    """The step for ``target``; blocks above its ``max_kbps`` are held to coarser ones in the draft.
+
+    Raises:
+        RateError: the model cannot reach so low a rate.
+    """
+    if target.max_kbps is not None:
+        draft.limit_blocks(target.max_kbps)
+    if target.quality is not None:
+        choice = step_of_quality(useful, target.quality)
+    else:
+        choice = step_within(draft, useful, target.budget(draft.header.channels, draft.seconds))
+    limited = any(least > choice.step_index for least in draft.least_steps)
+    return replace(choice, at_finest=choice.at_finest and not limited)
+
+
+def step_within(draft: Draft, useful: UsefulRange, budget: float) -> StepChoice:
+    """The finest useful step whose file has at most ``budget`` bytes, or one next to it.
+
+    The real size of the whole file is measured at about three steps: the first is where guesses
+    from a few blocks lead, the next where these lead once they are corrected by what was measured.
+
+    Raises:
+        RateError: even the coarsest useful step exceeds the budget; the message has the range.
+    """
+    sizes: dict[int, int] = {}
+    too_fine, fits = useful.finest_step - 1, useful.coarsest_step + 1  # not known to be either
+    if draft.estimate(useful.finest_step) <= budget:
+        too_fine = useful.finest_step
+        sizes[too_fine] = draft.size(too_fine)
+        if sizes[too_fine] <= budget:
+            return StepChoice(too_fine, at_finest=True)
+    grid = np.linspace(useful.finest_step, useful.coarsest_step, 4).round().astype(int)
+    guesses = np.array([draft.estimate(int(step)) for step in grid])
+    steps = np.arange(useful.finest_step, useful.coarsest_step + 1)
+    guess = np.exp(np.interp(steps, grid, np.log(np.maximum(guesses, 1e-9))))
+
+    correction = 1.0
+    while fits - too_fine > 1:
+        below = np.flatnonzero(guess * correction <= budget)
+        wanted = int(steps[below[0]]) if below.size else useful.coarsest_step
+        step = min(max(wanted, too_fine + 1), fits - 1)
+        if len(sizes) > 3:  # the guesses do not lead there
+            step = (too_fine + fits) // 2
+        sizes[step] = draft.size(step)
+        correction = sizes[step] / guess[step - useful.finest_step]
+        if sizes[step] > budget:
+            too_fine = step
+        else:
+            fits = step
+            if sizes[step] >= CLOSE_ENOUGH * budget:
+                break
+    if fits > useful.coarsest_step:
+        seconds = max(draft.seconds, SHORTEST_SECONDS)
+        low, high = (
+            size * 8 / seconds / 1000
+            for size in (sizes[useful.coarsest_step], draft.size(useful.finest_step))
+        )
+        raise RateError(
+            f"{budget * 8 / seconds / 1000:g} kbps is below what this model reaches on this "
+            f"audio: choose between {math.ceil(low * 100) / 100:.2f} and {high:.2f}"
+        )
+    return StepChoice(fits, at_finest=fits == useful.finest_step)
