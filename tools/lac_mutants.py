@@ -21,13 +21,9 @@ import torch
 from numpy.typing import NDArray
 
 from codec.api import Codec
-from codec.entropy.context_model import (
-    SHAPE_BITS,
-    SHAPE_CELLS,
-    SHAPE_PER_SCALE,
-    ContextModel,
-    array_shapes,
-)
+from codec.entropy.context_model import ContextModel
+from codec.entropy.context_network import array_shapes
+from codec.entropy.context_rows import SHAPE_BITS, SHAPE_CELLS, SHAPE_PER_SCALE
 from codec.entropy.static_tables import DENSITY_BITS, GRID_CELLS, GRID_PER_UNIT, EntropyTables
 from codec.lac.container import Block, LacReader, LacWriter
 from codec.lac.decompress import coder_for

@@ -1,6 +1,6 @@
 """Fitting a context model to the latents of training audio.
 
-A float network with the inputs of the integer one (codec/entropy/context_model.py) is trained to
+A float network with the inputs of the integer one (codec/entropy/context_network.py) is trained to
 give the quantised latents a high probability under a logistic density, at random steps, and is
 then rounded. The density's shape is counted at the end.
 """
@@ -15,20 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from codec.entropy.context_model import (
-    HIDDEN,
+from codec.entropy.context_model import ContextModel
+from codec.entropy.context_network import HIDDEN, MAX_ACTIVATION, ONE, WEIGHT_ONE, network_inputs
+from codec.entropy.context_rows import (
     LEAST_SCALE,
-    MAX_ACTIVATION,
-    ONE,
     SCALES,
     SCALES_PER_OCTAVE,
     SHAPE_BITS,
     SHAPE_CELLS,
     SHAPE_PER_SCALE,
     SHAPE_RANGE,
-    WEIGHT_ONE,
-    ContextModel,
-    network_inputs,
 )
 from codec.entropy.quantise import quantise
 from codec.entropy.static_tables import EntropyTables

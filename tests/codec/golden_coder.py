@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.entropy.context_model import SHAPE_BITS, SHAPE_CELLS, ContextModel, array_shapes
+from codec.entropy.context_model import ContextModel
+from codec.entropy.context_network import array_shapes
+from codec.entropy.context_rows import SHAPE_BITS, SHAPE_CELLS
 from codec.entropy.static_tables import EntropyTables
 
 # How far an array's values reach; biases are in units of 2^-22, weights of 2^-12.

@@ -11,16 +11,9 @@ from codec_helpers import cell_bounds
 from constriction import stream
 from golden_coder import fixed_context, fixed_symbols, fixed_tables
 
-from codec.entropy.context_model import (
-    COLUMNS,
-    MAX_ACTIVATION,
-    PHASES,
-    SCALES,
-    WINDOW,
-    ContextModel,
-    array_shapes,
-    network_inputs,
-)
+from codec.entropy.context_model import ContextModel
+from codec.entropy.context_network import MAX_ACTIVATION, array_shapes, network_inputs
+from codec.entropy.context_rows import COLUMNS, PHASES, SCALES, WINDOW
 from codec.entropy.quantise import quantise, symbol_limits
 from codec.entropy.waves import coding_order, input_count
 from codec.errors import CheckpointError, FormatError
@@ -69,7 +62,7 @@ def test_round_trip_at_other_sizes(latent_dim: int):
 def test_long_blocks_are_predicted_in_parts_as_in_one(monkeypatch: pytest.MonkeyPatch):
     symbols = symbols_at(240)
     whole = MODEL.predict(symbols, 240)
-    monkeypatch.setattr("codec.entropy.context_model.SYMBOLS_AT_ONCE", 100)
+    monkeypatch.setattr("codec.entropy.context_network.SYMBOLS_AT_ONCE", 100)
     parts = MODEL.predict(symbols, 240)
     for name in ("nearest", "phase", "scale"):
         assert (getattr(whole, name) == getattr(parts, name)).all()
