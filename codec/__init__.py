@@ -1,11 +1,11 @@
 """Lacuna: a neural audio codec with continuous latents.
 
 >>> import codec
->>> model = codec.load()                    # the shipped weights, or a checkpoint's path
->>> z = model.encode(waveform)              # (batch, channels, time) -> standardised latents
->>> y = model.decode(z, length=waveform.shape[-1])
->>> blob = model.compress(waveform[0], model.sample_rate, kbps=6.0)
->>> y, sample_rate = model.decompress(blob)
+>>> blob = codec.compress(waveform, sample_rate, kbps=6.0)      # (channels, time) -> .lac, as bytes
+>>> y, sample_rate = codec.decompress(blob)                     # any .lac that `lacuna` writes
+>>> model = codec.load()                    # shipped weights, or a checkpoint's path
+>>> z = model.encode(x)                     # (batch, channels, time) -> standardised latents
+>>> y = model.decode(z, length=x.shape[-1])
 
 Names are imported when first used, so that ``import codec`` is quick.
 """
@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from codec.api import Codec, load
+    from codec.api import Codec, compress, decompress, load
     from codec.audio.reading import read
     from codec.audio.resampling import resample
     from codec.audio.writing import write
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Codec": "codec.api",
+    "compress": "codec.api",
+    "decompress": "codec.api",
     "load": "codec.api",
     "read": "codec.audio.reading",
     "resample": "codec.audio.resampling",
@@ -31,7 +33,16 @@ _HOMES = {
     "LacunaError": "codec.errors",
 }
 
-__all__ = ["Codec", "LacunaError", "load", "read", "resample", "write"]
+__all__ = [
+    "Codec",
+    "LacunaError",
+    "compress",
+    "decompress",
+    "load",
+    "read",
+    "resample",
+    "write",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,21 +1,34 @@
-"""The public class: all that a ``LatentCodec`` does, and audio to bytes and back."""
+"""The front door: audio to ``.lac`` and back, with one codec or with whichever model is right.
+
+``Codec`` is one model, ``Models`` chooses among those that ship, and ``compress`` and
+``decompress`` are its two methods, for people who only want that.
+"""
 
 from __future__ import annotations
 
+import functools
 import io
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from codec.audio.waveform import check_floating
+from codec.errors import FormatError, RateError
 from codec.lac.compress import compress_array
+from codec.lac.container import LacReader
 from codec.lac.decompress import decompress_array
+from codec.lac.header import LacHeader
 from codec.lac.rate import RateTarget
 from codec.model import checkpoint
 from codec.model.latent_codec import LatentCodec
-from codec.model.shipped import DEFAULT_MODEL, find_checkpoint
+from codec.model.shipped import DEFAULT_MODEL, find_checkpoint, find_latent_id, models_for_rate
+
+T = TypeVar("T")
 
 
 class Codec(LatentCodec):
@@ -73,3 +86,140 @@ def load(name_or_path: str | Path = DEFAULT_MODEL, device: str | torch.device = 
     """
     codec = Codec(checkpoint.load(find_checkpoint(name_or_path)))
     return codec.eval().requires_grad_(False).to(device)
+
+
+class Models:
+    """Chooses a model as the command line does, and keeps those that it has loaded.
+
+    Args:
+        model: a shipped model's name or a checkpoint's path, to choose no other; without it the
+            shipped ones are chosen from.
+        device: where the networks run.
+    """
+
+    def __init__(self, model: str | Path | None = None, device: str | torch.device = "cpu") -> None:
+        self.model, self.device = model, device
+        self._loaded: dict[Path, Codec] = {}
+
+    def load(self, name_or_path: str | Path) -> Codec:
+        """``load``, once for each checkpoint."""
+        path = find_checkpoint(name_or_path)
+        if path not in self._loaded:
+            self._loaded[path] = load(path, self.device)
+        return self._loaded[path]
+
+    def for_rate(self, kbps_per_channel: float, attempt: Callable[[Codec], T]) -> T:
+        """``attempt`` with the model that suits a rate best (``models_for_rate``).
+
+        Where that one takes more for this audio, which a RateError says, the next is tried.
+
+        Raises:
+            RateError: none of them reaches the rate.
+        """
+        names = models_for_rate(kbps_per_channel) if self.model is None else [self.model]
+        for name in names[:-1]:
+            with suppress(RateError):
+                return attempt(self.load(name))
+        return attempt(self.load(names[-1]))
+
+    def for_file(self, header: LacHeader) -> Codec:
+        """The model that a file was made with.
+
+        Raises:
+            FormatError: it does not ship with this version, and none was given.
+        """
+        if self.model is not None:
+            return self.load(self.model)
+        path = find_latent_id(header.latent_id.hex())
+        if path is None:
+            raise FormatError(
+                f"the file was made with the model '{header.model}', latent_id "
+                f"{header.latent_id.hex()}, which does not ship with this version; give its "
+                f"checkpoint: --model PATH, or codec.load(PATH).decompress(data) in Python. "
+                f"`lacuna models` lists those that ship"
+            )
+        return self.load(path)
+
+    def compress(
+        self,
+        waveform: Tensor | np.ndarray,
+        sample_rate: int,
+        kbps: float | None = None,
+        *,
+        quality: float | None = None,
+        max_kbps: float | None = None,
+    ) -> bytes:
+        """``Codec.compress`` with the model that suits the rate best."""
+        rate = RateTarget(kbps, quality, max_kbps).kbps_per_channel(_channels(waveform))
+        return self.for_rate(
+            rate,
+            lambda model: model.compress(
+                waveform, sample_rate, kbps, quality=quality, max_kbps=max_kbps
+            ),
+        )
+
+    def decompress(
+        self,
+        data: bytes,
+        start: float = 0.0,
+        duration: float | None = None,
+    ) -> tuple[Tensor, int]:
+        """``Codec.decompress`` with the model that the file was made with."""
+        return self.for_file(LacReader(data).header).decompress(data, start, duration)
+
+
+def _channels(waveform: Tensor | np.ndarray) -> int:
+    """Of (channels, time) or (time,); what is neither is told by ``Codec.compress``."""
+    return waveform.shape[0] or 1 if waveform.ndim == 2 else 1
+
+
+@functools.cache
+def _shipped(device: str) -> Models:
+    return Models(device=device)
+
+
+def compress(
+    waveform: Tensor | np.ndarray,
+    sample_rate: int,
+    kbps: float | None = None,
+    *,
+    quality: float | None = None,
+    max_kbps: float | None = None,
+    device: str = "cpu",
+) -> bytes:
+    """Audio as the bytes of a ``.lac`` file, with the shipped model that suits the rate best.
+
+    Args:
+        waveform: (channels, time) or (time,), floating-point with full scale at +-1.
+        sample_rate: Hz; any.
+        kbps: ceiling for the average of the whole file; 3 per channel unless given. A clip of
+            less than 5 s may use the bytes of one of 5 s.
+        quality: instead of a rate: 0 (smallest) to 10 (best), one quantiser step throughout.
+        max_kbps: ceiling for each block.
+        device: where the network runs: cpu, cuda, cuda:1, mps.
+
+    Raises:
+        AudioError: no samples, a wrong shape, integers, or values that are not finite.
+        RateError: no model can reach so low a rate with this audio, or it is no rate.
+    """
+    models = _shipped(device)
+    return models.compress(waveform, sample_rate, kbps, quality=quality, max_kbps=max_kbps)
+
+
+def decompress(
+    data: bytes,
+    start: float = 0.0,
+    duration: float | None = None,
+    *,
+    device: str = "cpu",
+) -> tuple[Tensor, int]:
+    """Samples (channels, time) and their rate in Hz, from the bytes of any ``.lac`` file.
+
+    ``start`` and ``duration`` are seconds; only the blocks that they touch are decoded.
+
+    Raises:
+        FormatError: not such a file, damaged beyond use, or made with a model that does not ship;
+            blocks that are damaged alone come back as silence, with a warning.
+        AudioError: ``start`` and ``duration`` select nothing.
+    """
+    return _shipped(device).decompress(data, start, duration)

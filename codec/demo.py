@@ -11,18 +11,16 @@ from rich.console import Console
 from rich.table import Table
 
 from codec import audio
-from codec.api import Codec
+from codec.api import Models
 from codec.errors import LacunaError
 from codec.files import atomic_path
 from codec.metrics.mel import mel_distance
 
 CLIP = Path(__file__).parent / "examples" / "plucked.ogg"
 """10 s of Karoryfer Samples' HorsePulse (CC0-1.0), held out from training."""
-CHANNELS = 2
-"""Of the clip."""
 
 
-def run_demo(model: Codec, out: Path, kbps: float | None) -> None:
+def run_demo(models: Models, out: Path, kbps: float | None) -> None:
     """Write original.wav, demo.lac, decoded.wav and spectrograms.png to ``out`` and print a table.
 
     Raises:
@@ -37,16 +35,16 @@ def run_demo(model: Codec, out: Path, kbps: float | None) -> None:
     console = Console()
     with console.status("warming up"):
         waveform, sample_rate = audio.read(CLIP)
-        model.decompress(model.compress(waveform[:, :sample_rate], sample_rate))
+        models.decompress(models.compress(waveform[:, :sample_rate], sample_rate, kbps))
     seconds = waveform.shape[1] / sample_rate
 
     with console.status("compressing"):
         begin = time.perf_counter()
-        data = model.compress(waveform, sample_rate, kbps)
+        data = models.compress(waveform, sample_rate, kbps)
         compress_seconds = time.perf_counter() - begin
     with console.status("decompressing"):
         begin = time.perf_counter()
-        decoded, _ = model.decompress(data)
+        decoded, _ = models.decompress(data)
         decompress_seconds = time.perf_counter() - begin
     assert decoded.shape == waveform.shape
 

@@ -18,7 +18,7 @@ import typer
 from PIL import Image
 
 from codec import LacunaError, audio
-from codec.batch.folders import loader
+from codec.api import Models
 from codec.evaluation.codecs.evaluate import Lacuna
 from codec.evaluation.codecs.peers import Coder, Peer, installed
 from codec.evaluation.codecs.perceptual import middle
@@ -38,7 +38,7 @@ def main(
     """Draw one row a recording: the original, Lacuna, and Opus at 12 kbps."""
     torch.set_num_threads(1)
     coders: list[tuple[str, Coder]] = [
-        ("Lacuna", Lacuna(kbps, loader("cpu"))),
+        ("Lacuna", Lacuna(kbps, Models())),
         ("Opus", Peer("opus", OPUS_KBPS)),
     ]
     usable, notes = installed([Peer("opus", OPUS_KBPS)])

@@ -7,7 +7,6 @@ without stopping the rest. workers.py does the same in several processes.
 
 from __future__ import annotations
 
-import functools
 import unicodedata
 import warnings
 from collections import Counter
@@ -19,8 +18,7 @@ from typing import Any, Literal
 
 import soundfile
 
-from codec.api import Codec
-from codec.api import load as load_codec
+from codec.api import Codec, Models
 from codec.audio import AudioReader, AudioWriter
 from codec.audio.pieces import CHUNK, Progress
 from codec.errors import AudioError, LacunaError
@@ -29,7 +27,6 @@ from codec.lac.compress import CompressionReport, compress_stream
 from codec.lac.container import LacReader
 from codec.lac.decompress import decompress_stream
 from codec.lac.rate import RateTarget
-from codec.model.shipped import DEFAULT_MODEL, find_latent_id, first_to_reach, models_for_rate
 
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {
     ".aif",
@@ -39,8 +36,6 @@ SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {
 SUFFIXES -= {".raw"}  # without a header, so nobody knows the sample rate; often a photograph
 """Of the files that libsndfile reads; in lower case."""
 
-Loader = Callable[[str], Codec]
-"""Gives the model of a name or a path."""
 Bar = Callable[[float | None], AbstractContextManager[Progress]]
 """Shows the progress of a file of so many seconds (None if that is unknown)."""
 
@@ -153,7 +148,7 @@ class Outcome:
     """Why it failed, what was lost, and warnings."""
 
 
-Work = Callable[[Loader, Job, Bar], Outcome]
+Work = Callable[[Models, Job, Bar], Outcome]
 """``compress_file`` or ``decompress_file`` with their options; errors are raised."""
 
 
@@ -162,12 +157,9 @@ def no_bar(seconds: float | None) -> AbstractContextManager[Progress]:
 
 
 def compress_file(
-    load: Loader, job: Job, bar: Bar = no_bar, *, model: str | None, target: RateTarget, force: bool
+    models: Models, job: Job, bar: Bar = no_bar, *, target: RateTarget, force: bool
 ) -> Outcome:
-    """Compress an audio file with ``model`` (a name or a path).
-
-    Without ``model`` the shipped one is taken that suits the rate best, or if this audio takes
-    more with it, the next that reaches it (``models_for_rate``).
+    """Compress an audio file with the model that suits the rate, or the one that ``models`` has.
 
     Raises:
         LacunaError: as for ``AudioReader``, ``output_file`` and ``compress_stream``.
@@ -177,17 +169,15 @@ def compress_file(
         output_file(job.target, force=force) as output,
         bar(reader.info.seconds) as progress,
     ):
-        rate = target.kbps_per_channel(reader.info.channels)
 
-        def attempt(name: str) -> tuple[Codec, CompressionReport]:
-            codec = load(name)
+        def attempt(codec: Codec) -> tuple[Codec, CompressionReport]:
             chunks, info = reader.blocks(CHUNK), reader.info
             return codec, compress_stream(
                 codec, chunks, info.sample_rate, info.channels, output, target, info.tags, progress
             )
 
-        names = [model] if model else models_for_rate(rate)
-        codec, report = first_to_reach(names, attempt)
+        rate = target.kbps_per_channel(reader.info.channels)
+        codec, report = models.for_rate(rate, attempt)
     ratio = report.samples * reader.info.channels * 2 / report.bytes
     smaller = f"{ratio:.0f} times smaller than" if ratio > 1 else "which is more than"
     notes = [
@@ -206,11 +196,10 @@ def compress_file(
 
 
 def decompress_file(
-    load: Loader,
+    models: Models,
     job: Job,
     bar: Bar = no_bar,
     *,
-    model: str | None,
     start: float,
     duration: float | None,
     bits: str | None,
@@ -218,14 +207,12 @@ def decompress_file(
 ) -> Outcome:
     """Decompress a .lac file, or ``duration`` seconds from ``start`` on.
 
-    Without ``model`` the shipped one is taken that the file was made with.
-
     Raises:
         LacunaError: as for ``LacReader``, ``AudioWriter`` and ``decompress_stream``.
     """
     reader = LacReader(read_bytes(job.source))
     header = reader.header
-    codec = load(model or str(find_latent_id(header.latent_id.hex()) or DEFAULT_MODEL))
+    codec = models.for_file(header)
     total = reader.samples / header.sample_rate if reader.samples is not None else None
     with (
         AudioWriter(job.target, header.sample_rate, header.channels, bits, force=force) as writer,
@@ -253,11 +240,6 @@ def decompress_file(
 # -------------------------------------------------------------------------------------- many files
 
 
-def loader(device: str) -> Loader:
-    """Loads each model once."""
-    return functools.cache(lambda model: load_codec(model, device))
-
-
 @contextmanager
 def collected_warnings(texts: list[str]) -> Iterator[None]:
     """Append the warnings of the body to ``texts`` instead of showing them."""
@@ -268,13 +250,13 @@ def collected_warnings(texts: list[str]) -> Iterator[None]:
             texts += [str(warning.message) for warning in caught]
 
 
-def attempt(work: Work, load: Loader, job: Job) -> Outcome:
+def attempt(work: Work, models: Models, job: Job) -> Outcome:
     """Do a file, in a new folder if need be; a failure is the outcome's last problem."""
     warned: list[str] = []
     try:
         Path(job.target).parent.mkdir(parents=True, exist_ok=True)
         with collected_warnings(warned):
-            outcome = work(load, job, no_bar)
+            outcome = work(models, job, no_bar)
     except LacunaError as error:
         outcome = Outcome(job, "failed", problems=[str(error)])
     except OSError as error:
@@ -287,8 +269,8 @@ def attempt(work: Work, load: Loader, job: Job) -> Outcome:
 
 
 def run_here(
-    work: Work, jobs: Sequence[Job], load: Loader, report: Callable[[Outcome], None]
+    work: Work, jobs: Sequence[Job], models: Models, report: Callable[[Outcome], None]
 ) -> None:
     """Do the files one after the other in this process; ``report`` is called after each."""
     for job in jobs:
-        report(attempt(work, load, job))
+        report(attempt(work, models, job))

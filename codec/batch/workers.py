@@ -14,7 +14,8 @@ from multiprocessing.context import SpawnProcess
 
 import torch
 
-from codec.batch.folders import Job, Outcome, Work, attempt, loader
+from codec.api import Models
+from codec.batch.folders import Job, Outcome, Work, attempt
 
 STOP_SECONDS = 10.0
 """How long a worker may take to remove what it was writing before it is killed."""
@@ -32,11 +33,12 @@ def run_in_workers(
     work: Work,
     jobs: Sequence[Job],
     workers: int,
+    model: str | None,
     device: str,
     threads: int,
     report: Callable[[Outcome], None],
 ) -> None:
-    """Do the files in ``workers`` processes, each with its own models and ``threads`` threads.
+    """Do the files in ``workers`` processes, each with models of its own and ``threads`` threads.
 
     ``report`` is called in this process, in the order in which files are finished. The file of a
     process that dies has failed, and another process takes its place. An exception, Ctrl-C
@@ -47,7 +49,7 @@ def run_in_workers(
     try:
         while waiting or busy:
             while waiting and len(busy) < workers:
-                connection, process = _start(work, device, threads)
+                connection, process = _start(work, model, device, threads)
                 busy[connection] = _Worker(process, waiting.popleft())
                 _hand(connection, busy[connection].job)
             ready = wait(list(busy))
@@ -73,11 +75,15 @@ def run_in_workers(
             worker.process.kill()
 
 
-def _start(work: Work, device: str, threads: int) -> tuple[Connection, SpawnProcess]:
+def _start(
+    work: Work, model: str | None, device: str, threads: int
+) -> tuple[Connection, SpawnProcess]:
     # Not fork: torch's threads do not survive it, and other systems do not have it.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, work, device, threads), daemon=True)
+    process = context.Process(
+        target=_serve, args=(theirs, work, model, device, threads), daemon=True
+    )
     # A terminal sends Ctrl-C to all processes. It is this one that ends them, and a new process
     # inherits that a signal is ignored, so that it does not die noisily while it starts.
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -103,16 +109,18 @@ def _how_it_ended(worker: _Worker) -> str:
     return f"the process at work on it {how}; if memory ran out, use fewer --workers"
 
 
-def _serve(connection: Connection, work: Work, device: str, threads: int) -> None:
+def _serve(
+    connection: Connection, work: Work, model: str | None, device: str, threads: int
+) -> None:
     """What a worker does: files that come through the pipe, until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # End through the exits of all `with` blocks, which remove partial files.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     torch.set_num_threads(threads)
-    load = loader(device)
+    models = Models(model, device)
     try:
         while True:
-            connection.send(attempt(work, load, connection.recv()))
+            connection.send(attempt(work, models, connection.recv()))
     except (EOFError, OSError):  # nothing left to do, or nobody left to tell
         return
     finally:

@@ -26,9 +26,8 @@ def demo(
 
     Example: lacuna demo --out lacuna_demo
     """
-    from codec.demo import CHANNELS, run_demo
-    from codec.lac.rate import RateTarget
-    from codec.model.shipped import models_for_rate
+    from codec.api import Models
+    from codec.demo import run_demo
 
-    wanted = model or models_for_rate(RateTarget(kbps).kbps_per_channel(CHANNELS))[0]
-    run_demo(compute.load(wanted), out, kbps)
+    compute.use()
+    run_demo(Models(model, compute.device), out, kbps)

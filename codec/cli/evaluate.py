@@ -96,7 +96,7 @@ def evaluate(
         )
     if train is not None or manifest is not None:
         raise LacunaError("--train and --manifest go with --generated and --reference only")
-    from codec.batch.folders import loader
+    from codec.api import Models
     from codec.evaluation.codecs.evaluate import Lacuna
     from codec.evaluation.codecs.evaluate import evaluate as run_evaluation
     from codec.evaluation.codecs.peers import Coder, installed, parse_peers
@@ -121,8 +121,8 @@ def evaluate(
     for note in notes:
         say(f"lacuna: {note}")
     out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is told before the work
-    load = loader(compute.device)
-    coders: list[Coder] = [*peers, *(Lacuna(rate, load, model) for rate in rates)]
+    models = Models(model, compute.device)
+    coders: list[Coder] = [*peers, *(Lacuna(rate, models) for rate in rates)]
     with file_progress("evaluating") as progress:
         evaluation = run_evaluation(folder, coders, judge, seconds, progress)
     print(write_report(evaluation, notes, out))

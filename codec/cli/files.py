@@ -63,14 +63,14 @@ def compress(
         expect_suffix(target, ".lac")
     from codec.batch.folders import SUFFIXES, compress_file, plan
 
-    work = partial(compress_file, model=model, target=rate.target(), force=force)
-    how = _How(compute, folders, force)
+    work = partial(compress_file, target=rate.target(), force=force)
+    how = _How(model, compute, folders, force)
     if target is not None:
         _do_file("compress", work, source, target, how)
     else:
         assert folders.out_dir is not None
         jobs = plan(source, folders.out_dir, SUFFIXES, "audio file", ".lac")
-        _do_files("compress", work, jobs, model, how)
+        _do_files("compress", work, jobs, how)
 
 
 def decompress(
@@ -107,19 +107,18 @@ def decompress(
 
     work = partial(
         decompress_file,
-        model=model,
         start=start,
         duration=duration,
         bits=output.bits,
         force=output.force,
     )
-    how = _How(compute, folders, output.force)
+    how = _How(model, compute, folders, output.force)
     if target is not None:
         _do_file("decompress", work, source, target, how)
     else:
         assert folders.out_dir is not None
         jobs = plan(source, folders.out_dir, {".lac"}, ".lac file", ".wav")
-        _do_files("decompress", work, jobs, model, how)
+        _do_files("decompress", work, jobs, how)
 
 
 def _check_places(source: str, target: str | None, folders: Folders, metavar: str) -> None:
@@ -147,6 +146,7 @@ def _check_places(source: str, target: str | None, folders: Folders, metavar: st
 class _How:
     """The options that say how files are done, not what becomes of them."""
 
+    model: str | None
     compute: Compute
     folders: Folders
     force: bool
@@ -193,7 +193,8 @@ class _Tally:
 
 def _do_file(verb: str, work: Work, source: str, target: str, how: _How) -> None:
     """One file, whose failure is that of the command."""
-    from codec.batch.folders import Job, Outcome, collected_warnings, loader
+    from codec.api import Models
+    from codec.batch.folders import Job, Outcome, collected_warnings
     from codec.progress import audio_progress
 
     refuse_own_input(source, target)
@@ -202,7 +203,8 @@ def _do_file(verb: str, work: Work, source: str, target: str, how: _How) -> None
     warned: list[str] = []
     try:
         with collected_warnings(warned):
-            outcome = work(loader(how.compute.device), job, partial(audio_progress, f"{verb}ing"))
+            models = Models(how.model, how.compute.device)
+            outcome = work(models, job, partial(audio_progress, f"{verb}ing"))
     except (LacunaError, OSError) as error:
         tally.add(Outcome(job, "failed", problems=[*warned, str(error)]))
         tally.finish()
@@ -222,9 +224,10 @@ def _do_file(verb: str, work: Work, source: str, target: str, how: _How) -> None
         raise SystemExit(EXIT_DAMAGED)
 
 
-def _do_files(verb: str, work: Work, jobs: list[Job], model: str | None, how: _How) -> None:
+def _do_files(verb: str, work: Work, jobs: list[Job], how: _How) -> None:
     """Many files: what fails is told and counted, and what is there already is left alone."""
-    from codec.batch.folders import Outcome, loader, run_here
+    from codec.api import Models
+    from codec.batch.folders import Outcome, run_here
     from codec.batch.workers import run_in_workers
     from codec.progress import file_progress
 
@@ -254,15 +257,16 @@ def _do_files(verb: str, work: Work, jobs: list[Job], model: str | None, how: _H
         progress("", len(jobs) - len(waiting), len(jobs))
         if waiting:
             how.compute.use()
-            load = loader(how.compute.device)
-            if model is not None:
-                load(model)  # a wrong name is one error, not one for each file
+            models = Models(how.model, how.compute.device)
+            if how.model is not None:
+                models.load(how.model)  # a wrong name is one error, not one for each file
             workers = min(how.folders.workers or _default_workers(how.compute.device), len(waiting))
             if workers == 1:
-                run_here(work, waiting, load, report)
+                run_here(work, waiting, models, report)
             else:
+                threads = how.compute.threads or 1
                 run_in_workers(
-                    work, waiting, workers, how.compute.device, how.compute.threads or 1, report
+                    work, waiting, workers, how.model, how.compute.device, threads, report
                 )
     tally.finish()
     if not how.folders.as_json:

@@ -47,8 +47,8 @@ def check_model(codec: LatentCodec, header: LacHeader) -> None:
         raise FormatError(
             f"the file was made with the model '{header.model}', latent_id "
             f"{header.latent_id.hex()}; the model at hand is '{codec.config.name}', latent_id "
-            f"{codec.latent_id}. Pass the right checkpoint with --model; `lacuna models` lists "
-            f"the shipped ones"
+            f"{codec.latent_id}. Give the right checkpoint: --model PATH, or codec.load(PATH) in "
+            f"Python; files of the shipped models need none"
         )
     expected = {
         "coded_channels": codec.coded_channels(header.channels),

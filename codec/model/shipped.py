@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
-from codec.errors import CheckpointError, RateError
+from codec.errors import CheckpointError
 
 WEIGHTS_DIR = Path(__file__).parents[1] / "weights"
 DEFAULT_MODEL = "small"
 
-NEAREST_UP_TO = {"small": 1.5, "small_32x": 2.9}
-"""kbps per channel up to which a model is nearer to the original than those with more latents;
-measured on clips of held-out training files (docs/TRAINING_LOG.md)."""
-
-T = TypeVar("T")
+BEST_UP_TO = {"small": 1.5, "small_32x": 2.9, "small_13x": math.inf}
+"""The shipped models that a rate chooses from, with fewer latents first, and the kbps per channel
+up to which each is nearer to the original than those after it: measured on clips of held-out
+training files (docs/TRAINING_LOG.md)."""
 
 
 def shipped_models() -> dict[str, Path]:
@@ -61,26 +56,10 @@ def models_for_rate(kbps_per_channel: float) -> list[str]:
     bargain, above it more latents are (docs/TRAINING_LOG.md). Most audio never needs the others:
     sweeps of bare sines take four times the bits of music.
     """
-    highest = {
-        name: json.loads(_metadata(path)["useful"])["high_kbps"]
-        for name, path in shipped_models().items()
-    }
-    names = sorted(highest, key=lambda name: highest[name])
-    limits = [NEAREST_UP_TO.get(name, math.inf) for name in names]
-    best = next((i for i, limit in enumerate(limits) if kbps_per_channel <= limit), -1)
+    shipped = shipped_models()
+    names = [name for name in BEST_UP_TO if name in shipped]
+    best = next((i for i, name in enumerate(names) if kbps_per_channel <= BEST_UP_TO[name]), -1)
     return names[: best + 1 or None][::-1] or [DEFAULT_MODEL]
-
-
-def first_to_reach(names: list[str], attempt: Callable[[str], T]) -> T:
-    """``attempt(name)`` with the first name for which it raises no RateError.
-
-    Raises:
-        RateError: what the last one raised.
-    """
-    for name in names[:-1]:
-        with suppress(RateError):
-            return attempt(name)
-    return attempt(names[-1])
 
 
 def _metadata(path: Path) -> dict[str, str]:

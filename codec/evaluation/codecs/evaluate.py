@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from codec import audio
-from codec.api import Codec
-from codec.batch.folders import Loader, find_audio
+from codec.api import Codec, Models
+from codec.batch.folders import find_audio
 from codec.errors import AudioError, LacunaError
 from codec.evaluation.codecs.comparison import MIN_FILES, Comparison, blind, compare, interval
 from codec.evaluation.codecs.controls import CONTROLS, Control, Original
@@ -27,9 +27,7 @@ from codec.evaluation.codecs.peers import Coder, RoundTrip
 from codec.evaluation.codecs.perceptual import Perceptual, middle
 from codec.evaluation.estimate import Estimate
 from codec.lac.compress import CompressionReport, compress_array
-from codec.lac.decompress import decompress_array
 from codec.lac.rate import RateTarget
-from codec.model.shipped import first_to_reach, models_for_rate
 
 SPEECH = "speech"
 """The class, that is the folder, whose files are judged as speech."""
@@ -116,27 +114,23 @@ class Lacuna:
     """The codec of this project at one rate; a ``Coder``."""
 
     kbps: float
-    load: Loader
-    model: str | None = None
-    """A name or a path; None takes the shipped model that is best for the rate."""
+    models: Models
     codec: str = "lacuna"
 
     def __call__(self, waveform: np.ndarray, sample_rate: int) -> RoundTrip:
         """See ``Coder``."""
         target = RateTarget(self.kbps)
         rate = target.kbps_per_channel(len(waveform))
-        names = [self.model] if self.model else models_for_rate(rate)
-        self.load(names[0])  # it is kept, and its reading is not timed
+        self.models.for_rate(rate, lambda codec: codec)  # it is kept: its reading is not timed
         output = io.BytesIO()
 
-        def attempt(name: str) -> tuple[Codec, CompressionReport]:
-            codec = self.load(name)
+        def attempt(codec: Codec) -> tuple[Codec, CompressionReport]:
             return codec, compress_array(codec, waveform, sample_rate, output, target)
 
         begin = time.perf_counter()
-        codec, report = first_to_reach(names, attempt)
+        codec, report = self.models.for_rate(rate, attempt)
         halfway = time.perf_counter()
-        decoded, _ = decompress_array(codec, output.getvalue())
+        decoded = self.models.decompress(output.getvalue())[0].numpy()
         end = time.perf_counter()
         return RoundTrip(
             decoded,

@@ -301,13 +301,13 @@ def test_a_target_whose_place_is_taken(lacuna: Lacuna, folder: Path, tiny_path, 
 # ------------------------------------------------------------------------------- several processes
 
 
-def compress_or_die(load: Any, job: Job, bar: Any = None, **options: Any) -> Outcome:
+def compress_or_die(models: Any, job: Job, bar: Any = None, **options: Any) -> Outcome:
     """Takes the place of compress_file in the workers, which import it from here."""
     if "bad" in job.source:
         raise RuntimeError("a bug")
     if "killed" in job.source:
         os.kill(os.getpid(), signal.SIGKILL)
-    return compress_file(load, job, **options)
+    return compress_file(models, job, **options)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")

@@ -10,7 +10,7 @@ from codec_helpers import Lacuna as Command
 from codec_helpers import music
 
 from codec import audio
-from codec.api import Codec
+from codec.api import Codec, Models
 from codec.errors import AudioError
 from codec.evaluation.codecs.evaluate import (
     EXAMPLE_SECONDS,
@@ -72,8 +72,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def evaluation(tiny_codec: Codec, folder: Path) -> Evaluation:
-    own = Lacuna(8.0, lambda name: tiny_codec, "tiny")
+def evaluation(tiny_path: Path, folder: Path) -> Evaluation:
+    own = Lacuna(8.0, Models(tiny_path))
     return evaluate(folder, [HalfAsLoud(), Broken(), Surprising(), own])
 
 
@@ -179,21 +179,8 @@ def test_matched_refuses_other_channels_and_cuts_what_is_too_long():
     assert matched(stereo, stereo, 16000)[2] == ""
 
 
-def test_without_a_model_the_rate_per_channel_chooses_one(
-    tiny_codec: Codec, monkeypatch: pytest.MonkeyPatch
-):
-    asked: list[float] = []
-    monkeypatch.setattr(
-        "codec.evaluation.codecs.evaluate.models_for_rate",
-        lambda kbps: asked.append(kbps) or ["small"],
-    )
-    coder = Lacuna(8.0, lambda name: tiny_codec)
-    coder(music(0.5, 16000, 2), 16000)
-    assert asked == [4.0]
-
-
-def test_an_unreachable_rate_is_a_reason_and_not_an_end(tiny_codec: Codec, folder: Path):
-    coders = [Lacuna(rate, lambda name: tiny_codec, "tiny") for rate in (0.01, 8.0)]
+def test_an_unreachable_rate_is_a_reason_and_not_an_end(tiny_path: Path, folder: Path):
+    coders = [Lacuna(rate, Models(tiny_path)) for rate in (0.01, 8.0)]
     skipped = evaluate(folder, coders).skipped
     assert sum("0.01 kbps is below" in reason for reason in skipped) == 2
 
