@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codec.audio.waveform import check_floating
+from codec.audio.waveform import as_array
 from codec.errors import FormatError, RateError
 from codec.lac.compress import compress_array
-from codec.lac.container import LacReader
 from codec.lac.decompress import decompress_array
 from codec.lac.header import LacHeader
 from codec.lac.rate import RateTarget
+from codec.lac.reader import LacReader
 from codec.model import checkpoint
 from codec.model.latent_codec import LatentCodec
 from codec.model.shipped import DEFAULT_MODEL, find_checkpoint, find_latent_id, models_for_rate
@@ -53,17 +53,15 @@ class Codec(LatentCodec):
             AudioError: no samples, a wrong shape, integers, or values that are not finite.
             RateError: the model cannot reach so low a rate, or it is no rate.
         """
-        samples = torch.as_tensor(waveform).detach()
-        check_floating(samples.dtype, samples.is_floating_point())
-        array = samples.to("cpu", torch.float32).numpy()
-        if array.ndim == 1:
-            array = array[None]
         output = io.BytesIO()
-        compress_array(self, array, sample_rate, output, RateTarget(kbps, quality, max_kbps))
+        compress_array(self, waveform, sample_rate, output, RateTarget(kbps, quality, max_kbps))
         return output.getvalue()
 
     def decompress(
-        self, data: bytes, start: float = 0.0, duration: float | None = None
+        self,
+        data: bytes | bytearray | memoryview,
+        start: float = 0.0,
+        duration: float | None = None,
     ) -> tuple[Tensor, int]:
         """Samples (channels, time) and their rate in Hz, from the bytes of a ``.lac`` file.
 
@@ -150,27 +148,22 @@ class Models:
         max_kbps: float | None = None,
     ) -> bytes:
         """``Codec.compress`` with the model that suits the rate best."""
-        rate = RateTarget(kbps, quality, max_kbps).kbps_per_channel(_channels(waveform))
+        array, target = as_array(waveform), RateTarget(kbps, quality, max_kbps)
         return self.for_rate(
-            rate,
+            target.kbps_per_channel(len(array)),
             lambda model: model.compress(
-                waveform, sample_rate, kbps, quality=quality, max_kbps=max_kbps
+                array, sample_rate, kbps, quality=quality, max_kbps=max_kbps
             ),
         )
 
     def decompress(
         self,
-        data: bytes,
+        data: bytes | bytearray | memoryview,
         start: float = 0.0,
         duration: float | None = None,
     ) -> tuple[Tensor, int]:
         """``Codec.decompress`` with the model that the file was made with."""
         return self.for_file(LacReader(data).header).decompress(data, start, duration)
-
-
-def _channels(waveform: Tensor | np.ndarray) -> int:
-    """Of (channels, time) or (time,); what is neither is told by ``Codec.compress``."""
-    return waveform.shape[0] or 1 if waveform.ndim == 2 else 1
 
 
 @functools.cache
@@ -207,7 +200,7 @@ def compress(
 
 
 def decompress(
-    data: bytes,
+    data: bytes | bytearray | memoryview,
     start: float = 0.0,
     duration: float | None = None,
     *,

@@ -30,9 +30,9 @@ from codec.api import Codec
 from codec.batch.folders import find_audio
 from codec.errors import RateError
 from codec.lac.compress import compress_array
-from codec.lac.container import Block, LacReader
 from codec.lac.decompress import coder_for, decompress_array
 from codec.lac.rate import RateTarget
+from codec.lac.reader import Block, LacReader
 from codec.metrics.distances import si_sdr
 from codec.metrics.mel import mel_distance
 

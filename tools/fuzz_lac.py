@@ -51,10 +51,10 @@ from rich.table import Table
 
 from codec.entropy.coder import SymbolCoder
 from codec.errors import LacunaError
-from codec.lac.container import Block, LacReader, verify
 from codec.lac.decompress import coder_for
 from codec.lac.header import LacHeader
 from codec.lac.info import block_rates, file_facts, rate_lines
+from codec.lac.reader import Block, LacReader, verify
 
 CPU_SECONDS = 2.0
 EXTRA_MEMORY = 200 * 1000**2
@@ -141,7 +141,7 @@ def _check_facts(reader: LacReader, data: bytes) -> None:
         (report.blocks, report.damaged) == (reader.block_count, reader.damaged)
         and (report.complete, report.samples) == (reader.complete, reader.samples)
         and report.header == header
-        and len(sizes) == reader.block_count <= len(data) // header.block_overhead + 0x10000
+        and len(sizes) == reader.block_count <= 2 * (len(data) // header.block_overhead) + 1
         and sum(size or 0 for size in sizes) <= len(data)
         and [number for number, size in enumerate(sizes) if size is None] == reader.damaged
         and 0 <= reader.frames <= reader.block_count * header.frames_per_block

@@ -21,13 +21,15 @@ import torch
 from numpy.typing import NDArray
 
 from codec.api import Codec
+from codec.audio.waveform import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from codec.entropy.context_model import ContextModel
 from codec.entropy.context_network import array_shapes
 from codec.entropy.context_rows import SHAPE_BITS, SHAPE_CELLS, SHAPE_PER_SCALE
 from codec.entropy.static_tables import DENSITY_BITS, GRID_CELLS, GRID_PER_UNIT, EntropyTables
-from codec.lac.container import Block, LacReader, LacWriter
 from codec.lac.decompress import coder_for
-from codec.lac.header import LacHeader
+from codec.lac.header import MAX_BLOCK_SECONDS, MAX_HOP_LENGTH, LacHeader
+from codec.lac.reader import Block, LacReader
+from codec.lac.writer import LacWriter
 from codec.model.blocks import FRAMES_PER_BLOCK
 from codec.model.checkpoint import Checkpoint
 from codec.model.statistics import LatentStatistics
@@ -421,14 +423,16 @@ def declare_much(rng: random.Random, sample: Sample) -> bytes:
     small = sample.header.frames_per_block == SMALL_FRAMES
     coded = rng.choice([1, 2, 8, 16, 255])
     frames = rng.choice([1, 255, 256, 4096]) if small else FRAMES_PER_BLOCK
+    model_rate = rng.choice([MIN_SAMPLE_RATE, MAX_SAMPLE_RATE]) if small else RATE
+    longest = min(MAX_HOP_LENGTH, MAX_BLOCK_SECONDS * model_rate // frames)
     header = replace(
         sample.header,
         channels=rng.choice([coded, 255]),
         coded_channels=coded,
-        sample_rate=rng.choice([1, 7, 16_000, 44_100, 768_000]),
+        sample_rate=rng.choice([1_000, 16_000, 44_100, 768_000]),
         frames_per_block=frames,
-        model_sample_rate=rng.choice([1, 768_000]) if small else RATE,
-        hop_length=rng.choice([1, 65_536]) if small else HOP,
+        model_sample_rate=model_rate,
+        hop_length=rng.choice([1, longest]) if small else HOP,
         context_coded=rng.random() < 0.5,
     )
     data = header.to_bytes()

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import soxr
 
-from codec.audio.waveform import FloatArray, Waveform, check_floating
+from codec.audio.waveform import FloatArray, Waveform, check_floating, checked_rate
 from codec.errors import AudioError
 
 # VHQ rather than HQ: measured, 48 kHz -> 44.1 kHz -> 48 kHz returns a 5 kHz tone at 153 dB SNR
@@ -94,8 +94,10 @@ def resample(waveform: Waveform, from_rate: int, to_rate: int) -> Waveform:
     differentiable. The length is ``resampled_length(time, from_rate, to_rate)``.
 
     Raises:
-        AudioError: not floating point, a tensor that requires grad, or a rate that is not positive.
+        AudioError: not floating point, a tensor that requires grad, or a rate that is no whole
+            number from 1,000 to 768,000 Hz.
     """
+    from_rate, to_rate = checked_rate(from_rate), checked_rate(to_rate)
     if isinstance(waveform, np.ndarray):
         check_floating(waveform.dtype, np.issubdtype(waveform.dtype, np.floating))
         _check_rates(from_rate, to_rate)

@@ -17,7 +17,13 @@ import soundfile
 from numpy.typing import NDArray
 
 from codec.audio.decoding import native_path
-from codec.audio.waveform import FloatArray, check_finite, check_floating
+from codec.audio.waveform import (
+    FloatArray,
+    check_finite,
+    check_floating,
+    check_layout,
+    checked_rate,
+)
 from codec.errors import AudioError
 from codec.files import atomic_path, standard_output
 from codec.text import printable
@@ -87,7 +93,7 @@ class AudioWriter:
     ) -> None:
         self._name = "standard output" if str(path) == "-" else printable(path)
         self._path = path
-        self._sample_rate = sample_rate
+        self._sample_rate = checked_rate(sample_rate)
         self._channels = channels
         self._force = force
         suffix = ".wav" if str(path) == "-" else Path(path).suffix.lower()
@@ -189,6 +195,7 @@ def write(
     """
     if waveform.ndim != 2:
         raise AudioError(f"{path}: got shape {tuple(waveform.shape)}, expected (channels, time)")
+    check_layout(waveform.shape)
     with AudioWriter(path, sample_rate, waveform.shape[0], subtype, force) as writer:
         writer.write(waveform)
     return writer.clipped

@@ -24,9 +24,9 @@ from codec.audio.pieces import CHUNK, Progress
 from codec.errors import AudioError, LacunaError
 from codec.files import output_file, read_bytes
 from codec.lac.compress import CompressionReport, compress_stream
-from codec.lac.container import LacReader
 from codec.lac.decompress import decompress_stream
 from codec.lac.rate import RateTarget
+from codec.lac.reader import LacReader
 
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {
     ".aif",

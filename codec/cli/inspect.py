@@ -17,8 +17,8 @@ def info(source: LacFile, /, *, as_json: AsJson = False) -> None:
     Example: lacuna info song.lac --json
     """
     from codec.files import read_bytes
-    from codec.lac.container import LacReader
     from codec.lac.info import block_rates, file_facts, rate_lines
+    from codec.lac.reader import LacReader
 
     data = read_bytes(source)
     reader = LacReader(data)
@@ -49,7 +49,7 @@ def verify(source: LacFile, /, *, as_json: AsJson = False) -> None:
     Example: lacuna verify song.lac
     """
     from codec.files import read_bytes
-    from codec.lac.container import verify as verify_container
+    from codec.lac.reader import verify as verify_container
 
     report = verify_container(read_bytes(source))
     facts = {

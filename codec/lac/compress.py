@@ -11,22 +11,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from codec.audio.pieces import CHUNK, Progress, no_progress
 from codec.audio.resampling import resampled
-from codec.audio.waveform import check_finite
+from codec.audio.waveform import MAX_CHANNELS, as_array, check_finite, checked_rate
 from codec.errors import AudioError
 from codec.lac.choose_step import choose_step
-from codec.lac.container import ByteSink
 from codec.lac.draft import Draft, LatentSpool
-from codec.lac.header import MAX_SAMPLE_RATE, LacHeader
+from codec.lac.header import LacHeader, portable_name
 from codec.lac.rate import RateTarget
+from codec.lac.writer import ByteSink
 from codec.model.blocks import FRAMES_PER_BLOCK, encode_blocks
 from codec.model.latent_codec import LatentCodec
 
 DEFAULT_TARGET = RateTarget()
 
-MAX_CHANNELS = 255  # the format counts them in one byte
 MAX_TAG_CHARACTERS = 100
 """Longer tags are shortened: a comment must not outweigh the sound."""
 
@@ -60,19 +60,14 @@ def compress_stream(
     """Compress float32 chunks (channels, any length) into a binary file.
 
     Raises:
-        AudioError: no samples, a sample rate outside 1..768,000 Hz, or more channels than the
+        AudioError: no samples, a sample rate outside 1,000..768,000 Hz, or more channels than the
             format or the model can code.
         RateError: the model cannot reach so low a rate.
     """
-    coded = codec.coded_channels(channels)
+    coded, sample_rate = codec.coded_channels(channels), checked_rate(sample_rate)
     if channels > MAX_CHANNELS:
         raise AudioError(
-            f"{channels} channels, expected at most {MAX_CHANNELS}; are the dimensions "
-            f"(time, channels)? Then transpose them"
-        )
-    if not 1 <= sample_rate <= MAX_SAMPLE_RATE:
-        raise AudioError(
-            f"a sample rate of {sample_rate} Hz, expected 1 to {MAX_SAMPLE_RATE}; resample first"
+            f"{channels} channels, expected at most {MAX_CHANNELS}; split them into several files"
         )
     samples = 0
 
@@ -100,7 +95,7 @@ def compress_stream(
             model_sample_rate=codec.sample_rate,
             hop_length=codec.hop_length,
             latent_id=bytes.fromhex(codec.latent_id),
-            model=codec.config.name,
+            model=portable_name(codec.config.name),
             tags={key: text[:MAX_TAG_CHARACTERS] for key, text in (tags or {}).items()},
             context_coded=codec.context is not None,
         )
@@ -116,22 +111,19 @@ def compress_stream(
 
 def compress_array(
     codec: LatentCodec,
-    waveform: np.ndarray,
+    waveform: np.ndarray | Tensor,
     sample_rate: int,
     output: ByteSink,
     target: RateTarget = DEFAULT_TARGET,
 ) -> CompressionReport:
-    """Compress (channels, time) held in memory.
+    """Compress (channels, time), or (time,), held in memory.
 
     Raises:
-        AudioError: a wrong shape, no samples, or values that are not finite; and as for
+        AudioError: a wrong shape, no samples, integers, or values that are not finite; and as for
             ``compress_stream``.
         RateError: the model cannot reach so low a rate.
     """
-    if waveform.ndim != 2 or 0 in waveform.shape:
-        raise AudioError(
-            f"got samples of shape {waveform.shape}, expected (channels, time), none of them 0"
-        )
-    check_finite(waveform, 0, sample_rate, "the waveform")
-    chunks = (waveform[:, i : i + CHUNK] for i in range(0, waveform.shape[1], CHUNK))
-    return compress_stream(codec, chunks, sample_rate, waveform.shape[0], output, target)
+    array, sample_rate = as_array(waveform), checked_rate(sample_rate)
+    check_finite(array, 0, sample_rate, "the waveform")
+    chunks = (array[:, i : i + CHUNK] for i in range(0, array.shape[1], CHUNK))
+    return compress_stream(codec, chunks, sample_rate, len(array), output, target)

@@ -14,8 +14,8 @@ from codec.audio.pieces import Progress, cut, no_progress
 from codec.audio.resampling import input_start, resampled, resampled_length
 from codec.entropy.coder import SymbolCoder
 from codec.errors import AudioError, FormatError
-from codec.lac.container import LacReader
 from codec.lac.header import LacHeader
+from codec.lac.reader import LacReader
 from codec.model.blocks import FRAMES_PER_BLOCK, LatentBlock, decode_blocks
 from codec.model.latent_codec import LatentCodec
 
@@ -151,8 +151,10 @@ def _selection(
     for name, seconds in (("start", start), ("duration", duration)):
         if seconds is not None and not (0 <= seconds < math.inf):
             raise AudioError(f"{name} {seconds:g} s, expected 0 or more seconds")
-    first = round(start * sample_rate)
-    last = samples if duration is None else min(samples, first + round(duration * sample_rate))
+    # A product of huge numbers is infinite, which has no integer.
+    first = round(min(start * sample_rate, samples))
+    left = samples - first
+    last = first + (left if duration is None else round(min(duration * sample_rate, left)))
     if first >= last:
         wanted = "to the end" if duration is None else f"for {duration:g} s"
         raise AudioError(
@@ -163,7 +165,10 @@ def _selection(
 
 
 def decompress_array(
-    codec: LatentCodec, data: bytes, start: float = 0.0, duration: float | None = None
+    codec: LatentCodec,
+    data: bytes | bytearray | memoryview,
+    start: float = 0.0,
+    duration: float | None = None,
 ) -> tuple[np.ndarray, int]:
     """Samples (channels, time) and sample rate of a ``.lac`` file; warns of damage.
 

@@ -12,8 +12,8 @@ import numpy as np
 from codec.entropy.coder import SymbolCoder
 from codec.entropy.quantise import STEP_INDICES, quantise
 from codec.errors import RateError
-from codec.lac.container import ByteSink, LacWriter
 from codec.lac.header import LacHeader
+from codec.lac.writer import ByteSink, LacWriter
 from codec.model.blocks import LatentBlock
 
 SAMPLED_BLOCKS = 4

@@ -7,11 +7,14 @@ does.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass, field
 from typing import Self
 
+from codec.audio.waveform import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+from codec.entropy.coder import SymbolCoder
 from codec.errors import FormatError
 
 VERSION = 2
@@ -19,14 +22,16 @@ CONTEXT_CODED = 1
 """Flag: the blocks are coded with the model's context model, else with its static tables."""
 MAGIC = b"LAC\x1a"
 
-MAX_SAMPLE_RATE = 768_000
 MAX_LATENT_DIM = 1024
 MAX_FRAMES_PER_BLOCK = 4096
 MAX_HOP_LENGTH = 65_536
 MAX_BLOCK_VALUES = 1 << 22
 """Symbols in a block, all channels together: what a reader may have to hold at once."""
+MAX_BLOCK_SECONDS = 120
+"""What a few bytes may claim to be: a silent block takes 17."""
 MAX_TAG_BYTES = 16_384
 
+BLOCK_SYNC = b"\xa5L"
 BLOCK_FIELDS = struct.Struct("<2sHHHI")
 """Of each block: sync marker, index mod 2^16, frames, step index, payload length."""
 _PREFIX = struct.Struct("<4sBBH")  # magic, version, flags, header length
@@ -76,19 +81,26 @@ class LacHeader:
 
     def __post_init__(self) -> None:
         for name, largest in (
-            ("sample_rate", MAX_SAMPLE_RATE),
-            ("channels", 255),
+            ("channels", MAX_CHANNELS),
             ("coded_channels", self.channels),
             ("latent_dim", MAX_LATENT_DIM),
             ("frames_per_block", MAX_FRAMES_PER_BLOCK),
-            ("model_sample_rate", MAX_SAMPLE_RATE),
             ("hop_length", MAX_HOP_LENGTH),
         ):
             _check_range(name, getattr(self, name), 1, largest)
+        for name in ("sample_rate", "model_sample_rate"):
+            _check_range(name, getattr(self, name), MIN_SAMPLE_RATE, MAX_SAMPLE_RATE)
         _check_range("symbols in a block", self.block_values, 1, MAX_BLOCK_VALUES)
+        seconds = self.frames_per_block * self.hop_length / self.model_sample_rate
+        _check_range("seconds in a block", seconds, 0, MAX_BLOCK_SECONDS)
         if len(self.latent_id) != 8:
             raise FormatError(f"latent_id of {len(self.latent_id)} bytes: expected 8")
         _check_range("bytes of model name", len(_utf8(self.model)), 1, 255)
+        if portable_name(self.model) != self.model:
+            raise FormatError(
+                f"the model's name is {self.model!r}, expected letters, digits, '.', '_' and '-': "
+                f"the file is damaged or forged"
+            )
         _check_range("number of tags", len(self.tags), 0, 255)
         for key in self.tags:
             _check_range(f"bytes of tag key {key[:40]!r}", len(_utf8(key)), 1, 255)
@@ -113,6 +125,14 @@ class LacHeader:
     def max_payload(self) -> int:
         """The most bytes a block's symbols can take."""
         return self.block_values * _MAX_BYTES_PER_VALUE + _MAX_CODER_TAIL
+
+    def check_coder(self, coder: SymbolCoder) -> None:
+        """Raises FormatError for a coder of symbols with another latent_dim."""
+        if coder.latent_dim != self.latent_dim:
+            raise FormatError(
+                f"the file has latent_dim {self.latent_dim}, the coder {coder.latent_dim}: "
+                f"expected that of model '{self.model}', latent_id {self.latent_id.hex()}"
+            )
 
     def to_bytes(self) -> bytes:
         """The header as it stands in a file, CRC-32 included."""
@@ -175,6 +195,11 @@ class LacHeader:
         return out
 
 
+def portable_name(name: str) -> str:
+    """A model's name as it may stand in a file: it is printed wherever the file goes."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
+
+
 def with_crc(data: bytes) -> bytes:
     """``data`` with its CRC-32 appended."""
     return data + _CRC.pack(zlib.crc32(data))
@@ -224,7 +249,7 @@ class _Texts:
         return taken
 
 
-def _check_range(name: str, value: int, least: int, most: int) -> None:
+def _check_range(name: str, value: float, least: int, most: int) -> None:
     if not least <= value <= most:
         raise FormatError(f"{name} is {value}, expected {least}..{most}")
 

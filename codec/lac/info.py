@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from codec.entropy.quantise import step_multiple
-from codec.lac.container import LacReader
+from codec.lac.reader import LacReader
 
 
 def file_facts(reader: LacReader, size: int) -> dict[str, Any]:

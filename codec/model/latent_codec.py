@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codec.audio.waveform import check_floating, from_mid_side, to_mid_side
+from codec.audio.waveform import check_floating, check_layout, from_mid_side, to_mid_side
 from codec.entropy.coder import SymbolCoder
 from codec.entropy.context_model import ContextModel
 from codec.entropy.static_tables import EntropyTables
@@ -134,26 +135,30 @@ class LatentCodec(nn.Module):
 
     # -- whole waveforms -----------------------------------------------------------------------
 
-    def encode(self, waveform: Tensor) -> Tensor:
+    def encode(self, waveform: Tensor | np.ndarray) -> Tensor:
         """(batch, channels, time) at ``sample_rate`` -> (batch, coded, latent_dim, frames).
+
+        A numpy array is taken as well, in either byte order.
 
         Raises:
             AudioError: no such shape, no samples, integers, or a channel count the model cannot
                 code.
             LacunaError: the weights are no longer float32.
         """
+        waveform = self._as_tensor(waveform)
         if waveform.ndim != 3 or 0 in waveform.shape:
             raise AudioError(
                 f"expected a waveform (batch, channels, time) with at least one sample, got "
                 f"{tuple(waveform.shape)}; add dimensions with waveform[None]"
             )
         check_floating(waveform.dtype, waveform.is_floating_point())
+        check_layout(waveform.shape)
         coded = self.coded_channels(waveform.shape[1])
         waveform = F.pad(waveform.float(), (0, -waveform.shape[2] % self.hop_length))
         z = self.posterior(self.to_rows(waveform).flatten(0, 1)).mean
         return z.unflatten(0, (-1, coded))
 
-    def decode(self, z: Tensor, length: int | None = None) -> Tensor:
+    def decode(self, z: Tensor | np.ndarray, length: int | None = None) -> Tensor:
         """(batch, coded, latent_dim, frames) -> (batch, channels, time) at ``sample_rate``.
 
         ``length`` (samples) trims the result; without it time is frames * hop_length.
@@ -161,10 +166,11 @@ class LatentCodec(nn.Module):
         Raises:
             LacunaError: no such shape, or a length beyond the frames.
         """
-        return self._decode(z, length)
+        return self._decode(self._as_tensor(z), length)
 
-    def forward(self, waveform: Tensor) -> Tensor:
+    def forward(self, waveform: Tensor | np.ndarray) -> Tensor:
         """Encode and decode without quantisation; (batch, channels, time) -> the same."""
+        waveform = self._as_tensor(waveform)
         return self._decode(self.encode(waveform), waveform.shape[2], waveform.shape[1])
 
     def _decode(self, z: Tensor, length: int | None, channels: int | None = None) -> Tensor:
@@ -185,6 +191,14 @@ class LatentCodec(nn.Module):
             )
         rows = self.synthesize(z.float().flatten(0, 1)).unflatten(0, z.shape[:2])
         return self.from_rows(rows, channels)[..., :length]
+
+    def _as_tensor(self, array: Tensor | np.ndarray) -> Tensor:
+        """A tensor as it is; a numpy array on this codec's device."""
+        if isinstance(array, Tensor):
+            return array
+        array = np.asarray(array)
+        native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+        return torch.from_numpy(native).to(self.device)
 
     def _check_float32(self) -> None:
         dtype = self.standardizer.std.dtype

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from codec.audio.pieces import CHUNK, cut
 from codec.audio.resampling import resampled, resampled_length
-from codec.audio.waveform import check_finite
+from codec.audio.waveform import as_array, check_finite, checked_rate
 from codec.errors import AudioError
 from codec.model.blocks import FRAMES_PER_BLOCK, LatentBlock, decode_blocks, encode_blocks
 from codec.model.latent_codec import LatentCodec
@@ -86,19 +86,13 @@ def decode_stream(codec: LatentCodec, sound: Sound) -> Iterator[np.ndarray]:
 
 
 def encode_waveform(codec: LatentCodec, waveform: Tensor | np.ndarray, sample_rate: int) -> Sound:
-    """Encode a waveform (channels, time) at any sample rate.
+    """Encode a waveform (channels, time), or (time,), at any sample rate.
 
     Raises:
         AudioError: another shape, no samples, integers, values that are not finite, or more
             channels than the codec can code.
     """
-    samples = torch.as_tensor(waveform).detach().cpu()
-    if samples.ndim != 2 or not samples.is_floating_point():
-        raise AudioError(
-            f"got {samples.dtype} samples of shape {tuple(samples.shape)}, expected floating point "
-            f"(channels, time) with full scale at +-1"
-        )
-    array = samples.float().numpy()
+    array, sample_rate = as_array(waveform), checked_rate(sample_rate)
     check_finite(array, 0, sample_rate, "the waveform")
     pieces = (array[:, start : start + CHUNK] for start in range(0, array.shape[1], CHUNK))
     return encode_stream(codec, pieces, sample_rate, len(array))

@@ -32,6 +32,27 @@ def largest_symbol(step: int) -> int:
     return max(1, (2 * 12 * 2**20 + step - 1) // (2 * step))
 
 
+class RangeEncoder:
+    """The words that the section "Range coder" decodes, on integers that may grow at will."""
+
+    def __init__(self) -> None:
+        self._low, self._range, self._words = 0, FULL, 2
+
+    def encode(self, cum: list[int], j: int) -> None:
+        scale = self._range >> 24
+        self._low += scale * cum[j]
+        self._range = scale * (cum[j + 1] - cum[j])
+        if self._range < 2**32:
+            self._range, self._low = self._range << 32, self._low << 32
+            self._words += 1
+
+    def words(self) -> list[int]:
+        last = self._low + 2**32 - 1 >> 32
+        words = [last >> 32 * i & 2**32 - 1 for i in reversed(range(self._words - 1))]
+        # A zero if what lies above the interval begins with the same words.
+        return [*words, 0] if self._low + self._range >> 32 == last else words
+
+
 class RangeDecoder:
     """The section "Range coder"."""
 

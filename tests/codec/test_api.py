@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from codec_helpers import music
@@ -116,6 +117,49 @@ def test_any_floating_input_gives_float32(tiny_codec: Codec, dtype: torch.dtype)
     assert torch.equal(z, tiny_codec.encode(x.float()))
     y = tiny_codec.decode(z.to(dtype))
     assert z.dtype == y.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", ">f8", "<f2"])
+def test_numpy_arrays_in_either_byte_order(tiny_codec: Codec, dtype: str):
+    x = waveform(1, 2, 300).numpy().astype(dtype)
+    tensor = torch.from_numpy(x.astype(np.float32))
+    z = tiny_codec.encode(x)
+    assert torch.equal(z, tiny_codec.encode(tensor))
+    assert torch.equal(tiny_codec.decode(z.numpy().astype(">f4")), tiny_codec.decode(z))
+    assert torch.equal(tiny_codec(x), tiny_codec(tensor))
+    assert tiny_codec.compress(x[0], 16000) == tiny_codec.compress(tensor[0], 16000)
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_any_kind_of_bytes(tiny_codec: Codec, kind: type):
+    blob = tiny_codec.compress(music(0.3, 16000, 1), 16000)
+    y, rate = tiny_codec.decompress(kind(blob))
+    assert rate == 16000
+    assert torch.equal(y, tiny_codec.decompress(blob)[0])
+
+
+def test_a_whole_number_in_floating_point_is_a_sample_rate(tiny_codec: Codec):
+    x = music(0.1, 16000, 1)
+    assert tiny_codec.compress(x, 44100.0) == tiny_codec.compress(x, 44100)
+    for rate in (44100.5, 0, 500, 10**6, float("nan")):
+        with pytest.raises(AudioError, match="expected a whole number"):
+            tiny_codec.compress(x, rate)
+
+
+def test_time_before_channels_is_refused(tiny_codec: Codec):
+    for call in (lambda x: tiny_codec.encode(x[None]), lambda x: tiny_codec.compress(x, 16000)):
+        with pytest.raises(AudioError, match=r"100 channels of 2 samples.*transpose"):
+            call(torch.zeros(100, 2))
+
+
+@pytest.mark.parametrize("huge", [1e305, 1e308])
+def test_huge_spans_are_whole_files_or_nothing(tiny_codec: Codec, huge: float):
+    blob = tiny_codec.compress(music(0.3, 16000, 1), 16000)
+    assert tiny_codec.decompress(blob, duration=huge)[0].shape == (1, 4800)
+    with pytest.raises(AudioError, match="there is nothing to decode"):
+        tiny_codec.decompress(blob, start=huge)
+    with pytest.raises(AudioError, match="nothing to decode"):
+        tiny_codec.decompress(blob, start=huge, duration=huge)
 
 
 def test_weights_of_another_type_are_refused_with_the_remedy(tiny_codec: Codec):

@@ -17,7 +17,7 @@ from conftest import tiny_checkpoint
 import codec
 from codec import api
 from codec.errors import AudioError, FormatError, LacunaError, RateError
-from codec.lac.container import LacReader
+from codec.lac.reader import LacReader
 from codec.model import checkpoint, shipped
 from codec.model.useful_range import UsefulRange
 

@@ -18,7 +18,7 @@ from codec.errors import AudioError
 
 RATES = [(48_000, 44_100), (44_100, 48_000), (8_000, 44_100), (192_000, 44_100), (44_100, 8_000)]
 COPRIME = [(44_100, 44_101), (16_000, 15_999)]
-FAR_APART = [(44_100, 100), (100, 44_100)]
+FAR_APART = [(768_000, 8_000), (1_000, 44_100)]
 
 
 def noise(channels: int, samples: int, seed: int = 0) -> np.ndarray:
@@ -87,7 +87,7 @@ def test_resampled_length_is_rounded_up(from_rate: int, to_rate: int, samples: i
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.integers(0, 3_000), st.integers(1, 400_000), st.integers(1, 400_000))
+@given(st.integers(0, 3_000), st.integers(1_000, 768_000), st.integers(1_000, 768_000))
 def test_lengths_of_any_rates(samples: int, from_rate: int, to_rate: int) -> None:
     expected = resampled_length(samples, from_rate, to_rate)
     if expected < 10**6:
@@ -115,8 +115,8 @@ def test_the_size_of_chunks_does_not_matter(from_rate: int, to_rate: int) -> Non
     [
         *((from_rate, to_rate, 3 * from_rate) for from_rate, to_rate in RATES),
         *((from_rate, to_rate, 13 * from_rate) for from_rate, to_rate in COPRIME),
-        (44_100, 100, 2_000_000),
-        (100, 44_100, 3_000),
+        (768_000, 8_000, 1_000_000),
+        (1_000, 44_100, 30_000),
         (48_000, 48_000, 1_000),
     ],
 )
@@ -126,7 +126,7 @@ def test_starting_anywhere_gives_the_same_bits(from_rate: int, to_rate: int, sam
     whole = resample(x, from_rate, to_rate)
     length = whole.shape[1]
     starts = np.random.default_rng(2).integers(0, length, 4).tolist()
-    if from_rate != to_rate and 44_100 // min(from_rate, to_rate) < 256:
+    if from_rate != to_rate:
         border = resampling._Grid.of(from_rate, to_rate).piece_out
         assert border < length / 2
         starts += [border - 1, border, border + 1]

@@ -20,7 +20,7 @@ from codec.api import Codec
 from codec.batch.folders import Job, Outcome, compress_file, find_files
 from codec.batch.workers import STOP_SECONDS
 from codec.files import output_file
-from codec.lac.container import LacReader
+from codec.lac.reader import LacReader
 
 GOOD = ["a.wav", "deep/er/b c [1].flac", "ünï/日本.ogg"]
 

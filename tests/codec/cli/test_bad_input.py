@@ -326,7 +326,7 @@ def test_a_full_disk_or_a_lost_folder_is_one_line(
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device", "a.lac")
 
-    monkeypatch.setattr("codec.lac.container.LacWriter.close", full)
+    monkeypatch.setattr("codec.lac.writer.LacWriter.close", full)
     source = write_wav(tmp_path / "in.wav")
     error = lacuna.fails("compress", source, out / "a.lac", "-m", tiny_path)
     assert error == "lacuna: error: 'a.lac': No space left on device"

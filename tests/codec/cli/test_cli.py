@@ -18,8 +18,9 @@ import torch
 from codec_helpers import BLOCK, Lacuna, music, write_wav
 
 from codec.api import Codec, load
-from codec.lac.container import LacReader, LacWriter
 from codec.lac.header import LacHeader
+from codec.lac.reader import LacReader
+from codec.lac.writer import LacWriter
 from codec.model import checkpoint
 
 

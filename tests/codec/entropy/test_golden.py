@@ -17,8 +17,9 @@ from golden_coder import fixed_context, fixed_tables
 
 from codec.entropy.coder import SymbolCoder
 from codec.errors import FormatError
-from codec.lac.container import LacReader, LacWriter, verify
 from codec.lac.header import LacHeader
+from codec.lac.reader import LacReader, verify
+from codec.lac.writer import LacWriter
 
 FOLDER = Path(__file__).parents[2] / "data" / "golden"
 EXPECTED: dict[str, Any] = json.loads((FOLDER / "symbols.json").read_text(encoding="utf-8"))

@@ -20,9 +20,9 @@ from codec.audio import resampling
 from codec.entropy.context_model import ContextModel
 from codec.errors import AudioError, FormatError
 from codec.lac.compress import compress_stream
-from codec.lac.container import LacReader
 from codec.lac.decompress import coder_for, decompress_stream
 from codec.lac.rate import RateTarget
+from codec.lac.reader import LacReader
 from codec.model import checkpoint
 from codec.model.blocks import FRAMES_PER_BLOCK
 

@@ -17,9 +17,10 @@ from golden_coder import fixed_context, fixed_symbols, fixed_tables
 from codec.entropy.coder import SymbolCoder
 from codec.entropy.static_tables import EntropyTables
 from codec.errors import FormatError
-from codec.lac import container
-from codec.lac.container import Block, LacReader, LacWriter, verify
+from codec.lac import reader
 from codec.lac.header import LacHeader
+from codec.lac.reader import Block, LacReader, verify
+from codec.lac.writer import LacWriter
 
 FRAMES = 20
 BLOCKS = 8  # seven whole ones and one of 7 frames
@@ -162,7 +163,7 @@ class Counting:
 
 
 def test_blocks_are_decoded_a_few_at_a_time_and_only_when_wanted(monkeypatch):
-    monkeypatch.setattr(container, "SYMBOLS_AT_ONCE", 3 * 2 * 4 * FRAMES)
+    monkeypatch.setattr(reader, "SYMBOLS_AT_ONCE", 3 * 2 * 4 * FRAMES)
     coder = Counting(TABLES)
     blocks = LacReader(FILE).blocks(coder)  # type: ignore[arg-type]
     assert coder.calls == []
@@ -393,12 +394,46 @@ def test_old_blocks_seen_again_are_skipped_without_the_index():
     assert_reads(FILE[:end] + FILE[start:end] + FILE[end : spans[-1][1]], set())
 
 
-def test_no_more_missing_blocks_are_believed_in_than_fit():
-    jumps = b"".join(forged_block(i * 0x7000 & 0xFFFF) for i in range(1000))
-    reader = LacReader(HEADER.to_bytes() + jumps)
-    assert reader.block_count < 0x10000 + 1100
-    footer = with_crc(struct.pack("<QI", 0, 2**32 - 1)) + b"LEND"
-    assert LacReader(HEADER.to_bytes() + footer).block_count <= 1
+def most_blocks(data: bytes) -> int:
+    """What a file can be believed to hold, as docs/FORMAT.md has it."""
+    return 2 * ((len(data) - START) // 17) + 1
+
+
+@pytest.mark.parametrize("blocks", [9, 100, 65_000, 2**32 - 1])
+@pytest.mark.parametrize("body", [b"", b"x" * 36, forged_block(0), forged_block(0) * 2])
+def test_a_footer_cannot_claim_more_than_the_bytes_can_hold(blocks: int, body: bytes):
+    """A file of 105 bytes claimed 65,000 blocks: 214 hours, 68 GB."""
+    samples = min(blocks, 65_000) * FRAMES * 1024
+    footer = with_crc(struct.pack("<QI", samples, blocks)) + b"LEND"
+    data = HEADER.to_bytes() + body + footer
+    reader = LacReader(data)
+    assert reader.block_count <= most_blocks(data) <= 9
+    assert reader.samples is None
+    assert reader.frames <= most_blocks(data) * FRAMES
+    assert verify(data).blocks == reader.block_count
+
+
+def test_an_index_cannot_claim_more_than_the_bytes_can_hold():
+    count = 5_000  # 4 bytes of index each, where the smallest block takes 17
+    index = with_crc(struct.pack("<4sIQ", b"LIDX", count, 0) + bytes(4 * count))
+    footer = with_crc(struct.pack("<QI", 0, count)) + b"LEND"
+    data = HEADER.to_bytes() + forged_block(0) + index + footer
+    assert LacReader(data).block_count <= most_blocks(data) < count
+
+
+@pytest.mark.parametrize("jump", [2, 100, 0x7000, 0x7FFF])
+def test_gaps_cannot_claim_more_than_the_bytes_can_hold(jump: int):
+    jumps = b"".join(forged_block(i * jump & 0xFFFF) for i in range(1000))
+    data = HEADER.to_bytes() + jumps
+    assert LacReader(data).block_count <= most_blocks(data)
+
+
+def test_silence_of_which_a_part_is_missing_keeps_the_rest():
+    """The smallest blocks there are: a third of them is gone."""
+    blocks = [forged_block(i) for i in range(300)]
+    data = HEADER.to_bytes() + b"".join(blocks[:100] + blocks[200:])
+    reader = LacReader(data)
+    assert (reader.block_count, reader.damaged) == (300, list(range(100, 200)))
 
 
 def test_remains_of_the_end_are_not_taken_for_a_block():
@@ -421,8 +456,11 @@ def test_sequence_numbers_go_round():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sample_rate": 0}, "sample_rate is 0, expected 1"),
+        ({"sample_rate": 999}, r"sample_rate is 999, expected 1000\.\.768000"),
+        ({"sample_rate": 768_001}, "sample_rate is 768001"),
         ({"sample_rate": 1 << 31}, "sample_rate is 2147483648"),
+        ({"model_sample_rate": 0}, r"model_sample_rate is 0, expected 1000\.\.768000"),
+        ({"frames_per_block": 4096, "hop_length": 4096}, r"seconds in a block is 380\.\d+"),
         ({"channels": 256}, "channels is 256, expected 1..255"),
         ({"coded_channels": 3}, "coded_channels is 3, expected 1..2"),
         ({"latent_dim": 60_000}, "latent_dim is 60000, expected 1..1024"),
@@ -430,6 +468,9 @@ def test_sequence_numbers_go_round():
         ({"latent_dim": 1024, "frames_per_block": 4096}, "symbols in a block is 8388608"),
         ({"hop_length": 0}, "hop_length is 0"),
         ({"latent_id": b"short"}, "latent_id of 5 bytes: expected 8"),
+        ({"model": "a b"}, r"name is 'a b', expected letters"),
+        ({"model": "\x1b[2J"}, r"name is '\\x1b\[2J', expected letters"),
+        ({"model": "klein-\u00e4"}, "expected letters"),
         ({"model": ""}, "bytes of model name is 0, expected 1..255"),
         ({"tags": {"k" * 256: ""}}, "is 256, expected 1..255"),
         ({"tags": {"lyrics": "la" * 10_000}}, "is 20000, expected 0..16384"),
@@ -510,6 +551,12 @@ def test_wrong_calls_are_named():
         LacWriter(Pipe(), other, TABLES)
 
 
+def test_any_kind_of_bytes():
+    for data in (bytearray(FILE), memoryview(FILE), io.BytesIO(FILE)):
+        assert LacReader(data).intact
+        assert LacReader(data if not isinstance(data, io.BytesIO) else FILE).header == HEADER
+
+
 def test_verify_reports_without_tables():
     assert verify(FILE).ok
     start, _ = block_spans()[6]
@@ -566,7 +613,7 @@ def refusals(whole: bytes, coder: SymbolCoder, trials: int) -> int:
         began = time.perf_counter()
         try:
             reader = LacReader(data)
-            assert reader.block_count <= 0x10000 + len(data)
+            assert reader.block_count <= 2 * (len(data) // 17) + 1
             for _ in reader.blocks(coder):
                 pass
         except FormatError:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import typer
 
-from codec.lac import container, header
+from codec.lac import header, locate, trailer
 from codec.lac.header import LacHeader
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="its limits are those of Linux")
@@ -101,8 +101,8 @@ def test_a_failure_is_saved_and_ends_with_an_error(fuzz, mutants, monkeypatch, t
 @pytest.mark.parametrize(
     ("modules", "name", "answer"),
     [
-        ([header, container], "crc_holds", lambda data: True),  # damage is taken for sound
-        ([container], "BLOCK_SYNC", b"\xa5M"),  # nothing is found
+        ([header, locate, trailer], "crc_holds", lambda data: True),  # damage is taken for sound
+        ([locate], "BLOCK_SYNC", b"\xa5M"),  # nothing is found
     ],
 )
 def test_a_reader_that_is_wrong_is_found_out(fuzz, mutants, monkeypatch, modules, name, answer):

@@ -16,9 +16,9 @@ from codec.entropy.quantise import nearest_step, quantise
 from codec.errors import RateError
 from codec.lac.choose_step import step_of_quality, step_within
 from codec.lac.compress import CompressionReport, compress_array, compress_stream
-from codec.lac.container import LacReader
 from codec.lac.draft import Draft
 from codec.lac.rate import SHORTEST_SECONDS, RateTarget
+from codec.lac.reader import LacReader
 from codec.model.useful_range import UsefulRange, measure_range
 
 

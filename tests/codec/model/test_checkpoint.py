@@ -21,7 +21,7 @@ from codec.api import Codec, load
 from codec.entropy.context_model import ContextModel
 from codec.entropy.static_tables import EntropyTables
 from codec.errors import CheckpointError, FormatError
-from codec.lac.container import LacReader
+from codec.lac.reader import LacReader
 from codec.model import checkpoint
 from codec.model.checkpoint import Checkpoint
 from codec.model.shipped import find_checkpoint

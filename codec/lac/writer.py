@@ -1,0 +1,92 @@
+"""Writing a ``.lac`` file in one pass, so that the output may be a pipe.
+
+Nothing before the end depends on the length of the audio: a stream and a whole file give the same
+bytes, and the sample count stands at the end (twice, in the index and in the footer).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.entropy.coder import SymbolCoder
+from codec.lac.header import BLOCK_FIELDS, BLOCK_SYNC, LacHeader, with_crc
+from codec.lac.trailer import check_samples, trailer_bytes
+
+
+class ByteSink(Protocol):
+    """Where a file goes: anything with ``write``, a pipe included."""
+
+    def write(self, data: bytes, /) -> Any: ...
+
+
+class LacWriter:
+    """Writes a ``.lac`` file in one pass; ``fileobj`` needs only ``write`` and stays open.
+
+    ``close`` must be called: without it the file has no index and no sample count.
+    """
+
+    def __init__(self, fileobj: ByteSink, header: LacHeader, coder: SymbolCoder) -> None:
+        """Writes the header; ``coder`` is of the kind that ``header.context_coded`` says.
+
+        Raises:
+            FormatError: the coder is of another latent_dim than the header.
+        """
+        header.check_coder(coder)
+        self._file, self._header, self._coder = fileobj, header, coder
+        self._sizes: list[int] = []
+        self._frames = 0
+        self._file.write(header.to_bytes())
+
+    def write_block(
+        self,
+        symbols: NDArray[np.integer],
+        step_index: int,
+        silent: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Append a block.
+
+        ``symbols`` (coded_channels, latent_dim, frames) has the header's frames_per_block, or
+        fewer in the last block. Channels that ``silent`` (coded_channels,) marks are not stored.
+
+        Raises:
+            ValueError: shapes that do not fit, a block after a short one, or a symbol outside
+                the tables.
+        """
+        header = self._header
+        frames = symbols.shape[-1]
+        if symbols.shape[:-1] != (header.coded_channels, header.latent_dim) or not (
+            1 <= frames <= header.frames_per_block
+        ):
+            raise ValueError(
+                f"symbols of shape {symbols.shape}: expected ({header.coded_channels}, "
+                f"{header.latent_dim}, 1..{header.frames_per_block})"
+            )
+        if self._frames != len(self._sizes) * header.frames_per_block:
+            raise ValueError(
+                f"block {len(self._sizes)} follows a block of fewer than "
+                f"{header.frames_per_block} frames: only the last one may be short"
+            )
+        if silent is None:
+            silent = np.zeros(header.coded_channels, dtype=np.bool_)
+        if silent.shape != (header.coded_channels,):
+            raise ValueError(f"silent has shape {silent.shape}: expected one flag per channel")
+        payload = self._coder.encode(symbols[~silent], step_index)
+        number = len(self._sizes) & 0xFFFF
+        start = BLOCK_FIELDS.pack(BLOCK_SYNC, number, frames, step_index, len(payload))
+        mask = np.packbits(silent, bitorder="little").tobytes()
+        block = with_crc(start + mask + payload)
+        self._file.write(block)
+        self._sizes.append(len(block))
+        self._frames += frames
+
+    def close(self, samples: int) -> None:
+        """Write the index and the footer; ``samples`` is the source's exact length per channel.
+
+        Raises:
+            FormatError: more samples than the blocks written can hold.
+        """
+        check_samples(samples, self._frames, self._header)
+        self._file.write(trailer_bytes(self._sizes, samples))
