@@ -9,27 +9,16 @@ import numpy as np
 import pytest
 from codec_helpers import cell_bounds
 from constriction import stream
+from context_helpers import INDICES, MODEL, book, symbols_at
 from golden_coder import fixed_context, fixed_symbols, fixed_tables
 
 from codec.entropy.context_model import ContextModel
-from codec.entropy.context_network import MAX_ACTIVATION, array_shapes, network_inputs
 from codec.entropy.context_rows import COLUMNS, PHASES, SCALES, WINDOW
 from codec.entropy.quantise import quantise, symbol_limits
-from codec.entropy.waves import coding_order, input_count
-from codec.errors import CheckpointError, FormatError
+from codec.entropy.waves import coding_order
+from codec.errors import FormatError
 
-MODEL = fixed_context()
-INDICES = [0, 100, 240, 400, 620, 1023]
 SHAPES = [(2, 4, 40), (1, 4, 9), (6, 4, 5), (2, 4, 1), (1, 4, 1), (0, 4, 7), (2, 4, 0)]
-
-
-def symbols_at(index: int, shape: tuple[int, int, int] = (2, 4, 40)) -> np.ndarray:
-    return fixed_symbols(shape, symbol_limits(MODEL.steps(index)))
-
-
-def book(index: int, streams: int) -> by_the_book.ContextDecoder:
-    sigma_units = fixed_tables(4).sigma_units.tolist()
-    return by_the_book.ContextDecoder(MODEL.arrays, sigma_units, index, streams)
 
 
 @pytest.mark.parametrize("index", INDICES)
@@ -59,15 +48,6 @@ def test_round_trip_at_other_sizes(latent_dim: int):
     assert (model.decode([data], symbols.shape, 150)[0] == symbols).all()
 
 
-def test_long_blocks_are_predicted_in_parts_as_in_one(monkeypatch: pytest.MonkeyPatch):
-    symbols = symbols_at(240)
-    whole = MODEL.predict(symbols, 240)
-    monkeypatch.setattr("codec.entropy.context_network.SYMBOLS_AT_ONCE", 100)
-    parts = MODEL.predict(symbols, 240)
-    for name in ("nearest", "phase", "scale"):
-        assert (getattr(whole, name) == getattr(parts, name)).all()
-
-
 def test_fixed_symbols_take_escapes_and_reach_all_kinds_of_rows():
     """What the tests here stand on: without escapes they would show little."""
     seen = [MODEL.predict(symbols_at(index), index) for index in INDICES]
@@ -89,32 +69,6 @@ def test_several_payloads_give_what_each_gives(index: int):
     together = MODEL.decode(payloads, blocks[0].shape, index)
     for block, found in zip(blocks, together, strict=True):
         assert (block == found).all()
-
-
-def test_every_row_of_frequencies_is_complete():
-    assert MODEL.frequencies.shape == (SCALES, PHASES, COLUMNS)
-    assert MODEL.frequencies.min() >= 1
-    assert (MODEL.frequencies.sum(-1) == 1 << 24).all()
-    assert (MODEL.frequencies[..., [0, -1]] == 1).all()
-
-
-def test_rows_are_the_integers_of_the_format():
-    decoder = book(240, 1)
-    for scale in range(SCALES):
-        for phase in range(PHASES):
-            expected = np.diff(decoder.cumulative(phase, scale))
-            assert MODEL.frequencies[scale, phase].tolist() == expected.tolist()
-
-
-def test_rows_lie_where_the_mean_is_and_are_as_wide_as_the_scale():
-    symbol = np.arange(COLUMNS) - WINDOW - 2
-    share = MODEL.frequencies / (1 << 24)
-    for scale in (20, 24):  # scales of 1 and 2 steps: all of the density is in the window
-        assert share[scale] @ symbol == pytest.approx((2 * np.arange(PHASES) - 15) / 32, abs=0.005)
-    # The fixed shape, (1 + x^2)^-2, has standard deviation 1.
-    variance = share[:, 8] @ symbol**2
-    assert variance[20] == pytest.approx(1, rel=0.1)
-    assert variance[24] == pytest.approx(4, rel=0.1)
 
 
 @pytest.mark.parametrize("index", INDICES)
@@ -165,79 +119,6 @@ def test_golden_bytes(index: int):
     symbols = symbols_at(index, (2, 4, 6))
     assert MODEL.encode(symbols, index).hex() == GOLDEN[index]
     assert (MODEL.decode([bytes.fromhex(GOLDEN[index])], (2, 4, 6), index)[0] == symbols).all()
-
-
-def test_golden_predictions():
-    found = MODEL.predict(symbols_at(400, (1, 4, 6)), 400)
-    assert found.nearest[0].tolist() == [
-        [-3, -16, -27, -3, 6, 0],
-        [0, -1, 0, 0, 1, 1],
-        [0, -1, 0, 0, 0, -1],
-        [9, 1, 11, 4, -3, -16],
-    ]
-    assert found.phase[0].tolist() == [
-        [12, 14, 7, 6, 11, 3],
-        [4, 13, 8, 9, 12, 6],
-        [10, 6, 13, 4, 4, 1],
-        [11, 1, 14, 7, 3, 14],
-    ]
-    assert found.scale[0].tolist() == [
-        [28, 17, 24, 32, 32, 31],
-        [21, 24, 18, 19, 18, 14],
-        [14, 0, 18, 11, 12, 0],
-        [27, 32, 32, 24, 20, 28],
-    ]
-
-
-def test_golden_frequencies():
-    row = MODEL.frequencies[22, 5].tolist()
-    assert row[:3] == [1, 1, 1]
-    assert row[WINDOW : WINDOW + 5] == [1127225, 4224234, 6853622, 2894586, 740437]
-
-
-def extreme_model(sign: int) -> ContextModel:
-    """Weights and biases at the ends of their types, with signs that add up."""
-    arrays = {}
-    for name, (kind, shape) in array_shapes(4).items():
-        if name != "shape":
-            ends = np.iinfo(kind)
-            signs = np.arange(np.prod(shape)).reshape(shape) % 3 == (0 if sign > 0 else 1)
-            arrays[name] = np.where(signs, ends.min, ends.max).astype(kind)
-    return ContextModel({**arrays, "shape": MODEL.arrays["shape"]}, fixed_tables(4))
-
-
-@pytest.mark.parametrize("model", [MODEL, extreme_model(1), extreme_model(-1)])
-def test_float64_gives_what_big_integers_give(model: ContextModel):
-    largest = 20 * 1024  # what a symbol at the end of its range stands for
-    rng = np.random.default_rng(0)
-    n = input_count(4)
-    inputs = np.stack(
-        [np.full(n, largest), np.full(n, -largest), np.arange(n) % 2 * 2 * largest - largest]
-        + [rng.integers(-largest, largest + 1, n) for _ in range(5)]
-    )
-    sigma_units = fixed_tables(4).sigma_units.tolist()
-    exact = by_the_book.ContextDecoder(model.arrays, sigma_units, 240, 1)
-    found = model.network(np.tile(inputs, (4, 1, 1)).astype(np.float64))
-    expected = [[exact.network(d, x) for x in inputs.tolist()] for d in range(4)]
-    assert found.tolist() == expected
-
-
-def test_order_of_summation_and_batching_do_not_matter():
-    """The same inputs one by one, all at once, and with the terms of each sum in another order."""
-    model = extreme_model(1)
-    inputs = next(network_inputs(symbols_at(0, (1, 4, 40)), model.steps(0)))
-    together = model.network(inputs.copy())
-    for i in range(0, 40, 7):
-        assert (model.network(inputs[:, i : i + 1].copy()) == together[:, i : i + 1]).all()
-    turned = np.random.default_rng(0).permutation(inputs.shape[-1])
-    arrays = {**model.arrays, "weight1": model.arrays["weight1"][:, turned]}
-    other = ContextModel(arrays, fixed_tables(4))
-    assert (other.network(inputs[..., turned]) == together).all()
-
-
-def test_activations_are_clamped():
-    outputs = extreme_model(1).network(np.full((4, 1, input_count(4)), 1e5))
-    assert (np.abs(outputs) <= 32 * MAX_ACTIVATION * 8 + (1 << 19)).all()
 
 
 @pytest.mark.parametrize("index", INDICES)
@@ -360,36 +241,6 @@ def test_bad_symbols_are_named():
             call(np.full((2, 4, 3), 500, np.int16), 240)
         with pytest.raises(ValueError, match=r"step_index 1024"):
             call(np.zeros((2, 4, 3), np.int16), 1024)
-
-
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("weight1", lambda a: a.astype(np.int32)),
-        ("weight1", lambda a: a[:, :-1]),
-        ("weight2", lambda a: a.astype(np.float32)),
-        ("bias3", lambda a: a[:3]),
-        ("bias1", lambda a: a.astype(np.int64)),
-        ("shape", lambda a: a[:-1]),
-        ("shape", lambda a: a + 1),
-        ("shape", lambda a: a - a.min()),
-    ],
-)
-def test_arrays_that_are_not_a_models_are_refused(name: str, change):
-    arrays = MODEL.arrays | {name: change(MODEL.arrays[name])}
-    with pytest.raises(CheckpointError, match=rf"{name}.*expected.*fetch the checkpoint again"):
-        ContextModel(arrays, fixed_tables(4))
-
-
-def test_missing_further_or_too_many_arrays_are_refused():
-    arrays = dict(MODEL.arrays)
-    with pytest.raises(CheckpointError, match="weight4"):
-        ContextModel({**arrays, "weight4": arrays["weight3"]}, fixed_tables(4))
-    with pytest.raises(CheckpointError, match="weight1"):
-        ContextModel(arrays, fixed_tables(5))
-    del arrays["bias2"]
-    with pytest.raises(CheckpointError, match="bias2"):
-        ContextModel(arrays, fixed_tables(4))
 
 
 def test_a_symbol_costs_what_the_row_says():
