@@ -1,7 +1,6 @@
 """Tensors to tensors: waveforms to latents in standard units, and back.
 
-This is the one place that knows how channels are laid out for the network. Bytes and files are
-the business of ``codec.api.Codec``, which is a ``LatentCodec``.
+Bytes and files are the business of ``codec.api.Codec``, which is a ``LatentCodec``.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codec.audio.waveform import check_floating, check_layout, from_mid_side, to_mid_side
+from codec.audio.waveform import check_floating, check_layout
 from codec.entropy.coder import SymbolCoder
 from codec.entropy.context_model import ContextModel
 from codec.entropy.static_tables import EntropyTables
@@ -21,6 +20,7 @@ from codec.errors import AudioError, LacunaError
 from codec.model.checkpoint import Checkpoint
 from codec.model.shipped import DEFAULT_MODEL
 from codec.model.statistics import Standardizer
+from codec.network import channel_layout
 from codec.network.bottleneck import Posterior
 from codec.network.config import ModelConfig
 
@@ -94,24 +94,15 @@ class LatentCodec(nn.Module):
             )
         return 1
 
-    # -- rows: what the network codes one by one ---------------------------------------------
+    # -- rows: what the network codes one by one (codec/network/channel_layout.py) ------------
 
     def to_rows(self, waveform: Tensor) -> Tensor:
         """(batch, channels, time) -> (batch, coded_channels, network channels, time)."""
-        if self.config.channels == 2:
-            return waveform.expand(-1, 2, -1)[:, None]
-        return (to_mid_side(waveform) if self._mid_side else waveform)[:, :, None]
+        return channel_layout.to_rows(self.config, waveform)
 
     def from_rows(self, rows: Tensor, channels: int | None = None) -> Tensor:
         """The inverse of ``to_rows``; with ``channels`` 1 a stereo network gives mono."""
-        if self.config.channels == 2:
-            return rows.mean(dim=2) if channels == 1 else rows[:, 0]
-        coded = rows[:, :, 0]
-        return from_mid_side(coded) if self._mid_side else coded
-
-    @property
-    def _mid_side(self) -> bool:
-        return self.config.stereo == "mid_side"
+        return channel_layout.from_rows(self.config, rows, channels)
 
     def posterior(self, rows: Tensor) -> Posterior:
         """(n, network channels, time) -> a Gaussian for every latent, each (n, latent_dim, frames).

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from codec.batch.folders import find_audio
 from codec.errors import AudioError, LacunaError
+from codec.network.channel_layout import to_rows
 from codec.network.config import ModelConfig
 from codec.training.config import DataConfig
 from codec.training.decoded import INT16, AudioCache, Progress, decode_into_memory
@@ -48,7 +49,7 @@ class Crop:
     start: int
     gain: float
     second: bool
-    """Take the second of a stereo file's two coded channels (one-channel networks only)."""
+    """Take the second of a stereo file's two coded channels (one-channel networks)."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,7 @@ class AudioSource:
         self.config = config
         self.seed = seed
         self.sample_rate = model.sample_rate
-        self.channels = model.channels
-        self.left_right = model.stereo == "left_right"
+        self.model = model
         hop = model.hop_length
         self.crop_samples = max(1, round(config.crop_seconds * model.sample_rate / hop)) * hop
         self._samples = samples
@@ -139,8 +139,9 @@ class AudioSource:
         free = max(self.files[file].samples - self.crop_samples, 0)
         start = int(rng.integers(free + 1))
         gain = 10 ** (rng.uniform(*self.config.gain_db) / 20) * (1 if rng.random() < 0.5 else -1)
-        share = 0.5 if self.left_right else self.config.side_share
-        second = self.files[file].channels == 2 and rng.random() < share
+        share = 0.5 if self.model.stereo == "left_right" else self.config.side_share
+        rows = self.files[file].channels if self.model.channels == 1 else 1
+        second = rows == 2 and rng.random() < share
         return Crop(file, start, gain, second)
 
     def batch(self, indices: Iterable[int]) -> Batch:
@@ -155,16 +156,8 @@ class AudioSource:
 
     def _finish(self, samples: Tensor, crop: Crop) -> Tensor:
         """Channel layout, gain and zero-padding of a raw crop (1 or 2 channels, time)."""
-        if self.channels == 1 and samples.shape[0] == 2:
-            left, right = samples
-            if self.left_right:
-                samples = (right if crop.second else left)[None]
-            else:
-                samples = ((left - right if crop.second else left + right) / 2)[None]
-        elif self.channels == 2 and samples.shape[0] == 1:
-            samples = samples.expand(2, -1)
-        missing = self.crop_samples - samples.shape[1]
-        return torch.nn.functional.pad(samples * crop.gain, (0, missing))
+        row = to_rows(self.model, samples[None])[0, int(crop.second)]
+        return torch.nn.functional.pad(row * crop.gain, (0, self.crop_samples - row.shape[1]))
 
 
 def open_source(
