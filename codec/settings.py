@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from codec.errors import CheckpointError, ConfigError
 
+TABLES = ("model", "training")
+"""All that a config file may have at its top."""
+
 PositiveInt = Annotated[int, Field(gt=0)]
 
 
@@ -126,13 +129,14 @@ def read_toml(name_or_path: str, settings: Sequence[str] = ()) -> tuple[dict[str
     A setting is a line of TOML with the tables in its key: ``training.kl.target_kbps=16``.
 
     Raises:
-        ConfigError: no such file, or it or a setting is not TOML.
+        ConfigError: no such file, it or a setting is not TOML, or has another table than TABLES.
     """
     path = find_config(name_or_path)
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    _check_tables(tables, str(path))
     for setting in settings:
         try:
             tables = _merged(tables, tomllib.loads(setting))
@@ -141,7 +145,22 @@ def read_toml(name_or_path: str, settings: Sequence[str] = ()) -> tuple[dict[str
                 f"--set '{setting}' is not a line of TOML ({error}); expected something like "
                 f"training.kl.target_kbps=16 or training.loss.stft_windows=[2048,512]"
             ) from None
+        _check_tables(tables, f"--set '{setting}'")
     return tables, str(path)
+
+
+def _check_tables(tables: dict[str, Any], where: str) -> None:
+    """Raises ConfigError if there is something else than TABLES, or one of them is no table."""
+    for key, value in tables.items():
+        if key not in TABLES:
+            homes = [name for name in TABLES if key in tables.get(name, {})]
+            meant = "".join(f"; did you mean {name}.{key}?" for name in homes)
+            raise ConfigError(
+                f"{where}: there is no table or key '{key}'; a config has the tables "
+                f"{' and '.join(TABLES)}, and a setting begins with one of them{meant}"
+            )
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: '{key}' is a table; expected {key}.KEY = VALUE")
 
 
 def _merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def test_small_fits_its_codec_and_ships():
         ("depth", "layers", r"unknown key 'transformer\.layers'.*known keys here:.*depth"),
         ("width = 32", "width = 30", r"width 30 must be a multiple of 4 \* heads \(8\)"),
         ("[model.transformer]", "[model.transformer]\ndropout = 1.0", r"'transformer\.dropout'"),
-        ("[model", "[mode", r"has no \[model\] table"),
+        ("[model", "[mode", r"no table or key 'mode'; a config has the tables model"),
     ],
 )
 def test_bad_configs_are_refused(tmp_path: Path, old: str, new: str, message: str):
