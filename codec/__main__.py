@@ -1,4 +1,4 @@
-"""``python -m codec`` is the command ``lacuna``; ``accelerate launch -m codec`` needs it."""
+"""``python -m codec`` is the command ``lacuna``; torchrun starts several processes by it."""
 
 from codec.cli.program import main
 

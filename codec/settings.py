@@ -139,7 +139,7 @@ def read_toml(name_or_path: str, settings: Sequence[str] = ()) -> tuple[dict[str
     _check_tables(tables, str(path))
     for setting in settings:
         try:
-            tables = _merged(tables, tomllib.loads(setting))
+            tables = merged(tables, tomllib.loads(setting))
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(
                 f"--set '{setting}' is not a line of TOML ({error}); expected something like "
@@ -163,10 +163,10 @@ def _check_tables(tables: dict[str, Any], where: str) -> None:
             raise ConfigError(f"{where}: '{key}' is a table; expected {key}.KEY = VALUE")
 
 
-def _merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+def merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     """``base`` with the values of ``more``, table by table."""
     tables = {
-        key: _merged(base[key], value)
+        key: merged(base[key], value)
         for key, value in more.items()
         if isinstance(value, dict) and isinstance(base.get(key), dict)
     }

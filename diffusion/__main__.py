@@ -1,4 +1,4 @@
-"""``python -m diffusion`` is the command ``lacuna``; `accelerate launch -m diffusion` needs it."""
+"""``python -m diffusion`` is the command ``lacuna``; torchrun starts several processes by it."""
 
 from diffusion.cli.program import main
 

@@ -36,7 +36,7 @@ class Training:
     seed: Annotated[int | None, ZERO_OR_MORE] = None
     """Override the config."""
     mixed_precision: str | None = None
-    """no, bf16 or fp16."""
+    """auto (what is measured to be faster), no, bf16 or fp16."""
     settings: Annotated[tuple[str, ...], Parameter(name="--set", metavar="KEY=VALUE")] = ()
     """Override any value of the config: training.optimizer.learning_rate=1e-4; may be repeated."""
 
@@ -100,7 +100,7 @@ def train_codec(
 
     Example: lacuna train codec small --data music/ --out run/
 
-    The same with several processes: accelerate launch -m codec train codec ...
+    The same with several processes: torchrun --nproc_per_node 2 -m codec train codec ...
     """
     with needs_training():
         from codec.training.run import train_codec as run

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from codec.errors import ConfigError
 from codec.metrics.mel import MEL_WINDOWS
-from codec.settings import StrictConfig, read_toml, validate
+from codec.settings import StrictConfig, merged, read_toml, validate
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -170,6 +170,10 @@ class TrainingConfig(LoopConfig):
 T = TypeVar("T", bound=LoopConfig)
 
 
+DECODER_PHASE = "decoder_only"
+"""The table below [training] with what is different in the second phase."""
+
+
 def load_training_config(
     name_or_path: str, settings: Sequence[str] = (), **overrides: Any
 ) -> TrainingConfig:
@@ -178,7 +182,34 @@ def load_training_config(
     Raises:
         ConfigError: no such file, no such table, an unknown key or a bad value.
     """
-    return load_training_table(TrainingConfig, name_or_path, settings, overrides)
+    return load_training_phases(name_or_path, settings, **overrides)[0]
+
+
+def load_training_phases(
+    name_or_path: str, settings: Sequence[str] = (), **overrides: Any
+) -> tuple[TrainingConfig, TrainingConfig | None]:
+    """As :func:`load_training_config`, and the same for the phase that trains the decoder alone.
+
+    That one is what ``[training]`` says with the values of ``[training.decoder_only]`` in place of
+    its own; None without such a table.
+
+    Raises:
+        ConfigError: as there, or the phases differ in what a run has once.
+    """
+    table, where = _training_table(name_or_path, settings)
+    given = {k: v for k, v in overrides.items() if v is not None}
+    changes = table.pop(DECODER_PHASE, None)
+    joint = validate(TrainingConfig, {**table, **given}, f"{where} [training]")
+    if changes is None:
+        return joint, None
+    name = f"{where} [training.{DECODER_PHASE}]"
+    if not isinstance(changes, dict):
+        raise ConfigError(f"{name} = {changes!r}: expected a table")
+    alone = validate(TrainingConfig, {**merged(table, changes), **given}, name)
+    for key in ("seed", "accumulate", "mixed_precision"):
+        if getattr(alone, key) != getattr(joint, key):
+            raise ConfigError(f"{name}: '{key}' is the same in both phases; set it in [training]")
+    return joint, alone
 
 
 def load_training_table(
@@ -193,8 +224,13 @@ def load_training_table(
     Raises:
         ConfigError: no such file, no such table, an unknown key or a bad value.
     """
+    table, where = _training_table(name_or_path, settings)
+    given = {k: v for k, v in overrides.items() if v is not None}
+    return validate(cls, {**table, **given}, f"{where} [training]")
+
+
+def _training_table(name_or_path: str, settings: Sequence[str]) -> tuple[dict[str, Any], str]:
     tables, where = read_toml(name_or_path, settings)
     if "training" not in tables:
         raise ConfigError(f"{where} has no [training] table; see configs/small.toml")
-    values = {**tables["training"], **{k: v for k, v in overrides.items() if v is not None}}
-    return validate(cls, values, f"{where} [training]")
+    return dict(tables["training"]), where

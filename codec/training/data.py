@@ -116,6 +116,7 @@ class AudioSource:
     ) -> None:
         """``samples`` of each file: int16 (channels, time), all on one device."""
         self.files = files
+        self._model = model
         self.config = config
         self.seed = seed
         self.sample_rate = model.sample_rate
@@ -126,6 +127,10 @@ class AudioSource:
         # A file is drawn by its length: every second of audio is equally likely.
         lengths = np.array([max(f.samples, self.crop_samples) for f in files], dtype=np.float64)
         self._cumulative = np.cumsum(lengths) / lengths.sum()
+
+    def cut(self, config: DataConfig) -> AudioSource:
+        """The same audio, cut as another config says."""
+        return AudioSource(self.files, self._samples, self._model, config, self.seed)
 
     @property
     def hours(self) -> float:

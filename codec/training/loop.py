@@ -90,6 +90,8 @@ class Trainer:
         self._opponent = opponent
         self._validate_first = validate_first
         self._share = config.batch_size // shares
+        self.stopped = False
+        """The last call of ``train`` ended because of its budget or a signal."""
         self._exported: tuple[int, Path] | None = None
         """The step of the newest export, and its file."""
         self._closing = {"validation": 0.0, "checkpoint": 0.0}
@@ -164,7 +166,8 @@ class Trainer:
                 if state.step % config.checkpoint_every == 0:
                     self._save()
                     saved = state.step
-                if self._should_stop(stop, state.seconds - earlier):
+                self.stopped = self._should_stop(stop, state.seconds - earlier)
+                if self.stopped:
                     break
             if validated != state.step:
                 self._validate(log)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
+import psutil
 import torch
 from accelerate import Accelerator
 from rich.console import Console
@@ -35,6 +37,36 @@ def start(config: LoopConfig, *, cpu: bool) -> Accelerator:
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     return accelerator
+
+
+def report_processes(accelerator: Accelerator) -> None:
+    """Say how many processes train, and warn when they are fewer than were asked for or could be.
+
+    Without GPUs ``accelerate launch`` starts one process whatever it is asked for.
+    """
+    count = accelerator.num_processes
+    say(accelerator, f"{count} process{'es' * (count > 1)} on {accelerator.device.type}")
+    asked, gpus = _processes_asked_for(), torch.cuda.device_count()
+    remedy = "start it with `torchrun --nproc_per_node N -m codec train ...`"
+    if asked > count:
+        say(accelerator, f"warning: {asked} processes were asked for, {count} trains; {remedy}")
+    elif accelerator.device.type == "cuda" and gpus > count:
+        say(accelerator, f"warning: {gpus} GPUs are there, {count} is used; {remedy}")
+
+
+def _processes_asked_for() -> int:
+    """Of the launcher, from its command line: it tells nobody else."""
+    parent = psutil.Process().parent()
+    try:
+        words = parent.cmdline() if parent is not None else []
+    except psutil.Error:
+        return 1
+    for word, value in pairwise([*words, ""]):
+        name, _, joined = word.partition("=")
+        if name in ("--num_processes", "--num-processes"):
+            number = joined or value
+            return int(number) if number.isdecimal() else 1
+    return 1
 
 
 def say(accelerator: Accelerator, message: str) -> None:

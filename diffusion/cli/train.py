@@ -41,7 +41,7 @@ def latents(
 
     Example: lacuna latents music/ --out latents/
 
-    With several processes: accelerate launch -m diffusion latents ...
+    With several processes: torchrun --nproc_per_node 2 -m diffusion latents ...
     """
     with needs_training():
         from diffusion.training.run import make_latents as run
@@ -94,7 +94,7 @@ def train_diffusion(
 
     Example: lacuna train diffusion diffusion_small --latents latents/ --out run/
 
-    The same with several processes: accelerate launch -m diffusion train diffusion ...
+    The same with several processes: torchrun --nproc_per_node 2 -m diffusion train diffusion ...
     """
     with needs_training():
         from diffusion.training.run import train_diffusion as run

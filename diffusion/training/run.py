@@ -18,6 +18,7 @@ from codec.errors import LacunaError
 from codec.model.shipped import DEFAULT_MODEL
 from codec.progress import file_progress
 from codec.training import session
+from codec.training.claim import claimed
 from codec.training.data import read_manifest
 from codec.training.loop import Trainer
 from codec.training.run_folder import RunState
@@ -25,6 +26,7 @@ from codec.training.schedule import Budget
 from diffusion.latents.encode import encode_shards, plan_shards, write_index
 from diffusion.latents.sets import LatentSet
 from diffusion.model.config import load_diffusion_config
+from diffusion.model.shipped import find_checkpoint
 from diffusion.model.transformer import Transformer
 from diffusion.training.config import UNCHANGED, load_diffusion_training
 from diffusion.training.task import DiffusionTask, Origin, initial_weights
@@ -138,60 +140,71 @@ def train_diffusion(
     accelerator = session.start(training, cpu=cpu)
     loaded = load_codec(codec, accelerator.device)
 
-    def stored(folder: Path, name: str) -> LatentSet:
-        if data is None:
-            return LatentSet.open(folder)
-        return _encode(accelerator, loaded, folder, out / name, manifest)
-
-    given = latents if data is None else data
-    assert given is not None
-    train_set = stored(given, "latents")
-    held_out = None if valid is None else stored(valid, "latents_valid")
-    train_set.check_codec(loaded)
-    if held_out is None:
-        train_set, held_out = _split(train_set)
-    held_out.check_codec(loaded)
-
-    labels = train_set.labels
-    source, plain = (
-        WindowSource(
-            train_set,
-            model_config,
-            windows,
-            labels,
-            seed=training.seed,
-            batch_size=training.batch_size,
-        )
-        for windows in (training.windows, UNCHANGED)
-    )
-    validation = WindowSource(
-        held_out,
-        model_config,
-        UNCHANGED,
-        labels,
-        seed=VALIDATION_SEED,
-        batch_size=training.validation_items,
-    )
-    session.say(
-        accelerator,
-        f"training '{model_config.name}' on {len(train_set.clips)} clips, {train_set.hours:.2f} h, "
-        f"{len(labels)} labels; validating on {len(held_out.clips)} clips, "
-        f"{held_out.hours:.2f} h; {accelerator.device}, {accelerator.num_processes} process(es); "
-        f"TensorBoard: tensorboard --logdir {out / 'tensorboard'}",
-    )
-    origin = _origin(train_set, loaded)
-    transformer = Transformer(model_config, len(labels))
     if init is not None:
-        initial_weights(transformer, init, origin)
-    task = DiffusionTask(
-        transformer, training, source, plain, validation, loaded, origin, accelerator.device
-    )
-    provenance = {"config": config, "init": init, "data": str(given)}
-    trainer = Trainer(
-        task, training, out, accelerator, Budget(minutes, schedule_minutes), provenance
-    )
-    state = trainer.train()
-    session.report_end(trainer)
+        find_checkpoint(init)  # before hours of encoding
+    recorded = {
+        "model": model_config.model_dump(mode="json"),
+        "training": training.model_dump(mode="json"),
+        "--init": init,
+        "latent_id": loaded.latent_id,
+    }
+    with claimed(out, recorded, accelerator):
+
+        def stored(folder: Path, name: str) -> LatentSet:
+            if data is None:
+                return LatentSet.open(folder)
+            return _encode(accelerator, loaded, folder, out / name, manifest)
+
+        given = latents if data is None else data
+        assert given is not None
+        train_set = stored(given, "latents")
+        held_out = None if valid is None else stored(valid, "latents_valid")
+        train_set.check_codec(loaded)
+        if held_out is None:
+            train_set, held_out = _split(train_set)
+        held_out.check_codec(loaded)
+
+        labels = train_set.labels
+        source, plain = (
+            WindowSource(
+                train_set,
+                model_config,
+                windows,
+                labels,
+                seed=training.seed,
+                batch_size=training.batch_size,
+            )
+            for windows in (training.windows, UNCHANGED)
+        )
+        validation = WindowSource(
+            held_out,
+            model_config,
+            UNCHANGED,
+            labels,
+            seed=VALIDATION_SEED,
+            batch_size=training.validation_items,
+        )
+        session.say(
+            accelerator,
+            f"training '{model_config.name}' on {len(train_set.clips)} clips, "
+            f"{train_set.hours:.2f} h, {len(labels)} labels; "
+            f"validating on {len(held_out.clips)} clips, {held_out.hours:.2f} h; "
+            f"TensorBoard: tensorboard --logdir {out}",
+        )
+        session.report_processes(accelerator)
+        origin = _origin(train_set, loaded)
+        transformer = Transformer(model_config, len(labels))
+        if init is not None:
+            initial_weights(transformer, init, origin)
+        task = DiffusionTask(
+            transformer, training, source, plain, validation, loaded, origin, accelerator.device
+        )
+        provenance = {"config": config, "init": init, "data": str(given)}
+        trainer = Trainer(
+            task, training, out, accelerator, Budget(minutes, schedule_minutes), provenance
+        )
+        state = trainer.train()
+        session.report_end(trainer)
     session.leave(accelerator)
     return state
 

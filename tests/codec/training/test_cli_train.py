@@ -86,7 +86,7 @@ def test_folder_of_another_run(
     assert lacuna(*train_arguments("tiny", audio_folder, out), "--steps", 1)[0] == 0
     code, printed = lacuna(*train_arguments(config, audio_folder, out), "--steps", 2)
     assert code == 1
-    assert "cannot be taken up by this run" in printed
+    assert "model.network.widths was [16, 16], now [16, 24]" in printed
     assert "another --out folder" in printed
 
 
