@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from codec.text import printable
+
 _NAME = TextColumn("{task.description}", markup=False)  # file names may hold [brackets]
 
 
@@ -31,7 +33,7 @@ def file_progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
     with _bar(TextColumn(what), BarColumn(), MofNCompleteColumn(), _NAME) as bar:
         job = bar.add_task("", total=None)
         yield lambda name, done, total: bar.update(
-            job, description=name, completed=done, total=total
+            job, description=printable(name), completed=done, total=total
         )
 
 

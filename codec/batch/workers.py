@@ -20,6 +20,10 @@ from codec.batch.folders import Job, Outcome, Work, attempt
 STOP_SECONDS = 10.0
 """How long a worker may take to remove what it was writing before it is killed."""
 
+_FROM_TERMINALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)
+]  # Windows has no SIGHUP
+
 
 @dataclass
 class _Worker:
@@ -84,13 +88,15 @@ def _start(
     process = context.Process(
         target=_serve, args=(theirs, work, model, device, threads), daemon=True
     )
-    # A terminal sends Ctrl-C to all processes. It is this one that ends them, and a new process
-    # inherits that a signal is ignored, so that it does not die noisily while it starts.
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A terminal sends Ctrl-C to all processes, and SIGHUP when it closes. It is this one that ends
+    # them, and a new process inherits that a signal is ignored, so that it does not die noisily
+    # while it starts.
+    previous = [signal.signal(number, signal.SIG_IGN) for number in _FROM_TERMINALS]
     try:
         process.start()
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in zip(_FROM_TERMINALS, previous, strict=True):
+            signal.signal(number, handler)
     theirs.close()  # so that the pipe ends when the process does
     return ours, process
 
@@ -113,7 +119,8 @@ def _serve(
     connection: Connection, work: Work, model: str | None, device: str, threads: int
 ) -> None:
     """What a worker does: files that come through the pipe, until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _FROM_TERMINALS:
+        signal.signal(number, signal.SIG_IGN)
     # End through the exits of all `with` blocks, which remove partial files.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     torch.set_num_threads(threads)

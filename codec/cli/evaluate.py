@@ -11,6 +11,7 @@ from cyclopts.validators import Number
 from codec.cli.options import Compute, ModelForRate, say, word
 from codec.errors import LacunaError
 from codec.model.shipped import DEFAULT_MODEL
+from codec.text import printable_lines
 
 Folder = Annotated[Path | None, Parameter(metavar="DIR", group="Generated audio")]
 
@@ -88,7 +89,7 @@ def evaluate(
             judgement = judging.judge_folders(
                 codec, generated, reference, train=train, manifest=manifest, progress=progress
             )
-        print(judging.write_report(judgement, codec, out))
+        print(printable_lines(judging.write_report(judgement, codec, out)))
         return
     if folder is None:
         raise LacunaError(
@@ -125,4 +126,4 @@ def evaluate(
     coders: list[Coder] = [*peers, *(Lacuna(rate, models) for rate in rates)]
     with file_progress("evaluating") as progress:
         evaluation = run_evaluation(folder, coders, judge, seconds, progress)
-    print(write_report(evaluation, notes, out))
+    print(printable_lines(write_report(evaluation, notes, out)))

@@ -26,6 +26,7 @@ from codec.cli.options import (
     word,
 )
 from codec.errors import LacunaError
+from codec.process import check_count
 
 if TYPE_CHECKING:
     from codec.batch.folders import Job, Outcome, Work
@@ -260,6 +261,8 @@ def _do_files(verb: str, work: Work, jobs: list[Job], how: _How) -> None:
             models = Models(how.model, how.compute.device)
             if how.model is not None:
                 models.load(how.model)  # a wrong name is one error, not one for each file
+            if how.folders.workers is not None:
+                check_count("--workers", how.folders.workers)
             workers = min(how.folders.workers or _default_workers(how.compute.device), len(waiting))
             if workers == 1:
                 run_here(work, waiting, models, report)

@@ -7,6 +7,7 @@ import sys
 from typing import Annotated, Any
 
 from codec.cli.options import EXIT_DAMAGED, AsJson, word
+from codec.text import printable
 
 LacFile = Annotated[str, word("IN", "A .lac file; '-' is stdin.")]
 
@@ -29,18 +30,18 @@ def info(source: LacFile, /, *, as_json: AsJson = False) -> None:
     tags = facts.pop("tags")
     _print_facts(facts, as_json=False)
     # Output that is piped may be in an encoding without blocks, on Windows for one.
-    for line in rate_lines(rates, (sys.stdout.encoding or "").lower().startswith("utf")):
+    encoding = getattr(sys.stdout, "encoding", None) or ""
+    for line in rate_lines(rates, encoding.lower().startswith("utf")):
         print(line)
-    print(f"{'tags':18} {'' if tags else 'none'}".rstrip())
+    _show(f"{'tags':18} {'' if tags else 'none'}".rstrip())
     for key, text in tags.items():
-        print(f"  {_printable(key)}: {_printable(text)}")
+        _show(f"  {key}: {text}")
 
 
-def _printable(text: str) -> str:
-    """A file may come from anyone: no line breaks, and no commands to the terminal."""
-    shown = "".join(c if c.isprintable() else "?" for c in text)
-    encoding = sys.stdout.encoding or "utf-8"
-    return shown.encode(encoding, "replace").decode(encoding)
+def _show(line: str) -> None:
+    """Print what may come from anyone, in whatever encoding the output has."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(printable(line).encode(encoding, "replace").decode(encoding))
 
 
 def verify(source: LacFile, /, *, as_json: AsJson = False) -> None:
@@ -77,4 +78,4 @@ def _print_facts(facts: dict[str, Any], as_json: bool) -> None:
             value = ", ".join(f"number {item}" for item in value) or "none"
         elif value is None:
             value = "unknown: the end of the file is lost"
-        print(f"{key.replace('_', ' '):18} {value}")
+        _show(f"{key.replace('_', ' '):18} {value}")

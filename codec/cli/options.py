@@ -12,6 +12,8 @@ from cyclopts import CycloptsError, Group, Parameter
 from cyclopts.validators import Number
 
 from codec.errors import LacunaError
+from codec.process import set_threads
+from codec.text import printable_lines
 
 if TYPE_CHECKING:
     from codec.api import Codec
@@ -80,7 +82,7 @@ class Compute:
                 f"cannot use device '{self.device}': {reason}; try --device cpu"
             ) from None
         if self.threads is not None:
-            torch.set_num_threads(self.threads)
+            set_threads(self.threads)
 
     def load(self, model: str) -> Codec:
         from codec.api import load
@@ -105,9 +107,7 @@ class Accelerated:
 
     def use(self) -> None:
         if self.threads is not None:
-            import torch
-
-            torch.set_num_threads(self.threads)
+            set_threads(self.threads)
 
 
 @Parameter(name="*", group=Group("How many bits", sort_key=1))
@@ -154,8 +154,11 @@ class Folders:
 
 
 def say(message: str) -> None:
-    """Reports go to standard error: standard output may be the audio."""
-    print(message, file=sys.stderr)
+    """Reports go to standard error: standard output may be the audio.
+
+    Whatever a message repeats from a file, its name included, reaches the terminal as text only.
+    """
+    print(printable_lines(message), file=sys.stderr)
 
 
 def refuse_own_input(source: str, target: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from codec.cli.models import models
 from codec.cli.options import UnknownOptionError, say
 from codec.cli.train import train_codec, train_context
 from codec.errors import LacunaError
+from codec.process import prepare
 
 FILES, LATENTS, MODELS = "Files", "Latents and sound", "Models"
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -56,11 +56,13 @@ def build_app() -> App:
 
 def main(build: Callable[[], App] = build_app) -> None:
     """Entry point: a user's mistake is one line on standard error and an exit code."""
-    # As Ctrl-C does: end through the exits of all `with` blocks, which remove partial files.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    prepare()
     try:
         with _shown_warnings():
-            sys.exit(build()(sys.argv[1:]))
+            code = build()(sys.argv[1:])
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a full disk is told here, and not by the interpreter's end
+            sys.exit(code)
     except CycloptsError as error:
         _fail(_wrong_usage(error), 2)
     except LacunaError as error:
@@ -71,7 +73,7 @@ def main(build: Callable[[], App] = build_app) -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"lacuna: error: {message}", file=sys.stderr)
+    say(f"lacuna: error: {message}")
     sys.exit(code)
 
 

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from codec.errors import LacunaError
+from codec.text import printable_lines
 from codec.training.config import LoopConfig
 from codec.training.loop import Trainer
 from codec.training.run_folder import RunState
@@ -72,7 +73,8 @@ def _processes_asked_for() -> int:
 def say(accelerator: Accelerator, message: str) -> None:
     """A line on standard error, from the main process alone."""
     if accelerator.is_main_process:
-        Console(stderr=True).print(message, highlight=False, markup=False, soft_wrap=True)
+        text = printable_lines(message)
+        Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def report_end(trainer: Trainer) -> None:

@@ -62,14 +62,15 @@ class Lacuna:
         self._monkeypatch.setattr(sys, "argv", ["lacuna", *map(str, arguments)])
         self._monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         self._capture.readouterr()
-        handler = signal.getsignal(signal.SIGTERM)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
         try:
             main()
             code: object = 0
         except SystemExit as exit_:
             code = exit_.code or 0
         finally:
-            signal.signal(signal.SIGTERM, handler)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
         out, err = self._capture.readouterr()
         assert isinstance(code, int), f"exit code {code!r}"
         return Result(code, out, err.decode())

@@ -390,7 +390,7 @@ main()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_command_leaves_nothing(signal_number, tmp_path: Path, tiny_path: Path):
     source = write_wav(tmp_path / "in.wav")
     out = tmp_path / "out"
