@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from codec.errors import ConfigError, LacunaError
+from codec.model.precision import float32_by_default
 from codec.model.sound import Sound, frames_for
 from diffusion.generation import DEFAULT_SAMPLING, Generator, Sampling, check_seconds
 from diffusion.model.samplers import Progress, silent
@@ -33,6 +34,7 @@ Region = tuple[float, float]
 MODES = ("spherical", "linear")
 
 
+@float32_by_default()
 def vary(
     model: Generator,
     sound: Sound,
@@ -64,6 +66,7 @@ def check_strength(strength: float) -> None:
         raise ConfigError(f"strength {strength:g}, expected 0 (nothing changes) to 1 (a new sound)")
 
 
+@float32_by_default()
 def inpaint(
     model: Generator,
     sound: Sound,
@@ -95,6 +98,7 @@ def inpaint(
     return replace(sound, latents=latents)
 
 
+@float32_by_default()
 def extend(
     model: Generator,
     sound: Sound,

@@ -10,7 +10,6 @@ and each window is given what is known in it already, as in inpainting:
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 from codec.api import Codec
 from codec.api import load as load_codec
 from codec.errors import AudioError, CheckpointError, ConfigError, LacunaError
+from codec.model.precision import float32_by_default
 from codec.model.shipped import find_latent_id
 from codec.model.sound import Sound, frames_for
 from diffusion.model import checkpoint, flow
@@ -31,6 +31,9 @@ from diffusion.model.shipped import DEFAULT_MODEL, find_checkpoint
 
 MAX_SECONDS = 600.0
 """Nothing longer is made at once: a slip of the keyboard must not take an hour."""
+
+MAX_GUIDANCE = 30.0
+"""Far beyond use: the difference that the label makes, thirty times."""
 
 OVERLAP = 4
 """A window shares at least a 4th of its frames with what is known on either side of a gap."""
@@ -58,8 +61,10 @@ class Sampling:
         time_grid(self.steps)
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed {self.seed}, expected an integer from 0 to 2^63 - 1")
-        if not 0 <= self.guidance < math.inf:
-            raise ConfigError(f"guidance {self.guidance:g}, expected 0 or more; 2 is usual")
+        if not 0 <= self.guidance <= MAX_GUIDANCE:
+            raise ConfigError(
+                f"guidance {self.guidance:g}, expected 0 to {MAX_GUIDANCE:g}; 2 is usual"
+            )
         if self.sampler not in SAMPLERS:
             raise ConfigError(
                 f"unknown sampler '{self.sampler}'; expected one of: {', '.join(SAMPLERS)}"
@@ -102,6 +107,7 @@ class Generator:
         self._transformer = loaded.transformer.to(codec.device)
 
     @torch.no_grad()
+    @float32_by_default()
     def fill(
         self,
         latents: Tensor,
@@ -259,6 +265,7 @@ def check_seconds(seconds: float) -> None:
         )
 
 
+@float32_by_default()
 def generate(
     model: Generator,
     seconds: float = 10.0,

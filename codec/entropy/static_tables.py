@@ -17,7 +17,6 @@ frequencies. The golden vectors in tests/codec/entropy/test_static_tables.py pin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -41,6 +40,9 @@ GRID_CELLS = 2 * RANGE * GRID_PER_UNIT
 
 DENSITY_BITS = 22
 """A channel's histogram sums to 2^22, every grid cell holding at least 1."""
+
+KEPT_STEPS = 16
+"""Derived tables that are kept."""
 
 FREQUENCY_BITS = 24
 """A frequency table sums to 2^24, every symbol having at least 1: constriction's precision."""
@@ -68,7 +70,7 @@ class StepTables:
 class EntropyTables:
     """The densities and posterior sigmas of a model's latents, (latent_dim, ...).
 
-    ``at(step_index)`` derives (and keeps the latest 16 of) the tables of one step.
+    ``at(step_index)`` derives the tables of one step; those of the latest few are kept.
     """
 
     def __init__(self, sigma_units: NDArray[np.int32], histogram: NDArray[np.int32]) -> None:
@@ -80,7 +82,19 @@ class EntropyTables:
         _check_arrays(sigma_units, histogram)
         self.sigma_units = sigma_units
         self.histogram = histogram
-        self.at = lru_cache(maxsize=16)(self._derive)
+        self._derived: dict[int, StepTables] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copies: without derived tables, which hold models of constriction."""
+        return {**self.__dict__, "_derived": {}}
+
+    def at(self, step_index: int) -> StepTables:
+        """The tables of one step."""
+        tables = self._derived.pop(step_index, None) or self._derive(step_index)
+        self._derived[step_index] = tables  # as the latest
+        if len(self._derived) > KEPT_STEPS:
+            del self._derived[next(iter(self._derived))]
+        return tables
 
     @property
     def latent_dim(self) -> int:

@@ -166,7 +166,7 @@ def _decode_block(
     rows = []
     for channel in range(coded):
         if block.silent[channel]:
-            rows.append(torch.zeros(codec.config.channels, frames * hop))
+            rows.append(torch.zeros(codec.config.channels, frames * hop, dtype=torch.float32))
             continue
         window = np.empty((latent_dim, halo + FRAMES_PER_BLOCK + halo), np.float32)
         own = block.latents[channel]

@@ -20,6 +20,7 @@ from codec.entropy.context_model import ContextModel
 from codec.entropy.static_tables import EntropyTables
 from codec.errors import CheckpointError, ConfigError
 from codec.files import atomic_path
+from codec.model.precision import float32_by_default
 from codec.model.statistics import LatentStatistics
 from codec.model.useful_range import UsefulRange
 from codec.network.autoencoder import Autoencoder
@@ -136,6 +137,7 @@ def as_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key: value.float() for key, value in tensors.items()}
 
 
+@float32_by_default()
 def load(path: str | Path) -> Checkpoint:
     """Read a checkpoint; the network is in evaluation mode, float32, on the CPU.
 

@@ -18,6 +18,7 @@ from codec.entropy.context_model import ContextModel
 from codec.entropy.static_tables import EntropyTables
 from codec.errors import AudioError, LacunaError
 from codec.model.checkpoint import Checkpoint
+from codec.model.precision import float32_by_default
 from codec.model.shipped import DEFAULT_MODEL
 from codec.model.statistics import Standardizer
 from codec.network import channel_layout
@@ -104,6 +105,7 @@ class LatentCodec(nn.Module):
         """The inverse of ``to_rows``; with ``channels`` 1 a stereo network gives mono."""
         return channel_layout.from_rows(self.config, rows, channels)
 
+    @float32_by_default()
     def posterior(self, rows: Tensor) -> Posterior:
         """(n, network channels, time) -> a Gaussian for every latent, each (n, latent_dim, frames).
 
@@ -115,6 +117,7 @@ class LatentCodec(nn.Module):
         self._check_float32()
         return self.standardizer.posterior(self.autoencoder.posterior(rows))
 
+    @float32_by_default()
     def synthesize(self, z: Tensor) -> Tensor:
         """(n, latent_dim, frames) -> (n, network channels, frames * hop_length).
 

@@ -16,6 +16,7 @@ from safetensors.torch import save as to_bytes
 from codec.errors import CheckpointError, ConfigError
 from codec.files import atomic_path
 from codec.model.checkpoint import as_weights, read_tensors
+from codec.model.precision import float32_by_default
 from codec.settings import validate
 from diffusion.model.config import DiffusionConfig
 from diffusion.model.transformer import Transformer
@@ -68,6 +69,7 @@ def save(checkpoint: DiffusionCheckpoint, path: str | Path) -> None:
         partial.write_bytes(to_bytes(weights, metadata))
 
 
+@float32_by_default()
 def load(path: str | Path) -> DiffusionCheckpoint:
     """Read a checkpoint; the network is in evaluation mode, float32, on the CPU.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -193,6 +194,45 @@ def test_gradients_reach_waveform_and_latents(tiny_codec: Codec, channels: int):
     assert x.grad is not None
     assert torch.isfinite(x.grad).all()
     assert (x.grad != 0).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_any_default_type_of_torch(tiny_path, dtype: torch.dtype):
+    """A program that sets one for its own networks gets the same codec."""
+    x = music(0.5, 16000, 2)
+    expected = load(tiny_path)
+    blob = expected.compress(x, 16000)
+    y = torch.from_numpy(x)[None]
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        codec = load(tiny_path)
+        assert {value.dtype for value in codec.state_dict().values()} == {torch.float32}
+        assert codec.compress(x, 16000) == blob
+        assert torch.equal(codec.decompress(blob)[0], expected.decompress(blob)[0])
+        z = codec.encode(y)
+        assert z.dtype == torch.float32
+        assert torch.equal(codec.decode(z), expected.decode(z))
+        assert torch.get_default_dtype() == dtype
+        silence = codec.compress(np.zeros((2, 100), np.float32), 16000)
+        assert codec.decompress(silence)[0].dtype == torch.float32
+    finally:
+        torch.set_default_dtype(before)
+    assert torch.equal(z, expected.encode(y))
+
+
+def test_a_codec_goes_through_pickle_and_torch_save(tiny_codec: Codec, tmp_path):
+    """As spawned workers and data loaders on macOS and Windows need it."""
+    x = music(0.3, 16000, 2)
+    blob = tiny_codec.compress(x, 16000)  # so that caches are full
+    torch.save(tiny_codec, tmp_path / "codec.pt")
+    for other in (
+        pickle.loads(pickle.dumps(tiny_codec)),
+        copy.deepcopy(tiny_codec),
+        torch.load(tmp_path / "codec.pt", weights_only=False),
+    ):
+        assert other.compress(x, 16000) == blob
+        assert torch.equal(other.decompress(blob)[0], tiny_codec.decompress(blob)[0])
 
 
 def test_as_a_part_of_another_model(tiny_codec: Codec, tiny_path):

@@ -104,6 +104,23 @@ def test_a_seed_gives_its_sound_again_and_another_gives_another():
     assert not torch.isclose(first, second).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_any_default_type_of_torch(dtype: torch.dtype, tmp_path: Path):
+    weights, codec = save_both(tmp_path)
+    sampling = replace(QUICK, label="bell")
+    expected = generate(load(weights, codec), 0.3, sampling=sampling)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        model = load(weights, codec)
+        sound = generate(model, 0.3, sampling=sampling)
+        noise = generate(model, 0.3, sampling=sampling, prior=True)
+    finally:
+        torch.set_default_dtype(before)
+    assert torch.equal(sound.latents, expected.latents)
+    assert noise.latents.dtype == torch.float32
+
+
 def test_label_and_guidance_have_an_influence_and_the_length_has_none():
     model = tiny_generator()
 
@@ -145,7 +162,13 @@ def test_other_impossible_wishes():
         generate(model, sampling=Sampling(label="dog"))
     with pytest.raises(LacunaError, match="3 channels, expected 1 to 2"):
         generate(model, channels=3)
-    for wrong in ({"steps": 0}, {"steps": 101}, {"guidance": -1.0}, {"guidance": float("nan")}):
+    for wrong in (
+        {"steps": 0},
+        {"steps": 101},
+        {"guidance": -1.0},
+        {"guidance": 1e30},
+        {"guidance": float("nan")},
+    ):
         with pytest.raises(ConfigError, match="expected"):
             Sampling(**wrong)
     with pytest.raises(ConfigError, match=r"'heun'.*euler, midpoint, dpmpp_2m"):
