@@ -35,15 +35,8 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from lac_mutants import (
-    KINDS,
-    NETWORK_EVERY,
-    Mutant,
-    make_mutant,
-    network_samples,
-    small_samples,
-    tiny_codec,
-)
+from lac_mutants import KINDS, NETWORK_EVERY, Mutant, make_mutant
+from lac_samples import network_samples, small_samples, tiny_codec
 from rich import box
 from rich.console import Console
 from rich.progress import track

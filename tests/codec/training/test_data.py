@@ -224,7 +224,8 @@ def test_two_channel_network(
     config = DataConfig(crop_seconds=0.2, gain_db=(0.0, 0.0))
     stereo, mono = noise(2, RATE // 5), noise(1, RATE // 5, 1)
     for name, sound in (("stereo.wav", stereo), ("mono.wav", mono)):
-        crop = source([write(tmp_path / name, sound)], config, model=model).batch([0]).waveform
+        opened = source([write(tmp_path / name, sound)], config, model=model)
+        crop = opened.batch(range(8)).waveform
         expected = torch.from_numpy(np.broadcast_to(sound, (2, RATE // 5)).copy())
         signed = crop[0] if torch.sign(crop[0, 0, 0]) == torch.sign(expected[0, 0]) else -crop[0]
         samples = crop.shape[-1]

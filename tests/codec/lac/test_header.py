@@ -1,0 +1,79 @@
+"""Headers that are forged, absurd or none at all."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from lac_helpers import (
+    FILE,
+    HEADER,
+    START,
+    make_header,
+    with_crc,
+)
+
+from codec.errors import FormatError
+from codec.lac.reader import LacReader
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sample_rate": 999}, r"sample_rate is 999, expected 1000\.\.768000"),
+        ({"sample_rate": 768_001}, "sample_rate is 768001"),
+        ({"sample_rate": 1 << 31}, "sample_rate is 2147483648"),
+        ({"model_sample_rate": 0}, r"model_sample_rate is 0, expected 1000\.\.768000"),
+        ({"frames_per_block": 4096, "hop_length": 4096}, r"seconds in a block is 380\.\d+"),
+        ({"channels": 256}, "channels is 256, expected 1..255"),
+        ({"coded_channels": 3}, "coded_channels is 3, expected 1..2"),
+        ({"latent_dim": 60_000}, "latent_dim is 60000, expected 1..1024"),
+        ({"frames_per_block": 10**9}, "frames_per_block is 1000000000, expected 1..4096"),
+        ({"latent_dim": 1024, "frames_per_block": 4096}, "symbols in a block is 8388608"),
+        ({"hop_length": 0}, "hop_length is 0"),
+        ({"latent_id": b"short"}, "latent_id of 5 bytes: expected 8"),
+        ({"model": "a b"}, r"name is 'a b', expected letters"),
+        ({"model": "\x1b[2J"}, r"name is '\\x1b\[2J', expected letters"),
+        ({"model": "klein-\u00e4"}, "expected letters"),
+        ({"model": ""}, "bytes of model name is 0, expected 1..255"),
+        ({"tags": {"k" * 256: ""}}, "is 256, expected 1..255"),
+        ({"tags": {"lyrics": "la" * 10_000}}, "is 20000, expected 0..16384"),
+        ({"tags": {f"{i}": "x" * 9000 for i in range(2)}}, "bytes of tags is 18008"),
+        ({"tags": {"title": "\udc80"}}, "expected valid Unicode"),
+    ],
+)
+def test_absurd_headers_are_refused(changes, message):
+    with pytest.raises(FormatError, match=message):
+        make_header(**changes)
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "message"),
+    [
+        (12, struct.pack("<B", 0), "channels is 0"),
+        (14, struct.pack("<H", 60_000), "latent_dim is 60000"),
+        (16, struct.pack("<H", 0xFFFF), "frames_per_block is 65535"),
+        (22, struct.pack("<I", 0), "hop_length is 0"),
+        (34, b"\xff", "expected at most"),
+    ],
+)
+def test_forged_headers_are_refused(offset, value, message):
+    header = bytearray(HEADER.to_bytes()[:-4])
+    header[offset : offset + len(value)] = value
+    with pytest.raises(FormatError, match=message):
+        LacReader(with_crc(bytes(header)) + FILE[START:])
+
+
+def test_files_that_are_something_else_are_named():
+    with pytest.raises(FormatError, match=r"RIFF.*not a \.lac file"):
+        LacReader(b"RIFF....WAVE")
+    with pytest.raises(FormatError, match="not a"):
+        LacReader(b"")
+    for version, flags in ((0, 0), (1, 0), (1, 1), (2, 2), (2, 128), (3, 0), (9, 0)):
+        message = f"version {version} with flags {flags:#04x}, expected version 2"
+        with pytest.raises(FormatError, match=message):
+            LacReader(FILE[:4] + bytes([version, flags]) + FILE[6:])
+    with pytest.raises(FormatError, match=r"CRC-32 is [0-9a-f]{8}, expected [0-9a-f]{8}"):
+        LacReader(FILE[:9] + b"\xee" + FILE[10:])
+    with pytest.raises(FormatError, match="cut off"):
+        LacReader(FILE[: START - 1])
