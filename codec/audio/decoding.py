@@ -21,6 +21,12 @@ from codec.audio.mp3 import mp3_contents
 from codec.audio.ogg import ogg_contents
 from codec.audio.waveform import FloatArray
 
+TAGS = (
+    *("title", "artist", "album", "date", "tracknumber", "genre", "comment"),
+    *("copyright", "license"),
+)
+"""Names of the tags that are kept, as libsndfile has them; pictures it does not read."""
+
 _UNKNOWN_LENGTH = 2**62  # libsndfile reports 2**63 - 1 when a header gives no length
 
 

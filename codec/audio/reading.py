@@ -22,7 +22,7 @@ from typing import BinaryIO, Self
 import numpy as np
 import soundfile
 
-from codec.audio.decoding import Source, find_sources, read_block, seek
+from codec.audio.decoding import TAGS, Source, find_sources, read_block, seek
 from codec.audio.pieces import cut, regrouped
 from codec.audio.waveform import (
     MAX_CHANNELS,
@@ -36,11 +36,6 @@ from codec.files import standard_input
 from codec.text import printable
 
 _UNRECOGNISED_FORMAT = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
-TAGS = (
-    *("title", "artist", "album", "date", "tracknumber", "genre", "comment"),
-    *("copyright", "license", "software"),
-)
-"""Names of the tags that libsndfile reads and writes."""
 
 
 @dataclass(frozen=True)
@@ -269,7 +264,7 @@ class AudioReader:
             samples=None,
             format=file.format,
             subtype=file.subtype,
-            tags={name: tags[name] for name in TAGS if name in tags},
+            tags={name: tags[name] for name in TAGS if tags.get(name)},
         )
 
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from codec.audio.decoding import native_path
+from codec.audio.decoding import TAGS, native_path
 from codec.audio.waveform import (
     FloatArray,
     check_finite,
@@ -60,6 +60,15 @@ _CONTAINERS = {
     ".mp3": _Container("MP3", {}, "MPEG_LAYER_III"),
 }
 
+_LOST_TAGS = {
+    "RF64": {"license"},
+    "AIFF": {"album", "date", "genre", "tracknumber", "license"},
+    "MP3": {"copyright", "license"},
+    "W64": set(TAGS),
+    "AU": set(TAGS),
+}
+"""Of each format, the tags that libsndfile does not write."""
+
 # libsndfile's Vorbis encoder puts a whole write on the stack, and crashes when it is long.
 _WRITE_SIZE = 4096
 
@@ -77,6 +86,7 @@ class AudioWriter:
         channels: how many; FLAC holds 8 and MP3 2.
         subtype: "16" or "24" bits, "float" (32 bits), or None: 16 bits where a format has bits.
         force: replace an existing file.
+        tags: those of ``TAGS`` are written, if the format holds them; ``lost_tags`` names others.
 
     Raises:
         AudioError: an unknown suffix or subtype, or a format that cannot hold these.
@@ -90,6 +100,7 @@ class AudioWriter:
         channels: int,
         subtype: str | None = None,
         force: bool = False,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self._name = "standard output" if str(path) == "-" else printable(path)
         self._path = path
@@ -101,6 +112,9 @@ class AudioWriter:
         self._bits = {"PCM_16": 16, "PCM_24": 24}.get(self._subtype)
         self._written = 0
         self.clipped = 0
+        self._tags = tags or {}
+        self.lost_tags: list[str] = []
+        """Names of the tags that the file cannot hold, once it is open."""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:  # undoes what was done if a later step fails
@@ -112,6 +126,7 @@ class AudioWriter:
                 destination = stack.enter_context(atomic_path(self._path, force=self._force))
             stack.enter_context(self._finish(destination))
             self._file = stack.enter_context(self._open(destination))
+            self._write_tags(self._tags)
             self._resources = stack.pop_all()
         return self
 
@@ -168,6 +183,18 @@ class AudioWriter:
                 f"channels at {self._sample_rate} Hz ({error.error_string}); use .wav, or "
                 f"resample"
             ) from None
+
+    def _write_tags(self, tags: Mapping[str, str]) -> None:
+        for name in TAGS:
+            text = tags.get(name)
+            if not text:
+                continue
+            # In an MP3, libsndfile writes UTF-8 where readers expect Latin-1.
+            garbled = self._format == "MP3" and not text.isascii()
+            if garbled or name in _LOST_TAGS.get(self._format, ()):
+                self.lost_tags.append(name)
+            else:
+                setattr(self._file, name, text)
 
     @contextmanager
     def _finish(self, destination: Path) -> Iterator[None]:
@@ -232,22 +259,28 @@ def _shrink_header(path: Path) -> None:
     So the header is written again, of the same size; a JUNK chunk, which every reader skips,
     takes up the space that is left over:
 
-        RIFF size WAVE | JUNK 0 0 ... 0 | fmt | data size | samples
+        RIFF size WAVE | JUNK 0 0 ... 0 | fmt | LIST (tags) | data size | samples
     """
     riff_size = path.stat().st_size - 8
     if riff_size > _MAX_RIFF_SIZE:
         return
     with path.open("r+b") as file:
-        header = file.read(256)
-        data_at = header.index(b"data")
-        fmt_at = header.index(b"fmt ")
-        (data_size,) = struct.unpack_from("<Q", header, 28)  # in the ds64 chunk
-        tag, *fields = struct.unpack_from("<HHIIHH", header, fmt_at + 8)
-        if tag == 0xFFFE:  # WAVE_FORMAT_EXTENSIBLE: the real tag opens the subformat
-            (tag,) = struct.unpack_from("<H", header, fmt_at + 8 + 24)
-        room = data_at - 44
+        file.seek(12)
+        kept, data_size = b"", 0
+        while (name := file.read(4)) != b"data":
+            (size,) = struct.unpack("<I", file.read(4))
+            body = file.read(size + size % 2)
+            if name == b"ds64":
+                (data_size,) = struct.unpack_from("<Q", body, 8)
+            elif name == b"fmt ":
+                tag, *fields = struct.unpack_from("<HHIIHH", body)
+                if tag == 0xFFFE:  # WAVE_FORMAT_EXTENSIBLE: the real tag opens the subformat
+                    (tag,) = struct.unpack_from("<H", body, 24)
+                kept = struct.pack("<4sIHHIIHH", b"fmt ", 16, tag, *fields) + kept
+            elif name == b"LIST":
+                kept += name + struct.pack("<I", size) + body
+        room = file.tell() - 4 - 12 - 8 - len(kept)
         file.seek(0)
         file.write(struct.pack("<4sI4s4sI", b"RIFF", riff_size, b"WAVE", b"JUNK", room))
-        file.write(bytes(room))
-        file.write(struct.pack("<4sIHHIIHH", b"fmt ", 16, tag, *fields))
+        file.write(bytes(room) + kept)
         file.write(struct.pack("<4sI", b"data", data_size))

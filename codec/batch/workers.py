@@ -15,7 +15,8 @@ from multiprocessing.context import SpawnProcess
 import torch
 
 from codec.api import Models
-from codec.batch.folders import Job, Outcome, Work, attempt
+from codec.batch.folders import Job
+from codec.batch.work import Outcome, Work, attempt
 
 STOP_SECONDS = 10.0
 """How long a worker may take to remove what it was writing before it is killed."""

@@ -29,7 +29,8 @@ from codec.errors import LacunaError
 from codec.process import check_count
 
 if TYPE_CHECKING:
-    from codec.batch.folders import Job, Outcome, Work
+    from codec.batch.folders import Job
+    from codec.batch.work import Outcome, Work
 
 
 def compress(
@@ -62,7 +63,8 @@ def compress(
     _check_places(source, target, folders, "OUT.lac")
     if target is not None and target != "-":
         expect_suffix(target, ".lac")
-    from codec.batch.folders import SUFFIXES, compress_file, plan
+    from codec.batch.folders import AUDIO_SUFFIXES, plan
+    from codec.batch.work import compress_file
 
     work = partial(compress_file, target=rate.target(), force=force)
     how = _How(model, compute, folders, force)
@@ -70,7 +72,7 @@ def compress(
         _do_file("compress", work, source, target, how)
     else:
         assert folders.out_dir is not None
-        jobs = plan(source, folders.out_dir, SUFFIXES, "audio file", ".lac")
+        jobs = plan(source, folders.out_dir, AUDIO_SUFFIXES, "audio file", ".lac")
         _do_files("compress", work, jobs, how)
 
 
@@ -97,14 +99,17 @@ def decompress(
 
     or: lacuna decompress small/ --out-dir music_again/
 
-    With --out-dir, IN may be a folder, as with `lacuna compress`; each result is a .wav file.
+    With --out-dir, IN may be a folder, as with `lacuna compress`; each result is a .wav file, and
+    what could be decoded of a damaged song.lac is song.damaged.wav. Audio that lies with the .lac
+    files is never replaced, not even with --force.
 
     --json: for each file an object with source, target, status (done, damaged, skipped or
     failed), problems (a list of texts), and where there is a result seconds, sample_rate,
     channels and clipped samples; at the end one with the key summary.
     """
     _check_places(source, target, folders, "OUT.wav")
-    from codec.batch.folders import decompress_file, plan
+    from codec.batch.folders import keep_originals, plan
+    from codec.batch.work import decompress_file
 
     work = partial(
         decompress_file,
@@ -112,6 +117,7 @@ def decompress(
         duration=duration,
         bits=output.bits,
         force=output.force,
+        apart=target is None,
     )
     how = _How(model, compute, folders, output.force)
     if target is not None:
@@ -119,6 +125,8 @@ def decompress(
     else:
         assert folders.out_dir is not None
         jobs = plan(source, folders.out_dir, {".lac"}, ".lac file", ".wav")
+        if output.force:
+            keep_originals(jobs, source)
         _do_files("decompress", work, jobs, how)
 
 
@@ -195,7 +203,8 @@ class _Tally:
 def _do_file(verb: str, work: Work, source: str, target: str, how: _How) -> None:
     """One file, whose failure is that of the command."""
     from codec.api import Models
-    from codec.batch.folders import Job, Outcome, collected_warnings
+    from codec.batch.folders import Job
+    from codec.batch.work import Outcome, collected_warnings
     from codec.progress import audio_progress
 
     refuse_own_input(source, target)
@@ -228,7 +237,7 @@ def _do_file(verb: str, work: Work, source: str, target: str, how: _How) -> None
 def _do_files(verb: str, work: Work, jobs: list[Job], how: _How) -> None:
     """Many files: what fails is told and counted, and what is there already is left alone."""
     from codec.api import Models
-    from codec.batch.folders import Outcome, run_here
+    from codec.batch.work import Outcome, run_here
     from codec.batch.workers import run_in_workers
     from codec.progress import file_progress
 

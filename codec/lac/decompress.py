@@ -101,22 +101,12 @@ def decompress_stream(
     check_model(codec, header)
     rate, model_rate = header.sample_rate, codec.sample_rate
     block_samples = FRAMES_PER_BLOCK * codec.hop_length
-    block_seconds = block_samples / model_rate
-
-    held = reader.frames * codec.hop_length * rate // model_rate
-    total = held if reader.samples is None else min(held, reader.samples)
-    if total == 0:
-        raise FormatError("the file holds no sound: it was cut off after its header")
+    first, last, total = _wanted(reader, start, duration)
     if len(reader.damaged) == reader.block_count:
         raise FormatError(
             f"none of the file's {reader.block_count} blocks is whole; there is nothing to decode"
         )
-    first, last = _selection(start, duration, total, rate)
-    report = DecompressionReport(complete=reader.complete or last < total)
-    for index in reader.damaged:
-        lost = (index * block_seconds, min((index + 1) * block_seconds, total / rate))
-        if lost[0] < last / rate and lost[1] > first / rate:
-            report.damaged_seconds.append(lost)
+    report = survey(reader, start, duration)
 
     # From here on everything is as it would be in a whole decode, to the last bit.
     begin = input_start(first, model_rate, rate)
@@ -142,6 +132,35 @@ def decompress_stream(
         report.samples += piece.shape[1]
         progress(report.samples / rate)
     return report
+
+
+def survey(reader: LacReader, start: float, duration: float | None) -> DecompressionReport:
+    """What is lost of the wanted part of a file, before anything is decoded.
+
+    Raises:
+        FormatError: nothing of the file is left.
+        AudioError: ``start`` and ``duration`` select nothing.
+    """
+    header = reader.header
+    first, last, total = _wanted(reader, start, duration)
+    rate = header.sample_rate
+    block_seconds = header.frames_per_block * header.hop_length / header.model_sample_rate
+    report = DecompressionReport(complete=reader.complete or last < total)
+    for index in reader.damaged:
+        lost = (index * block_seconds, min((index + 1) * block_seconds, total / rate))
+        if lost[0] < last / rate and lost[1] > first / rate:
+            report.damaged_seconds.append(lost)
+    return report
+
+
+def _wanted(reader: LacReader, start: float, duration: float | None) -> tuple[int, int, int]:
+    """The first wanted sample, the one after the last, and how many the file has."""
+    header = reader.header
+    held = reader.frames * header.hop_length * header.sample_rate // header.model_sample_rate
+    total = held if reader.samples is None else min(held, reader.samples)
+    if total == 0:
+        raise FormatError("the file holds no sound: it was cut off after its header")
+    return *_selection(start, duration, total, header.sample_rate), total
 
 
 def _selection(

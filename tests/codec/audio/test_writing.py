@@ -191,3 +191,54 @@ def test_a_name_that_is_not_unicode(tmp_path: Path, suffix: str) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/g\xe9" + suffix.encode())
     audio.write(path, np.zeros((1, 1_000), np.float32), 16_000)
     assert audio.read(path)[0].shape == (1, 1_000)
+
+
+ALL_TAGS = {
+    "title": "Étude 日本",
+    "artist": "Nobody",
+    "album": "None",
+    "date": "1999",
+    "tracknumber": "3",
+    "genre": "Jazz",
+    "comment": "two\nlines, " + "long " * 60,
+    "copyright": "(c)",
+    "license": "CC0",
+}
+
+
+@pytest.mark.parametrize("channels", [1, 6])
+@pytest.mark.parametrize(
+    "suffix", [".wav", ".w64", ".flac", ".aiff", ".caf", ".au", ".ogg", ".opus", ".mp3"]
+)
+def test_tags_come_back_or_are_named_as_lost(tmp_path: Path, suffix: str, channels: int) -> None:
+    channels = min(channels, 2) if suffix == ".mp3" else channels
+    x, path = noise(channels, 3_000), tmp_path / f"a{suffix}"
+    with AudioWriter(path, 48_000, channels, tags=ALL_TAGS | {"other": "x"}) as writer:
+        writer.write(x)
+    tags = audio.probe(path).tags
+    assert tags == {k: v for k, v in ALL_TAGS.items() if k not in writer.lost_tags}
+    y, _ = audio.read(path)
+    assert y.shape == x.shape
+    if suffix in (".wav", ".flac", ".aiff", ".caf", ".au", ".w64"):
+        assert np.abs(y - x).max() < 1e-4
+
+
+@pytest.mark.parametrize("subtype", ["16", "24", "float"])
+def test_a_wav_with_tags_is_a_plain_wav(tmp_path: Path, subtype: str) -> None:
+    for channels in (1, 2, 6):
+        path = tmp_path / f"{channels}.wav"
+        with AudioWriter(path, RATE, channels, subtype, tags=ALL_TAGS) as writer:
+            writer.write(noise(channels, 999))
+        data = path.read_bytes()
+        assert data[:4] == b"RIFF"
+        assert struct.unpack_from("<I", data, 4)[0] == len(data) - 8
+        assert soundfile.info(path).frames == 999
+        if subtype == "16":
+            with wave.open(str(path)) as file:
+                assert (file.getnframes(), file.getnchannels()) == (999, channels)
+
+
+def test_without_tags_nothing_is_lost(tmp_path: Path) -> None:
+    with AudioWriter(tmp_path / "a.au", RATE, 1, tags={"title": ""}) as writer:
+        writer.write(noise(1, 10))
+    assert writer.lost_tags == []

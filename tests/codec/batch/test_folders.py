@@ -15,10 +15,13 @@ import pytest
 import soundfile
 from codec_helpers import Lacuna, Result, music, write_wav
 
-import codec.batch.folders
+import codec.batch.work
 from codec.api import Codec
-from codec.batch.folders import Job, Outcome, compress_file, find_files
+from codec.audio import AudioWriter, probe
+from codec.batch.folders import Job, find_audio, find_files
+from codec.batch.work import Outcome, compress_file
 from codec.batch.workers import STOP_SECONDS
+from codec.errors import AudioError
 from codec.files import output_file
 from codec.lac.reader import LacReader
 
@@ -174,7 +177,8 @@ def test_decompress_tells_damage_from_failure(
     assert rows["DAMAGED.LAC"]["status"] == "damaged"
     assert "are damaged and silent" in rows["DAMAGED.LAC"]["problems"][0]
     assert result.stderr.startswith(f"lacuna: warning: {root / 'DAMAGED.LAC'}: ")
-    assert files(out) == {"whole.wav", "DAMAGED.wav"}
+    assert files(out) == {"whole.wav", "DAMAGED.damaged.wav"}
+    assert rows["DAMAGED.LAC"]["target"] == str(out / "DAMAGED.damaged.wav")
     for name in files(out):
         assert soundfile.info(out / name).frames == LacReader(lac.read_bytes()).samples
     assert summary == {"done": 1, "damaged": 1, "skipped": 0, "failed": 0, "seconds": 14.336}
@@ -186,7 +190,130 @@ def test_decompress_tells_damage_from_failure(
     assert rows["none.lac"]["status"] == "failed"
     assert "not a .lac file" in rows["none.lac"]["problems"][0]
     assert (summary["done"], summary["damaged"], summary["failed"]) == (1, 1, 1)
-    assert files(out) == {"whole.wav", "DAMAGED.wav"}
+    assert files(out) == {"whole.wav", "DAMAGED.damaged.wav"}
+
+
+def test_what_is_damaged_is_not_finished_when_the_command_goes_on(
+    lacuna: Lacuna, lac: Path, tiny_path: Path, tmp_path: Path
+):
+    root, out = tmp_path / "in", tmp_path / "out"
+    root.mkdir()
+    whole = lac.read_bytes()
+    (root / "a.lac").write_bytes(whole[: len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1 :])
+    command = ("decompress", root, "--out-dir", out, "-m", tiny_path, "--workers", "1")
+    first = lacuna(*command)
+    (result,) = out.iterdir()
+    (stamp, size) = result.stat().st_mtime_ns, result.stat().st_size
+    again = lacuna(*command)
+    assert (first.code, again.code) == (3, 3)
+    for report in (first, again):
+        assert "are damaged and silent" in report.stderr
+        assert "0 decompressed, 1 damaged, 0 skipped, 0 failed" in report.stderr
+    assert "a.damaged.wav is there already" in again.stderr
+    assert (result.stat().st_mtime_ns, result.stat().st_size) == (stamp, size)
+
+    (root / "a.lac").write_bytes(whole)  # fetched again
+    assert lacuna(*command).code == 0
+    assert files(out) == {"a.wav", "a.damaged.wav"}
+    assert "0 decompressed, 1 skipped, 0 failed" in lacuna(*command).stderr
+
+
+def test_damage_beside_what_is_wanted_does_not_matter(
+    lacuna: Lacuna, lac: Path, tiny_path: Path, tmp_path: Path
+):
+    data = bytearray(lac.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    lac.write_bytes(data)
+    out = tmp_path / "out"
+    command = ("decompress", lac, "--out-dir", out, "-m", tiny_path, "--duration", "1")
+    assert lacuna(*command).code == 0
+    assert files(out) == {"in.wav"}
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_force_never_replaces_originals(
+    lacuna: Lacuna, tiny_path: Path, tmp_path: Path, linked: bool
+):
+    root = tmp_path / "music"
+    (root / "sub").mkdir(parents=True)
+    original = write_wav((tmp_path if linked else root / "sub") / "song.wav")
+    if linked:
+        (root / "sub" / "song.wav").symlink_to(original)
+    before = original.read_bytes()
+    options = ("--out-dir", root, "-m", tiny_path, "--workers", "1")
+    assert lacuna("compress", root, *options).code == 0
+    for source, out in ((root, root), (root / "sub" / "song.lac", root / "sub")):
+        command = ("decompress", source, "--out-dir", out, "-m", tiny_path, "--force")
+        assert "may be their originals" in lacuna.fails(*command)
+    assert original.read_bytes() == before
+    elsewhere = ("decompress", root, "--out-dir", tmp_path / "out", "-m", tiny_path)
+    assert lacuna(*elsewhere, "--workers", "1").code == 0
+    assert lacuna(*elsewhere, "--workers", "1", "--force").code == 0
+    assert lacuna("compress", root, *options, "--force").code == 0  # .lac files are no originals
+
+
+def test_links_are_followed_and_what_cannot_be_read_is_counted(
+    lacuna: Lacuna, tiny_path: Path, tmp_path: Path
+):
+    root, elsewhere, out = tmp_path / "in", tmp_path / "elsewhere", tmp_path / "out"
+    elsewhere.mkdir()
+    write_wav(elsewhere / "far.wav", seconds=0.1)
+    write_wav(elsewhere / "single.flac", seconds=0.1)
+    root.mkdir()
+    write_wav(root / "a.wav", seconds=0.1)
+    soundfile.write(root / "b.aifc", music(0.1, 16000, 1).T, 16000, format="AIFF")
+    (root / "folder").symlink_to(elsewhere)
+    (root / "link.flac").symlink_to(elsewhere / "single.flac")
+    (root / "around").symlink_to(root)  # would have no end
+    (root / "broken.wav").symlink_to(tmp_path / "nowhere.wav")
+    (root / "phone.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
+    result = lacuna("compress", root, "--out-dir", out, "-m", tiny_path, "--workers", "1")
+    assert result.code == 1
+    assert files(out) == {"a.lac", "b.lac", "folder/far.lac", "folder/single.lac", "link.lac"}
+    assert "5 compressed, 0 skipped, 2 failed" in result.stderr
+    assert f"{root / 'broken.wav'} is a link to what is not there" in result.stderr
+    assert f"{root / 'phone.m4a'} is not audio, or of a format that is not supp" in result.stderr
+
+    with pytest.warns(UserWarning, match=r"2 audio files are left out.*broken\.wav.*phone\.m4a"):
+        found = find_audio(root)
+    assert [path.name for path in found] == [
+        "a.wav",
+        "b.aifc",
+        "far.wav",
+        "single.flac",
+        "link.flac",
+    ]
+    (elsewhere / "only").mkdir()
+    (elsewhere / "only" / "x.m4a").touch()
+    with pytest.raises(AudioError, match="none of the 1 audio files"):
+        find_audio(elsewhere / "only")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path):
+    write_wav(tmp_path / "a.wav")
+    (tmp_path / "locked").mkdir(mode=0)
+    with pytest.warns(UserWarning, match="locked is left out: Permission denied"):
+        assert [path.name for path in find_audio(tmp_path)] == ["a.wav"]
+
+
+def test_tags_go_there_and_back(lacuna: Lacuna, tiny_path: Path, tmp_path: Path):
+    tags = {"title": "Lücke", "artist": "A", "album": "B", "date": "1999", "comment": "C"}
+    tags |= {"genre": "Jazz", "tracknumber": "3/12", "copyright": "D"}
+    source, model = tmp_path / "a.flac", ("-m", tiny_path)
+    with AudioWriter(source, 16000, 1, tags=tags) as writer:
+        writer.write(music(0.3, 16000, 1))
+    assert lacuna("compress", source, tmp_path / "a.lac", *model).code == 0
+    for name in ("b.wav", "b.flac", "b.ogg", "b.caf"):
+        result = lacuna("decompress", tmp_path / "a.lac", tmp_path / name, *model)
+        assert result.code == 0
+        assert "lost" not in result.stderr
+        assert probe(tmp_path / name).tags == tags
+    result = lacuna("decompress", tmp_path / "a.lac", tmp_path / "b.w64", *model)
+    assert "cannot hold are lost: title, artist" in result.stderr
+    folder = ("decompress", tmp_path / "a.lac", "--out-dir", tmp_path / "out", *model)
+    assert lacuna(*folder).code == 0
+    assert probe(tmp_path / "out" / "a.wav").tags == tags
 
 
 def test_json(lacuna: Lacuna, folder: Path, tiny_path: Path, tmp_path: Path):
@@ -317,7 +444,7 @@ def test_a_worker_that_dies_costs_one_file(
     out = tmp_path / "out"
     for name in ("bad.wav", "killed.wav", "last.wav"):
         write_wav(folder / name)
-    monkeypatch.setattr(codec.batch.folders, "compress_file", compress_or_die)
+    monkeypatch.setattr(codec.batch.work, "compress_file", compress_or_die)
     options = ("-m", tiny_path, "--workers", "2")
     result = lacuna("compress", folder, "--out-dir", out, "--json", *options)
     assert result.code == 1
@@ -343,11 +470,11 @@ def write_forever(load: Any, job: Job, bar: Any = None, **options: Any) -> Outco
 
 
 INTERRUPTED = """
-import codec.batch.folders
+import codec.batch.work
 import test_folders
 from codec.cli.program import main
 
-codec.batch.folders.compress_file = test_folders.write_forever
+codec.batch.work.compress_file = test_folders.write_forever
 main()
 """
 
