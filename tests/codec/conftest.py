@@ -1,54 +1,15 @@
-"""A tiny untrained codec, made in milliseconds, for tests of everything around the network."""
+"""Fixtures for tests of the codec: a tiny untrained one, and an in-process command."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from codec_helpers import BLOCK, Lacuna, music
+from tiny_checkpoint import tiny_checkpoint
 
 from codec.api import Codec, load
-from codec.entropy.quantise import nearest_step
-from codec.entropy.static_tables import EntropyTables
 from codec.model import checkpoint
-from codec.model.checkpoint import Checkpoint
-from codec.model.statistics import LatentStatistics
-from codec.model.useful_range import measure_range
-from codec.network.autoencoder import Autoencoder
-from codec.network.config import ModelConfig, SpectralConfig
-
-
-def tiny_checkpoint(channels: int = 1, seed: int = 0) -> Checkpoint:
-    """A spectral network of about 20,000 parameters at 16 kHz, hop 128, four latents."""
-    torch.manual_seed(seed)
-    network = SpectralConfig(
-        n_fft=256,
-        stft_hop=64,
-        phase_bins=32,
-        strides=(2,),
-        widths=(16, 16),
-        encoder_depths=(1, 1),
-        decoder_depths=(1, 1),
-        expansion=2,
-        kernel_size=5,
-    )
-    config = ModelConfig(
-        name="tiny", sample_rate=16000, channels=channels, latent_dim=4, network=network
-    )
-    autoencoder = Autoencoder(config).eval()
-    with torch.inference_mode():
-        noise = torch.randn(4, channels, 128 * 256)
-        posterior = autoencoder.posterior(noise * torch.logspace(-3, 0, 4)[:, None, None])
-    means = posterior.mean.transpose(0, 1).flatten(1)
-    statistics = LatentStatistics(means.mean(1), means.std(1), torch.full((4,), 0.2))
-    latents = ((means - means.mean(1, keepdim=True)) / means.std(1, keepdim=True)).numpy()
-    tables = EntropyTables.fit(latents, np.full(4, 0.2, np.float32))
-    useful = measure_range(
-        [latents[None]], tables, config.frame_rate, nearest_step(1.5), nearest_step(16.0)
-    )
-    return Checkpoint(config, autoencoder, statistics, tables, useful, {"note": "untrained"})
 
 
 @pytest.fixture(scope="session")

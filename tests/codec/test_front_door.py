@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 from codec_helpers import Lacuna, music
-from conftest import tiny_checkpoint
+from tiny_checkpoint import tiny_checkpoint
 
 import codec
 from codec import api
