@@ -99,6 +99,40 @@ class SpectralConfig(StrictConfig):
         return self
 
 
+FRAME = 2048
+"""Samples in a latent frame of the spectral map."""
+
+
+class SpectralMapConfig(StrictConfig):
+    """A VAE over frames of spectra, and a renderer (spectral_map.py, renderer.py).
+
+    What it looks at is fixed for 44.1 kHz (views.py); the sizes of its networks are not.
+    """
+
+    kind: Literal["spectral_map"] = "spectral_map"
+    width: PositiveInt = 384
+    depth: PositiveInt = 4
+    """Blocks of the encoder, and as many of the map decoder."""
+    expansion: PositiveInt = 3
+    kernel_size: PositiveInt = 5
+    """In latent frames."""
+    renderer_width: PositiveInt = 256
+    renderer_depth: PositiveInt = 6
+    renderer_kernel: PositiveInt = 7
+    """In hops of 512 samples."""
+
+    @property
+    def hop_length(self) -> int:
+        return FRAME
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("kernel_size", "renderer_kernel"):
+            if getattr(self, name) % 2 == 0:
+                raise ValueError(f"{name} {getattr(self, name)} must be odd")
+        return self
+
+
 class OobleckConfig(StrictConfig):
     """Stable Audio's waveform network (see oobleck.py), optionally behind a PQMF."""
 
@@ -134,7 +168,9 @@ class ModelConfig(StrictConfig):
     """What a one-channel network codes of a stereo signal. Mid and side share what the channels
     have in common, but put sounds in their place only if the network carries their phase."""
     latent_dim: PositiveInt
-    network: Annotated[SpectralConfig | OobleckConfig, Field(discriminator="kind")]
+    network: Annotated[
+        SpectralConfig | SpectralMapConfig | OobleckConfig, Field(discriminator="kind")
+    ]
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -1,0 +1,211 @@
+"""From a map to a waveform: sinusoids where it has peaks, noise elsewhere, and gains for both.
+
+What must go on smoothly in time, the phase of partials, is made by rule (sinusoids.py), and noise
+is noise. The network only says how much of each there is, per bin and hop of 512 samples. The
+idea is that of harmonic plus noise models with learned controls (Serra and Smith 1990, "Spectral
+modeling synthesis"; Engel et al. 2020, "DDSP"), without the assumption of one pitch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from codec.network.config import FRAME, SpectralMapConfig
+from codec.network.layers import ConvNeXtBlock
+from codec.network.sinusoids import HOP, WINDOW, find_peaks, follow, write_spectrum
+from codec.network.spectral_map import SpectralMap
+from codec.network.stft import inverse_stft, stft
+from codec.network.views import (
+    LONG_WINDOW,
+    MEDIUM_BINS,
+    MEDIUM_FRAMES,
+    MEDIUM_WINDOW,
+    SHORT_BANDS,
+    SHORT_EDGES,
+    SHORT_WINDOW,
+    WAVE_BINS,
+    expected_wave,
+    noise_level,
+)
+
+BINS = WINDOW // 2 + 1
+LOW_BINS = MEDIUM_BINS
+"""Bins, from 0 Hz up, in which there are sinusoids and a waveform; above there is noise alone."""
+
+HOPS = FRAME // HOP
+LONG_TRACKS, MEDIUM_TRACKS = 64, 48
+BIRTHS = LONG_TRACKS + MEDIUM_FRAMES * MEDIUM_TRACKS
+"""Random phases that a latent frame needs."""
+
+TIME_WIDTH = 128
+"""Values of the map decoder's hidden state in each hop."""
+
+SHARPEST = 3.0
+"""A gain may be e^3; what a map says is the mean, and peaks of attacks lie above it."""
+
+_INITIAL_GAINS = (-0.7, -0.7, -0.5, -0.4)
+
+
+@dataclass(frozen=True)
+class Excitation:
+    """What the gains apply to: complex values are (batch, hops, LOW_BINS)."""
+
+    long: Tensor
+    """Sinusoids at the peaks of the long view."""
+    medium: Tensor
+    """And of the medium view."""
+    wave: Tensor
+    """The waveform, as far as it is known."""
+    level: Tensor
+    """Log power that the medium view expects, (batch, hops, LOW_BINS)."""
+    spread: Tensor
+    """Log of the expected error of its frequency offsets, (batch, hops, LOW_BINS)."""
+    bands: Tensor
+    """Log power that the short view expects, (batch, hops, SHORT_BANDS)."""
+
+
+class Renderer(nn.Module):
+    """Hidden state and map of latent frames to a waveform."""
+
+    band_of_bin: Tensor
+    window: Tensor
+
+    def __init__(self, config: SpectralMapConfig, sample_rate: int) -> None:
+        super().__init__()
+        self.sample_rate = sample_rate
+        self.hidden_in = nn.Linear(config.width, HOPS * TIME_WIDTH)
+        width = config.renderer_width
+        self.embed = nn.Linear(TIME_WIDTH + 5 * LOW_BINS + SHORT_BANDS, width)
+        self.blocks = nn.Sequential(
+            *(
+                ConvNeXtBlock(
+                    width, config.expansion, config.renderer_kernel, 1 / config.renderer_depth
+                )
+                for _ in range(config.renderer_depth)
+            )
+        )
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, 4 * LOW_BINS + SHORT_BANDS)
+        nn.init.normal_(self.head.weight, std=0.01)
+        with torch.no_grad():
+            initial = torch.tensor(_INITIAL_GAINS).repeat_interleave(LOW_BINS)
+            self.head.bias.copy_(F.pad(initial, (0, SHORT_BANDS)))
+        self.register_buffer("band_of_bin", _band_of_bin(), persistent=False)
+        self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
+        self.reach = config.renderer_depth * (config.renderer_kernel // 2)
+
+    @property
+    def receptive_frames(self) -> int:
+        """Latent frames on either side that can influence the samples of one."""
+        transform = WINDOW // HOP  # windows overlap a sample, and hold what others do
+        return math.ceil((self.reach + transform) / HOPS) + 2  # two for tracks from frame to frame
+
+    def excite(
+        self, expected: SpectralMap, births: Tensor, anchors: Sequence[int] = ()
+    ) -> Excitation:
+        """Sinusoids and the known waveform of a map.
+
+        Args:
+            births: (batch, frames, BIRTHS) from 0 to 1: phases of sinusoids that begin.
+            anchors: latent frames at which phases begin anew (see :func:`sinusoids.follow`).
+        """
+        rate = self.sample_rate
+        long_births = births[..., :LONG_TRACKS]
+        medium_births = births[..., LONG_TRACKS:].unflatten(-1, (MEDIUM_FRAMES, MEDIUM_TRACKS))
+        long_peaks = find_peaks(
+            expected.long.flatten(1, 2),
+            expected.long_offset.flatten(1, 2),
+            LONG_WINDOW,
+            rate,
+            LONG_TRACKS,
+        )
+        medium_peaks = find_peaks(
+            expected.medium.flatten(1, 2),
+            expected.medium_offset.flatten(1, 2),
+            MEDIUM_WINDOW,
+            rate,
+            MEDIUM_TRACKS,
+        )
+        long = follow(long_peaks, FRAME, rate, long_births, anchors)
+        medium = follow(
+            medium_peaks,
+            FRAME // MEDIUM_FRAMES,
+            rate,
+            medium_births.flatten(1, 2),
+            [anchor * MEDIUM_FRAMES for anchor in anchors],
+        )
+        return Excitation(
+            long=write_spectrum(long, rate, LOW_BINS),
+            medium=write_spectrum(medium, rate, LOW_BINS),
+            wave=self._wave(expected),
+            level=_from_bin_zero(_at_hops(expected.medium)),
+            spread=_from_bin_zero(_at_hops(expected.medium_spread)),
+            bands=expected.short.flatten(1, 2),
+        )
+
+    def _wave(self, expected: SpectralMap) -> Tensor:
+        """The waveform of the lowest bins, in the transform of the other parts."""
+        scale = expected_wave(expected.medium) * noise_level(MEDIUM_WINDOW)
+        spectra = torch.view_as_complex((expected.wave_mean * scale[..., None]).contiguous())
+        spectra = F.pad(spectra.flatten(1, 2), (1, BINS - WAVE_BINS - 1))
+        waveform = inverse_stft(spectra, self.window, FRAME // MEDIUM_FRAMES)
+        return stft(waveform, self.window, HOP)[..., :LOW_BINS]
+
+    def gains(self, hidden: Tensor, excitation: Excitation) -> Tensor:
+        """Log gains (batch, hops, 4 * LOW_BINS + SHORT_BANDS): long, medium, wave, noise, bands."""
+        over = [
+            ((_log_power(part) - excitation.level) / 4).clamp(-3, 3)
+            for part in (excitation.long, excitation.medium, excitation.wave)
+        ]
+        seen = [(excitation.level + 10) / 4, excitation.spread, (excitation.bands + 10) / 4]
+        at_hops = self.hidden_in(hidden).unflatten(-1, (HOPS, TIME_WIDTH)).flatten(1, 2)
+        x = torch.cat([at_hops, *(part.to(at_hops) for part in (*over, *seen))], dim=-1)
+        return self.head(self.norm(self.blocks(self.embed(x)))).float()
+
+    def mix(self, gains: Tensor, excitation: Excitation, noise: Tensor) -> Tensor:
+        """Everything at its gain: (batch, time), with white noise of the same shape."""
+        low = [LOW_BINS] * 4
+        long, medium, wave, filling, bands = gains.clamp(-12, SHARPEST).split(
+            [*low, SHORT_BANDS], dim=-1
+        )
+        above = (excitation.bands / 2 + bands)[..., self.band_of_bin[LOW_BINS:]]
+        loudness = torch.cat([excitation.level / 2 + filling, above], dim=-1).exp()
+        tones = excitation.long * long.exp() + excitation.medium * medium.exp()
+        tones = tones + excitation.wave * wave.exp()
+        spectra = stft(noise, self.window, HOP) * loudness
+        spectra = spectra + F.pad(tones, (0, BINS - LOW_BINS))
+        return inverse_stft(spectra, self.window, HOP)
+
+
+def _log_power(spectra: Tensor) -> Tensor:
+    """Over that of white noise of unit variance, as in maps."""
+    power = spectra.real**2 + spectra.imag**2
+    return (power / noise_level(WINDOW) ** 2 + 1e-9).log()
+
+
+def _at_hops(x: Tensor) -> Tensor:
+    """(batch, frames, MEDIUM_FRAMES, bins) -> (batch, hops, bins), straight lines between."""
+    x = x.flatten(1, 2)
+    steps = HOPS // MEDIUM_FRAMES
+    padded = torch.cat([x[:, :1], x, x[:, -1:]], dim=1)
+    share = (torch.arange(steps, device=x.device) + 0.5)[:, None] / steps
+    between = torch.lerp(padded[:, :-1, None], padded[:, 1:, None], share)
+    return between.flatten(1, 2)[:, steps // 2 : -(steps // 2)]
+
+
+def _from_bin_zero(x: Tensor) -> Tensor:
+    """Bins 1, 2, ... as 0, 1, ...: bin 0 is as bin 1, and the last one is left out."""
+    return torch.cat([x[..., :1], x[..., :-1]], dim=-1)
+
+
+def _band_of_bin() -> Tensor:
+    """The short view's band of every bin, (BINS,)."""
+    ratio = WINDOW // SHORT_WINDOW
+    edges = torch.as_tensor(SHORT_EDGES[1:-1]) * ratio - ratio // 2
+    return torch.bucketize(torch.arange(BINS), edges, right=True)

@@ -1,0 +1,207 @@
+"""Sinusoids that go on in phase, from the peaks of a map.
+
+Peaks of neighboring frames are joined to tracks (McAulay and Quatieri 1986, "Speech analysis /
+synthesis based on a sinusoidal representation", section III), whose frequency runs straight from
+frame to frame and whose phase is its integral. The tracks are written into a short-time Fourier
+transform directly, each as the main lobe of its window (Rodet and Depalle 1992, "Spectral
+envelopes and inverse FFT synthesis"), which costs a tenth of a bank of oscillators.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from codec.network.views import mean_of_neighbors
+
+TURN = 2 * math.pi
+
+WINDOW, HOP = 2048, 512
+"""Samples: the short-time Fourier transform that sinusoids are written into, Hann."""
+
+SURROUNDINGS = 21
+"""Bins that a peak is compared with."""
+
+LEAST_PROMINENCE = 0.7
+"""Natural log of the power that a peak has over the mean of its surroundings."""
+
+LOUDNESS_SHARE = 0.15
+"""What log power counts beside prominence where there are more peaks than tracks."""
+
+NEAR_HZ, NEAR_SHARE = 12.0, 0.03
+"""A track goes on in a peak that is within so many Hz, or this share of its frequency."""
+
+LOBE = 8
+"""Bins of a main lobe and its neighborhood that are written; the rest is 50 dB down."""
+
+EASE = 24
+"""Frames over which a track's phase is led to where it has to be at an anchor."""
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Each (batch, frames, count), by rising frequency; amplitude is 0 where there is none."""
+
+    frequency: Tensor
+    """Hz"""
+    amplitude: Tensor
+
+
+def find_peaks(
+    log_power: Tensor, offset: Tensor, window: int, sample_rate: int, count: int
+) -> Peaks:
+    """The most prominent local maxima of a map.
+
+    Args:
+        log_power: (batch, frames, bins), of bins 1, 2, ... of a Hann window, over that of white
+            noise of unit variance.
+        offset: of the same shape: where the partial is, in bins from the bin's middle.
+    """
+    around = F.pad(log_power, (2, 2), value=-1e9).unfold(-1, 5, 1)
+    edge = SURROUNDINGS // 2
+    padded = F.pad(log_power, (edge, edge), mode="replicate")
+    prominence = log_power - mean_of_neighbors(padded, SURROUNDINGS)[..., edge:-edge]
+    highest = (log_power == around.amax(dim=-1)) & (log_power > around[..., 3])
+    score = prominence + LOUDNESS_SHARE * log_power
+    score = score.masked_fill(~(highest & (prominence > LEAST_PROMINENCE)), -1e9)
+    best, bins = score.topk(count, dim=-1)
+    exists = best > -1e8
+    place = offset.gather(-1, bins).clamp(-0.7, 0.7)
+    frequency = (bins + 1 + place) * (sample_rate / window)
+    # A sinusoid of amplitude a has the power a^2 window / 6 at the top of its lobe.
+    top = (log_power.gather(-1, bins) / 2).exp() / _hann_lobe(place)
+    amplitude = top * math.sqrt(6 / window) * exists
+    frequency = frequency.masked_fill(~exists, 0.0)
+    frequency, order = frequency.sort(dim=-1)
+    return Peaks(frequency, amplitude.gather(-1, order))
+
+
+def _hann_lobe(distance: Tensor) -> Tensor:
+    """A Hann window's transform, 1 in the middle; ``distance`` in bins."""
+    other = 1 - distance * distance
+    near = other.abs() < 1e-3
+    return torch.where(near, 0.5, torch.special.sinc(distance) / other.masked_fill(near, 1.0))
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Sinusoids in the middle of every hop of HOP samples, each (batch, hops, count)."""
+
+    frequency: Tensor
+    """Hz"""
+    amplitude: Tensor
+    phase: Tensor
+    """Radians"""
+
+
+def follow(
+    peaks: Peaks, hop: int, sample_rate: int, births: Tensor, anchors: Sequence[int] = ()
+) -> Tracks:
+    """Join peaks to tracks.
+
+    Args:
+        peaks: in the middles of hops of ``hop`` samples, a multiple of HOP.
+        births: (batch, frames, count) from 0 to 1: the phase, in turns, of a track that begins.
+        anchors: frames at which every track has its ``births`` phase, whatever went before. So two
+            decoders of which one ends and the other begins there agree on it. Tracks are
+            led there over EASE frames, by less than a Hz.
+    """
+    # The outermost frames go on as they are for half a frame more on both sides.
+    frequency, amplitude, births = (
+        torch.cat([x[:, :1], x, x[:, -1:]], dim=1)
+        for x in (peaks.frequency, peaks.amplitude, births)
+    )
+    previous, continues = _joined(frequency, amplitude)
+    before = torch.where(continues, frequency[:, :-1].gather(-1, previous), frequency[:, 1:])
+    cycle = TURN * hop / sample_rate
+    advance = cycle * (before + frequency[:, 1:]) / 2
+    phase = _phases(births * TURN, previous, continues, advance, [a + 1 for a in anchors])
+
+    # Every track between two frames, seen from its end; beginning ones fade in.
+    start = torch.where(continues, amplitude[:, :-1].gather(-1, previous), 0.0)
+    start_phase = torch.where(
+        continues, phase[:, :-1].gather(-1, previous), phase[:, 1:] - advance
+    )
+    bend = torch.remainder(phase[:, 1:] - start_phase - advance + math.pi, TURN) - math.pi
+    # And those that end, which fade out.
+    goes_on = torch.zeros_like(amplitude[:, 1:]).scatter_add(-1, previous, continues.float()) > 0
+    ending = amplitude[:, :-1].masked_fill(goes_on, 0.0)
+
+    steps = hop // HOP
+    share = (torch.arange(steps, device=frequency.device) + 0.5)[:, None] / steps
+    change = (frequency[:, 1:] - before)[:, :, None]
+    turned = before[:, :, None] * share + change * share * share / 2
+    last = frequency[:, :-1, None]
+    half = slice(steps // 2, -(steps // 2))
+
+    def beside(going: Tensor, dying: Tensor) -> Tensor:
+        return torch.cat([going, dying.expand(-1, -1, steps, -1)], -1).flatten(1, 2)[:, half]
+
+    going_phase = start_phase[:, :, None] + cycle * turned + bend[:, :, None] * share
+    return Tracks(
+        beside(before[:, :, None] + change * share, last),
+        beside(
+            start[:, :, None] + (amplitude[:, 1:] - start)[:, :, None] * share,
+            ending[:, :, None] * (1 - share),
+        ),
+        beside(going_phase, phase[:, :-1, None] + cycle * last * share),
+    )
+
+
+def _joined(frequency: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]:
+    """Of every peak but the first frame's: the peak before it that it goes on from, and whether.
+
+    Both (batch, frames - 1, count). Two peaks are joined if each is the other's nearest.
+    """
+    distance = (frequency[:, 1:, :, None] - frequency[:, :-1, None, :]).abs()
+    distance = distance - (NEAR_SHARE * frequency[:, 1:, :, None]).clamp(min=NEAR_HZ)
+    missing = (amplitude[:, 1:, :, None] == 0) | (amplitude[:, :-1, None, :] == 0)
+    distance = distance.masked_fill(missing, 1.0)
+    nearest, previous = distance.min(dim=-1)
+    returns = distance.argmin(dim=-2).gather(-1, previous)
+    own = torch.arange(frequency.shape[-1], device=frequency.device)
+    return previous, (nearest < 0) & (returns == own)
+
+
+def _phases(
+    births: Tensor, previous: Tensor, continues: Tensor, advance: Tensor, anchors: Sequence[int]
+) -> Tensor:
+    """The phase of every peak, (batch, frames, count)."""
+    phases = [births[:, 0]]
+    errors = {}
+    for frame in range(1, births.shape[1]):
+        last = frame - 1
+        expected = phases[-1].gather(-1, previous[:, last]) + advance[:, last]
+        if frame in anchors:
+            errors[frame] = torch.remainder(births[:, frame] - expected + math.pi, TURN) - math.pi
+            phases.append(births[:, frame])
+        else:
+            phases.append(torch.where(continues[:, last], expected, births[:, frame]))
+    for anchor, error in errors.items():
+        for back in range(1, min(EASE, anchor + 1)):
+            frame = anchor - back
+            led = error * continues[:, frame]
+            error = torch.zeros_like(error).scatter_add(-1, previous[:, frame], led)
+            phases[frame] = phases[frame] + error * (1 - back / EASE)
+    return torch.stack(phases, dim=1)
+
+
+def write_spectrum(tracks: Tracks, sample_rate: int, bins: int) -> Tensor:
+    """The lowest ``bins`` of the sinusoids' transform: complex (batch, hops, bins)."""
+    batch, hops, _ = tracks.frequency.shape
+    position = tracks.frequency * (WINDOW / sample_rate)
+    reach = torch.arange(LOBE, device=position.device) - (LOBE // 2 - 1)
+    k = position.floor().long()[..., None] + reach
+    lobe = _hann_lobe(k - position[..., None]) * (1 - 2 * (k % 2))
+    value = torch.polar(tracks.amplitude * (WINDOW / 4), tracks.phase)
+    inside = (k >= 0) & (k < bins)
+    parts = torch.view_as_real(value)[..., None, :] * (lobe * inside)[..., None]
+    rows = torch.arange(batch * hops, device=k.device).view(batch, hops, 1, 1) * bins
+    where = (rows + k.clamp(0, bins - 1)).flatten()
+    total = parts.new_zeros(batch * hops * bins, 2).index_add(0, where, parts.reshape(-1, 2))
+    return torch.view_as_complex(total.view(batch, hops, bins, 2))

@@ -1,0 +1,165 @@
+"""The base layer: waveform -> latents -> a map of the spectrum, trained by likelihood.
+
+The decoder of a VAE says how likely every observation is given the latents. Here the observations
+are spectra (see views.py), and what the decoder gives of each bin is a variance (how loud it is
+to be expected), of the lowest bins a mean as well (the waveform itself, as far up as the latents
+carry it), and where in the bin its partial lies. No waveform is synthesised for that, so training
+sees some hundred seconds of audio a second on one CPU core (codec/training/likelihood.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from codec.network.config import FRAME, SpectralMapConfig
+from codec.network.layers import ConvNeXtBlock
+from codec.network.views import (
+    LONG_BINS,
+    LONG_WINDOW,
+    MAX_LOG_POWER,
+    MEDIUM_BINS,
+    MEDIUM_FRAMES,
+    MIN_LOG_POWER,
+    SHORT_BANDS,
+    SHORT_FRAMES,
+    WAVE_BINS,
+    Views,
+    analyze,
+)
+
+POWERS = LONG_BINS + MEDIUM_FRAMES * MEDIUM_BINS + SHORT_FRAMES * SHORT_BANDS
+FINE = LONG_BINS + MEDIUM_FRAMES * MEDIUM_BINS
+"""Bins that have a frequency offset."""
+WAVE = MEDIUM_FRAMES * WAVE_BINS
+"""Complex values of the waveform in a frame."""
+
+TYPICAL_LEVEL, TYPICAL_SPREAD = -9.0, 4.0
+"""Of log powers over recordings: what the network's inputs are brought to zero and one by."""
+
+
+@dataclass(frozen=True)
+class SpectralMap:
+    """What latents say of the views of every frame; fields as in :class:`Views` where not said."""
+
+    long: Tensor
+    """Log variances."""
+    medium: Tensor
+    short: Tensor
+    wave_mean: Tensor
+    wave_logvar: Tensor
+    """(batch, frames, MEDIUM_FRAMES, WAVE_BINS)"""
+    long_offset: Tensor
+    medium_offset: Tensor
+    long_spread: Tensor
+    """Log of the expected absolute error of the offset: low where a bin holds a partial."""
+    medium_spread: Tensor
+
+
+def _blocks(config: SpectralMapConfig) -> nn.Sequential:
+    scale = 1.0 / config.depth  # residual branches start small, together about the trunk's size
+    return nn.Sequential(
+        *(
+            ConvNeXtBlock(config.width, config.expansion, config.kernel_size, scale)
+            for _ in range(config.depth)
+        )
+    )
+
+
+class MapEncoder(nn.Module):
+    """Waveform to mean and log-variance of every latent.
+
+    Shape: (batch, 1, time) -> (batch, 2 * latent_dim, time // FRAME)
+    """
+
+    def __init__(self, config: SpectralMapConfig, latent_dim: int) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Linear(POWERS + 2 * WAVE + FINE, config.width)
+        self.blocks = _blocks(config)
+        self.project = nn.Linear(config.width, 2 * latent_dim)
+        self.wave_in = nn.Linear(2 * WAVE, latent_dim, bias=False)
+        """A linear way for the waveform past the blocks: what is learned first, and fast."""
+        nn.init.constant_(self.project.bias[latent_dim:], -3.0)
+
+    @property
+    def receptive_frames(self) -> int:
+        """Latent frames on either side whose audio can influence one latent frame."""
+        reach = self.config.depth * (self.config.kernel_size // 2)
+        return reach + LONG_WINDOW // FRAME // 2
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        with torch.autocast(waveform.device.type, enabled=False):  # no half-precision FFT on CPUs
+            views = analyze(waveform[:, 0].float())
+        return self.from_views(views).transpose(1, 2)
+
+    def from_views(self, views: Views) -> Tensor:
+        """(batch, frames, 2 * latent_dim)"""
+        powers = [views.long, views.medium, views.short]
+        levels = torch.cat([power.flatten(2) for power in powers], dim=-1)
+        wave = views.wave.flatten(2)
+        offsets = [views.long_offset.flatten(2), views.medium_offset.flatten(2)]
+        x = torch.cat([(levels - TYPICAL_LEVEL) / TYPICAL_SPREAD, wave, *offsets], dim=-1)
+        parameters = self.project(self.blocks(self.embed(x))).float()
+        mean, logvar = parameters.chunk(2, dim=-1)
+        return torch.cat([mean + self.wave_in(wave).float(), logvar], dim=-1)
+
+
+class MapDecoder(nn.Module):
+    """Latents to a map, and to the hidden state behind it.
+
+    Shape: (batch, frames, latent_dim) -> (batch, frames, width)
+    """
+
+    def __init__(self, config: SpectralMapConfig, latent_dim: int) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Linear(latent_dim, config.width)
+        self.blocks = _blocks(config)
+        self.norm = nn.LayerNorm(config.width)
+        self.head = nn.Linear(config.width, POWERS + 3 * WAVE + 2 * FINE)
+        self.wave_out = nn.Linear(latent_dim, 2 * WAVE, bias=False)
+        nn.init.normal_(self.head.weight, std=0.02)
+
+    @property
+    def receptive_frames(self) -> int:
+        """Latent frames on either side that can influence the map of one."""
+        return self.config.depth * (self.config.kernel_size // 2)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.blocks(self.embed(z))
+
+    def map(self, z: Tensor, hidden: Tensor) -> SpectralMap:
+        """The map of latents (batch, frames, latent_dim) and their hidden state."""
+        sizes = [POWERS, 2 * WAVE, WAVE, FINE, FINE]
+        parts = self.head(self.norm(hidden)).float().split(sizes, dim=-1)
+        powers = parts[0] * TYPICAL_SPREAD + TYPICAL_LEVEL
+        long, medium, short = _grids(powers.clamp(MIN_LOG_POWER, MAX_LOG_POWER))
+        wave = parts[1] + self.wave_out(z).float()
+        long_offset, medium_offset, _ = _grids(parts[3])
+        long_spread, medium_spread, _ = _grids(parts[4].clamp(-4, 2))
+        return SpectralMap(
+            long=long,
+            medium=medium,
+            short=short,
+            wave_mean=wave.unflatten(-1, (MEDIUM_FRAMES, WAVE_BINS, 2)),
+            wave_logvar=parts[2].clamp(-8, 2).unflatten(-1, (MEDIUM_FRAMES, WAVE_BINS)),
+            long_offset=long_offset,
+            medium_offset=medium_offset,
+            long_spread=long_spread,
+            medium_spread=medium_spread,
+        )
+
+
+def _grids(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The long, medium and short part of (batch, frames, FINE or POWERS) in their shapes."""
+    long, medium, short = x.split(
+        [LONG_BINS, FINE - LONG_BINS, x.shape[-1] - FINE], dim=-1
+    )
+    return (
+        long.unsqueeze(2),
+        medium.unflatten(-1, (MEDIUM_FRAMES, MEDIUM_BINS)),
+        short.unflatten(-1, (SHORT_FRAMES, -1)),
+    )

@@ -1,0 +1,86 @@
+"""A loss for decoders that draw: the energy distance between log spectra.
+
+    d(x, y1) + d(x, y2) - d(y1, y2)
+
+with two draws y1, y2 of the decoder from the same latents, which differ in their noise (Gritsenko
+et al. 2020, "A spectral energy distance for parallel speech synthesis", eq. 5). Without the last
+term a decoder does best by making no noise at all: any noise differs from the recording's. With
+it, it does best by drawing from the distribution that the recording was drawn from.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from codec.metrics.mel import mel_filters
+from codec.training.likelihood import equivalent_bandwidth
+
+MEL = {256: 24, 512: 48, 1024: 80, 2048: 128}
+"""Bands at each window, in samples: what holds for all of the spectrum."""
+
+FINE_HZ = 6000.0
+FINE_WINDOWS = (2048, 4096, 8192)
+"""Single bins up to 6 kHz in long windows too, where a missing partial is plain to see."""
+
+FLOOR = 1e-8
+"""Added to powers, of which white noise of unit variance has 1."""
+
+WIDEST = 0.5
+"""A bin never counts as more than this share of an equivalent rectangular bandwidth."""
+
+
+class LogSpectra:
+    """Log magnitudes in several windows, and a distance between them."""
+
+    def __init__(self, sample_rate: int, device: torch.device) -> None:
+        self.device = device
+        self.filters, self.weights = {}, {}
+        for window, bands in MEL.items():
+            filters = mel_filters(sample_rate, window, bands, device)
+            self.filters[window] = filters / filters.sum(dim=0).clamp(min=1e-9)
+        for window in FINE_WINDOWS:
+            width = sample_rate / window
+            hz = torch.arange(1, int(FINE_HZ / width) + 1, device=device) * width
+            weight = (width / equivalent_bandwidth(hz)).clamp(max=WIDEST)
+            self.weights[window] = weight / weight.sum()
+
+    def __call__(self, waveform: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+        """(batch, time) -> log magnitudes (batch, frames, values), and the values' weights."""
+        spectra: list[tuple[Tensor, Tensor | None]] = []
+        for window in sorted({*MEL, *FINE_WINDOWS}):
+            hann = torch.hann_window(window, device=waveform.device)
+            bins = torch.fft.rfft(waveform.unfold(-1, window, window // 2) * hann)
+            power = (bins.real**2 + bins.imag**2) * (8 / 3 / window)
+            if window in self.filters:
+                spectra.append(((power @ self.filters[window] + FLOOR).log() / 2, None))
+            if window in self.weights:
+                weight = self.weights[window]
+                fine = power[..., 1 : len(weight) + 1]
+                spectra.append(((fine + FLOOR).log() / 2, weight))
+        return spectra
+
+
+def distance(
+    first: list[tuple[Tensor, Tensor | None]], second: list[tuple[Tensor, Tensor | None]]
+) -> Tensor:
+    """Mean absolute difference plus the frames' mean Euclidean one, summed over windows."""
+    total = first[0][0].new_zeros(())
+    for (a, weight), (b, _) in zip(first, second, strict=True):
+        difference = a - b
+        if weight is None:
+            weight = difference.new_full((difference.shape[-1],), 1 / difference.shape[-1])
+        square = (difference.square() * weight).sum(dim=-1)
+        total = total + (difference.abs() * weight).sum(dim=-1).mean()
+        total = total + (square + 1e-6).sqrt().mean()
+    return total
+
+
+def energy_distance(
+    recording: list[tuple[Tensor, Tensor | None]],
+    first: list[tuple[Tensor, Tensor | None]],
+    second: list[tuple[Tensor, Tensor | None]],
+) -> Tensor:
+    """Of a recording's log spectra to two draws'."""
+    to_recording = distance(recording, first) + distance(recording, second)
+    return to_recording - distance(first, second)

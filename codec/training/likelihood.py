@@ -1,0 +1,139 @@
+"""The base layer's loss: how unlikely the views of a recording are, given its map.
+
+Every bin of a view is a complex value whose variance the map says. Its likelihood is a complex
+Student t with few degrees of freedom rather than a Gaussian: a partial that the map misses by
+30 dB is a mistake of a few nats and not of a thousand, so that early training is not ruled by the
+loudest of them (docs/TRAINING_LOG.md has both). Bins count as much as their share of an
+equivalent rectangular bandwidth (Glasberg and Moore 1990, eq. 3), as they do to the ear. As the
+views overlap, the sum over them is a composite likelihood (Varin, Reid and Firth 2011, "An
+overview of composite likelihood methods"), not a likelihood of the waveform.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from codec.network.spectral_map import SpectralMap
+from codec.network.views import (
+    FLOOR,
+    LONG_BINS,
+    LONG_WINDOW,
+    MEDIUM_BINS,
+    MEDIUM_FRAMES,
+    MEDIUM_WINDOW,
+    SHORT_EDGES,
+    SHORT_FRAMES,
+    SHORT_WINDOW,
+    WAVE_BINS,
+    Views,
+    mean_of_neighbors,
+)
+
+DEGREES = 4.0
+"""Of freedom of the Student t."""
+
+WAVE_SHARE = 1.5
+"""Weight of the waveform's likelihood beside those of powers."""
+
+OFFSET_SHARE = 0.5
+"""Weight of the frequency offsets' likelihood."""
+
+WIDEST_SHARE = {"long": 0.3, "medium": 0.5, "short": 2.0}
+"""A bin or band never counts as more bandwidths than this: what is below 100 Hz would rule."""
+
+LOUDEST_BIN = 4.0
+"""A bin counts in the likelihood of offsets as its power over its neighborhood's, up to this."""
+
+AUDIBLE = 1e-5
+"""Share of a frame's loudest power that a neighborhood needs for its offsets to count."""
+
+
+def equivalent_bandwidth(hz: Tensor) -> Tensor:
+    """The ear's equivalent rectangular bandwidth at a frequency, both in Hz."""
+    return 24.7 * (4.37 * hz / 1000 + 1)
+
+
+class MapLikelihood:
+    """Negative log likelihoods of views, each weighted by bandwidth and in nats per bandwidth."""
+
+    def __init__(self, sample_rate: int, device: torch.device) -> None:
+        def of_bins(bins: int, window: int, name: str, per_frame: int) -> Tensor:
+            width = sample_rate / window
+            share = width / equivalent_bandwidth(torch.arange(1, bins + 1) * width)
+            return share.clamp(max=WIDEST_SHARE[name]) / per_frame
+
+        edges = torch.as_tensor(SHORT_EDGES) * (sample_rate / SHORT_WINDOW)
+        middle = (edges[1:] + edges[:-1]) / 2
+        bands = (edges[1:] - edges[:-1]) / equivalent_bandwidth(middle)
+        self.long = of_bins(LONG_BINS, LONG_WINDOW, "long", 1)
+        self.medium = of_bins(MEDIUM_BINS, MEDIUM_WINDOW, "medium", MEDIUM_FRAMES)
+        self.short = (bands.clamp(max=WIDEST_SHARE["short"]) / SHORT_FRAMES).float()
+        total = self.long.sum() + MEDIUM_FRAMES * self.medium.sum()
+        total = total + SHORT_FRAMES * self.short.sum()
+        for name in ("long", "medium", "short"):
+            setattr(self, name, (getattr(self, name) / total).to(device))
+
+    def terms(self, views: Views, expected: SpectralMap) -> dict[str, Tensor]:
+        """Every part of the loss, unweighted, as means over frames."""
+        wave_error = (views.wave - expected.wave_mean).square().sum(dim=-1)
+        wave = expected.wave_logvar + wave_error * (-expected.wave_logvar).exp()
+        return {
+            "long": _mean(_student(views.long - expected.long), self.long),
+            "medium": _mean(_student(views.medium - expected.medium), self.medium),
+            "short": _mean(_student(views.short - expected.short), self.short),
+            "wave": _mean(wave, self.medium[:WAVE_BINS]),
+            "long_offset": _mean(
+                _offset(views.long, views.long_offset, expected.long_offset, expected.long_spread),
+                self.long,
+            ),
+            "medium_offset": _mean(
+                _offset(
+                    views.medium,
+                    views.medium_offset,
+                    expected.medium_offset,
+                    expected.medium_spread,
+                ),
+                self.medium,
+            ),
+        }
+
+    def total(self, terms: dict[str, Tensor]) -> Tensor:
+        """The loss: all parts at their weights."""
+        powers = terms["long"] + terms["medium"] + terms["short"]
+        offsets = terms["long_offset"] + terms["medium_offset"]
+        return powers + WAVE_SHARE * terms["wave"] + OFFSET_SHARE * offsets
+
+
+def explained_wave(views: Views, expected: SpectralMap) -> Tensor:
+    """Share of the whitened waveform's power that the mean explains, (WAVE_BINS,)."""
+    error = (views.wave - expected.wave_mean).square().sum(dim=-1).mean(dim=(0, 1, 2))
+    return 1 - error / views.wave.square().sum(dim=-1).mean(dim=(0, 1, 2))
+
+
+def _mean(nats: Tensor, weight: Tensor) -> Tensor:
+    """Sum over bins at their weights and over a frame's hops; mean over batch and frames."""
+    return (nats * weight).sum(dim=(-2, -1)).mean()
+
+
+def _student(excess: Tensor) -> Tensor:
+    """A complex Student t's negative log likelihood, over its least value.
+
+    ``excess`` is the log of the power over its scale. With n degrees of freedom a complex value
+    of power p at scale v has the density proportional to 1 / v (1 + 2 p / (n v))^-(1 + n / 2).
+    Written for log p, which adds log p: so it is least, and 0, where scale and power agree.
+    """
+    slope, n = 1 + DEGREES / 2, DEGREES
+    least = slope * math.log1p(2 / n)
+    return slope * torch.log1p(2 / n * excess.clamp(max=30).exp()) - excess - least
+
+
+def _offset(power: Tensor, offset: Tensor, expected: Tensor, log_spread: Tensor) -> Tensor:
+    """Laplacian negative log likelihood of frequency offsets, by how much a bin stands out."""
+    level = power.exp()
+    around = mean_of_neighbors(level, 9)
+    audible = (level > 30 * FLOOR) & (around > AUDIBLE * around.amax(dim=-1, keepdim=True))
+    weight = (level / (around + 1e-12)).clamp(max=LOUDEST_BIN) * audible
+    return ((offset - expected).abs() * (-log_spread).exp() + log_spread) * weight
