@@ -117,7 +117,7 @@ def decompress_stream(
     coder, left = coder_for(codec, header), max(0, first_block - 1)
     stored = chain(reader.blocks(coder, left, likely_end), reader.blocks(coder, likely_end))
     blocks = (b if b is None else LatentBlock(b.latents, b.silent) for b in stored)
-    decoded = decode_blocks(codec, blocks, header.channels)
+    decoded = decode_blocks(codec, blocks, header.channels, first_block=left)
     if first_block > 0:
         next(decoded)
     at_model_rate = cut(

@@ -18,8 +18,9 @@ import torch
 
 from codec.errors import AudioError
 from codec.model.latent_codec import LatentCodec
+from codec.network.map_waveform import ANCHOR_FRAMES, Place
 
-FRAMES_PER_BLOCK = 256
+FRAMES_PER_BLOCK = ANCHOR_FRAMES
 """11.9 s at 21.5 Hz: long beside the halo, which is computed twice, and short beside a song."""
 
 SILENCE = 1e-6
@@ -105,23 +106,28 @@ def _encode_block(
 
 
 def decode_blocks(
-    codec: LatentCodec, blocks: Iterable[LatentBlock | None], channels: int
+    codec: LatentCodec,
+    blocks: Iterable[LatentBlock | None],
+    channels: int,
+    first_block: int = 0,
 ) -> Iterator[np.ndarray]:
     """Samples (channels, frames * hop_length) of each block; None stands for a lost block.
 
+    ``first_block`` is the number of the first of them in its file: where a decoder makes up
+    noise, the same place always gets the same.
     A lost block becomes silence of a whole block's length, with short fades beside it.
     """
     fade = round(FADE_SECONDS * codec.sample_rate)
     ramp = np.linspace(0, 1, fade, dtype=np.float32)
     previous: LatentBlock | None = None
     lost_before = False
-    for block, following in _with_next(blocks):
+    for index, (block, following) in enumerate(_with_next(blocks), start=first_block):
         if block is None:
             lost_before = True
             previous = None
             yield np.zeros((channels, FRAMES_PER_BLOCK * codec.hop_length), np.float32)
             continue
-        samples = _decode_block(codec, previous, block, following.block, channels)
+        samples = _decode_block(codec, previous, block, following.block, channels, index)
         if lost_before:
             samples[:, :fade] *= ramp[: samples.shape[1]]
         if following.exists and following.block is None:
@@ -158,6 +164,7 @@ def _decode_block(
     block: LatentBlock,
     following: LatentBlock | None,
     channels: int,
+    index: int,
 ) -> np.ndarray:
     """Decode a block with its neighbours' latents as halo, in one fixed shape."""
     halo = codec.autoencoder.decoder.receptive_frames
@@ -180,6 +187,7 @@ def _decode_block(
             right = following.latents[channel][:, :halo]
             window[:, halo + frames : halo + frames + right.shape[1]] = right
             window[:, halo + frames + right.shape[1] :] = right[:, -1:]
-        row = codec.synthesize(torch.from_numpy(window).to(codec.device)[None])[0]
+        place = Place(index * FRAMES_PER_BLOCK - halo, [channel])
+        row = codec.synthesize(torch.from_numpy(window).to(codec.device)[None], place)[0]
         rows.append(row[:, halo * hop : (halo + frames) * hop].cpu())
     return codec.from_rows(torch.stack(rows)[None], channels)[0].numpy()

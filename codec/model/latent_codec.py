@@ -24,6 +24,7 @@ from codec.model.statistics import Standardizer
 from codec.network import channel_layout
 from codec.network.bottleneck import Posterior
 from codec.network.config import ModelConfig
+from codec.network.map_waveform import START, Place
 
 
 class LatentCodec(nn.Module):
@@ -118,14 +119,16 @@ class LatentCodec(nn.Module):
         return self.standardizer.posterior(self.autoencoder.posterior(rows))
 
     @float32_by_default()
-    def synthesize(self, z: Tensor) -> Tensor:
+    def synthesize(self, z: Tensor, place: Place = START) -> Tensor:
         """(n, latent_dim, frames) -> (n, network channels, frames * hop_length).
+
+        ``place`` says which frames of a recording these are, and of which coded channels.
 
         Raises:
             LacunaError: the weights are no longer float32.
         """
         self._check_float32()
-        return self.autoencoder.decode(self.standardizer.inverse(z))
+        return self.autoencoder.decode(self.standardizer.inverse(z), place)
 
     # -- whole waveforms -----------------------------------------------------------------------
 
@@ -183,7 +186,8 @@ class LatentCodec(nn.Module):
             raise LacunaError(
                 f"length {length} is outside 0..{available}, what {z.shape[3]} frames hold"
             )
-        rows = self.synthesize(z.float().flatten(0, 1)).unflatten(0, z.shape[:2])
+        place = Place(channels=list(range(z.shape[1])) * len(z))
+        rows = self.synthesize(z.float().flatten(0, 1), place).unflatten(0, z.shape[:2])
         return self.from_rows(rows, channels)[..., :length]
 
     def _as_tensor(self, array: Tensor | np.ndarray) -> Tensor:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from codec.network.bottleneck import Posterior
-from codec.network.config import ModelConfig, SpectralConfig
+from codec.network.config import ModelConfig, SpectralConfig, SpectralMapConfig
+from codec.network.map_waveform import START, MapWaveformDecoder, Place
 from codec.network.oobleck import OobleckDecoder, OobleckEncoder
 from codec.network.spectral import SpectralDecoder, SpectralEncoder
+from codec.network.spectral_map import MapEncoder
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,15 @@ class Autoencoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder: SpectralEncoder | OobleckEncoder
-        self.decoder: SpectralDecoder | OobleckDecoder
+        self.encoder: SpectralEncoder | MapEncoder | OobleckEncoder
+        self.decoder: SpectralDecoder | MapWaveformDecoder | OobleckDecoder
         network, channels, dim = config.network, config.channels, config.latent_dim
         if isinstance(network, SpectralConfig):
             self.encoder = SpectralEncoder(network, channels, 2 * dim)
             self.decoder = SpectralDecoder(network, channels, dim)
+        elif isinstance(network, SpectralMapConfig):
+            self.encoder = MapEncoder(network, dim)
+            self.decoder = MapWaveformDecoder(network, dim, config.sample_rate)
         else:
             self.encoder = OobleckEncoder(network, channels, 2 * dim)
             self.decoder = OobleckDecoder(network, channels, dim)
@@ -60,8 +65,13 @@ class Autoencoder(nn.Module):
             )
         return Posterior.from_parameters(self.encoder(waveform))
 
-    def decode(self, z: Tensor) -> Tensor:
-        """(batch, latent_dim, frames) -> (batch, channels, frames * hop_length)."""
+    def decode(self, z: Tensor, place: Place = START) -> Tensor:
+        """(batch, latent_dim, frames) -> (batch, channels, frames * hop_length).
+
+        A decoder that makes things up, such as noise, makes them up by ``place``.
+        """
+        if isinstance(self.decoder, MapWaveformDecoder):
+            return self.decoder(z, place).float()
         return self.decoder(z).float()
 
     def forward(self, waveform: Tensor, sample: Callable[[Posterior], Tensor]) -> AutoencoderOutput:
