@@ -33,7 +33,8 @@ def _draw(
     for row, channel in enumerate(channels):
         for frame in range(frames):
             place = (first_frame + frame) % (1 << 64)  # halos reach before the first frame
-            bits = np.random.Philox(key=(channel, kind), counter=(0, 0, place, 0))
+            counter = np.array([0, 0, place, 0], np.uint64)
+            bits = np.random.Philox(key=np.array([channel, kind], np.uint64), counter=counter)
             generator = np.random.Generator(bits)
             draw = generator.standard_normal if kind == _NORMAL else generator.random
             draw(dtype=np.float32, out=values[row, frame])
