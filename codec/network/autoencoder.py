@@ -16,14 +16,15 @@ from codec.network.config import ModelConfig, SpectralConfig, SpectralMapConfig
 from codec.network.map_waveform import START, MapWaveformDecoder, Place
 from codec.network.oobleck import OobleckDecoder, OobleckEncoder
 from codec.network.spectral import SpectralDecoder, SpectralEncoder
-from codec.network.spectral_map import MapEncoder
+from codec.network.spectral_map import MapEncoder, MapReconstruction
 
 
 @dataclass(frozen=True)
 class AutoencoderOutput:
     """What a training step needs: the reconstruction and the posterior it was sampled from."""
 
-    reconstruction: Tensor
+    reconstruction: Tensor | MapReconstruction
+    """A waveform, or what the latents say of its spectra where that is what is trained."""
     posterior: Posterior
 
 
@@ -75,6 +76,14 @@ class Autoencoder(nn.Module):
         return self.decoder(z).float()
 
     def forward(self, waveform: Tensor, sample: Callable[[Posterior], Tensor]) -> AutoencoderOutput:
-        """Encode, draw latents with ``sample(posterior)``, decode."""
+        """Encode, draw latents with ``sample(posterior)``, decode.
+
+        A spectral map is not made a waveform of for that: it has a likelihood of its own.
+        """
+        if isinstance(self.encoder, MapEncoder) and isinstance(self.decoder, MapWaveformDecoder):
+            views = self.encoder.views(waveform)
+            posterior = Posterior.from_parameters(self.encoder.from_views(views))
+            expected = self.decoder.expect(sample(posterior))
+            return AutoencoderOutput(MapReconstruction(views, expected), posterior)
         posterior = self.posterior(waveform)
         return AutoencoderOutput(self.decode(sample(posterior)), posterior)

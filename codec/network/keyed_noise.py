@@ -26,9 +26,7 @@ def uniform(first_frame: int, frames: int, channels: Sequence[int], count: int) 
     return _draw(_UNIFORM, first_frame, frames, channels, count)
 
 
-def _draw(
-    kind: int, first_frame: int, frames: int, channels: Sequence[int], count: int
-) -> Tensor:
+def _draw(kind: int, first_frame: int, frames: int, channels: Sequence[int], count: int) -> Tensor:
     values = np.empty((len(channels), frames, count), np.float32)
     for row, channel in enumerate(channels):
         for frame in range(frames):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from codec.network import keyed_noise
 from codec.network.config import FRAME, SpectralMapConfig
 from codec.network.renderer import BIRTHS, Renderer
-from codec.network.spectral_map import MapDecoder
+from codec.network.spectral_map import MapDecoder, SpectralMap
 
 ANCHOR_FRAMES = 256
 """Sinusoids begin anew, without a step, at multiples of so many frames: where blocks of a file
@@ -30,10 +30,30 @@ class Place:
 START = Place()
 
 
+@dataclass(frozen=True)
+class Randomness:
+    """What a decoder draws."""
+
+    births: Tensor
+    """(batch, frames, BIRTHS) from 0 to 1: phases of sinusoids that begin."""
+    noise: Tensor
+    """(batch, draws, frames * FRAME), unit Gaussian: a waveform is made of each."""
+
+    @classmethod
+    def of_place(cls, place: Place, batch: int, frames: int) -> Randomness:
+        """What belongs to a place, whenever and however often it is decoded: one draw."""
+        channels = place.channels if place.channels is not None else [0] * batch
+        return cls(
+            keyed_noise.uniform(place.first_frame, frames, channels, BIRTHS),
+            keyed_noise.normal(place.first_frame, frames, channels, FRAME).flatten(1)[:, None],
+        )
+
+
 class MapWaveformDecoder(nn.Module):
     """Latents to waveform.
 
-    Shape: (batch, latent_dim, frames) -> (batch, 1, frames * FRAME)
+    Shape: (batch, latent_dim, frames) -> (batch, 1, frames * FRAME), or as many channels as
+    ``randomness`` has draws.
     """
 
     def __init__(self, config: SpectralMapConfig, latent_dim: int, sample_rate: int) -> None:
@@ -46,18 +66,28 @@ class MapWaveformDecoder(nn.Module):
         """Latent frames on either side that can influence the samples of one."""
         return self.map.receptive_frames + self.renderer.receptive_frames
 
-    def forward(self, z: Tensor, place: Place = START) -> Tensor:
+    def expect(self, z: Tensor) -> SpectralMap:
+        """The map of latents (batch, latent_dim, frames), without a waveform."""
+        z = z.transpose(1, 2)
+        return self.map.map(z, self.map(z))
+
+    def forward(
+        self, z: Tensor, place: Place = START, randomness: Randomness | None = None
+    ) -> Tensor:
         batch, _, frames = z.shape
-        channels = place.channels if place.channels is not None else [0] * batch
         first = place.first_frame
         anchors = [frame for frame in range(frames) if (first + frame) % ANCHOR_FRAMES == 0]
-        births = keyed_noise.uniform(first, frames, channels, BIRTHS).to(z.device)
-        noise = keyed_noise.normal(first, frames, channels, FRAME).flatten(1).to(z.device)
+        if randomness is None:
+            randomness = Randomness.of_place(place, batch, frames)
         z = z.transpose(1, 2)
         hidden = self.map(z)
         expected = self.map.map(z, hidden)
         with torch.autocast(z.device.type, enabled=False):
-            excitation = self.renderer.excite(expected, births, anchors)
+            excitation = self.renderer.excite(expected, randomness.births.to(z.device), anchors)
         gains = self.renderer.gains(hidden, excitation)
         with torch.autocast(z.device.type, enabled=False):
-            return self.renderer.mix(gains, excitation, noise)[:, None]
+            draws = [
+                self.renderer.mix(gains, excitation, noise)
+                for noise in randomness.noise.to(z.device).unbind(1)
+            ]
+        return torch.stack(draws, dim=1)

@@ -124,9 +124,7 @@ def follow(
 
     # Every track between two frames, seen from its end; beginning ones fade in.
     start = torch.where(continues, amplitude[:, :-1].gather(-1, previous), 0.0)
-    start_phase = torch.where(
-        continues, phase[:, :-1].gather(-1, previous), phase[:, 1:] - advance
-    )
+    start_phase = torch.where(continues, phase[:, :-1].gather(-1, previous), phase[:, 1:] - advance)
     bend = torch.remainder(phase[:, 1:] - start_phase - advance + math.pi, TURN) - math.pi
     # And those that end, which fade out.
     goes_on = torch.zeros_like(amplitude[:, 1:]).scatter_add(-1, previous, continues.float()) > 0

@@ -58,6 +58,14 @@ class SpectralMap:
     medium_spread: Tensor
 
 
+@dataclass(frozen=True)
+class MapReconstruction:
+    """What training compares: the views of a recording, and what its latents say of them."""
+
+    views: Views
+    expected: SpectralMap
+
+
 def _blocks(config: SpectralMapConfig) -> nn.Sequential:
     scale = 1.0 / config.depth  # residual branches start small, together about the trunk's size
     return nn.Sequential(
@@ -91,12 +99,16 @@ class MapEncoder(nn.Module):
         return reach + LONG_WINDOW // FRAME // 2
 
     def forward(self, waveform: Tensor) -> Tensor:
+        return self.from_views(self.views(waveform))
+
+    @staticmethod
+    def views(waveform: Tensor) -> Views:
+        """What the network sees of a waveform (batch, 1, time)."""
         with torch.autocast(waveform.device.type, enabled=False):  # no half-precision FFT on CPUs
-            views = analyze(waveform[:, 0].float())
-        return self.from_views(views).transpose(1, 2)
+            return analyze(waveform[:, 0].float())
 
     def from_views(self, views: Views) -> Tensor:
-        """(batch, frames, 2 * latent_dim)"""
+        """(batch, 2 * latent_dim, frames)"""
         powers = [views.long, views.medium, views.short]
         levels = torch.cat([power.flatten(2) for power in powers], dim=-1)
         wave = views.wave.flatten(2)
@@ -104,7 +116,8 @@ class MapEncoder(nn.Module):
         x = torch.cat([(levels - TYPICAL_LEVEL) / TYPICAL_SPREAD, wave, *offsets], dim=-1)
         parameters = self.project(self.blocks(self.embed(x))).float()
         mean, logvar = parameters.chunk(2, dim=-1)
-        return torch.cat([mean + self.wave_in(wave).float(), logvar], dim=-1)
+        mean = mean + self.wave_in(wave).float()
+        return torch.cat([mean, logvar], dim=-1).transpose(1, 2)
 
 
 class MapDecoder(nn.Module):
@@ -155,9 +168,7 @@ class MapDecoder(nn.Module):
 
 def _grids(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The long, medium and short part of (batch, frames, FINE or POWERS) in their shapes."""
-    long, medium, short = x.split(
-        [LONG_BINS, FINE - LONG_BINS, x.shape[-1] - FINE], dim=-1
-    )
+    long, medium, short = x.split([LONG_BINS, FINE - LONG_BINS, x.shape[-1] - FINE], dim=-1)
     return (
         long.unsqueeze(2),
         medium.unflatten(-1, (MEDIUM_FRAMES, MEDIUM_BINS)),

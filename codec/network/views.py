@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -135,6 +136,6 @@ def _bands(waveform: Tensor) -> Tensor:
 def band_means() -> Tensor:
     """(bins of the short window, SHORT_BANDS): what takes powers of bins to means of bands."""
     matrix = torch.zeros(SHORT_WINDOW // 2 + 1, SHORT_BANDS)
-    for band, (low, high) in enumerate(zip(SHORT_EDGES[:-1], SHORT_EDGES[1:], strict=True)):
+    for band, (low, high) in enumerate(pairwise(SHORT_EDGES)):
         matrix[low:high, band] = 1 / float(high - low)
     return matrix

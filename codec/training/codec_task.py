@@ -21,8 +21,9 @@ from codec.model import checkpoint
 from codec.model.shipped import find_checkpoint
 from codec.network.autoencoder import Autoencoder
 from codec.network.bottleneck import Posterior
-from codec.network.config import ModelConfig
+from codec.network.config import ModelConfig, SpectralMapConfig
 from codec.network.levels import principal_components
+from codec.network.map_waveform import MapWaveformDecoder
 from codec.network.spectral import SpectralDecoder, SpectralEncoder
 from codec.settings import check_same
 from codec.training import kl
@@ -31,6 +32,7 @@ from codec.training.average import moving_average
 from codec.training.config import TrainingConfig
 from codec.training.data import AudioSource, item_rng, to_device
 from codec.training.export import fit_checkpoint
+from codec.training.likelihood import MapLoss
 from codec.training.task import Logs, StepLoss
 
 VALIDATION_ITEMS = 32
@@ -72,9 +74,11 @@ class CodecTask:
         self.validation = validation
         self.device = device
         self.model_config: ModelConfig = autoencoder.config
-        self.waveform_loss = WaveformLoss(config, self.model_config.sample_rate, device)
+        self.reconstruction_loss = _loss_of(self.model_config, config, device)
         self.kl_weight = kl.KLWeight(config.kl, self.model_config, config.accumulate, device)
         check_crops(source, config)
+        if isinstance(autoencoder.decoder, MapWaveformDecoder):
+            autoencoder.decoder.renderer.requires_grad_(False)
 
     # -- training --------------------------------------------------------------------------
 
@@ -112,7 +116,7 @@ class CodecTask:
 
     def loss(self, model: nn.Module, batch: CodecBatch, step: int) -> StepLoss:
         output = model(batch.waveform, partial(self._sample, batch))
-        result = self.waveform_loss(output.reconstruction, batch.waveform, step)
+        result = self.reconstruction_loss(output.reconstruction, batch.waveform, step)
 
         per_channel = kl.kl_per_channel(output.posterior)
         over_processes = kl.reduce_mean(per_channel)
@@ -150,8 +154,8 @@ class CodecTask:
         """The loss terms and distances at the posterior mean, on fixed crops."""
         assert isinstance(model, Autoencoder)
         waveform = self.validation.batch(range(VALIDATION_ITEMS)).waveform.to(self.device)
-        posterior = model.posterior(waveform)
-        estimate = model.decode(posterior.mean)
+        output = model(waveform, lambda posterior: posterior.mean)
+        posterior = output.posterior
         per_channel = kl.kl_per_channel(posterior)
         if kl.collapsed(per_channel):
             warnings.warn(
@@ -161,7 +165,7 @@ class CodecTask:
                 stacklevel=2,
             )
         return {
-            **self.waveform_loss.validate(estimate, waveform),
+            **self.reconstruction_loss.validate(output.reconstruction, waveform),
             "kbps": kl.kl_to_kbps(float(per_channel.mean()), self.model_config),
             "active_channels": float(kl.active_channels(per_channel)),
             **{f"kl_channel/{i:02d}": float(v) for i, v in enumerate(per_channel)},
@@ -181,6 +185,15 @@ class CodecTask:
         provenance = {**provenance, **training_provenance(self.source, self.config)}
         fitted = fit_checkpoint(model, self.source, self.device, self.config.noise, provenance)
         checkpoint.save(fitted, path)
+
+
+def _loss_of(
+    model: ModelConfig, config: TrainingConfig, device: torch.device
+) -> WaveformLoss | MapLoss:
+    """A spectral map is trained by its likelihood; its renderer comes after it, alone."""
+    if isinstance(model.network, SpectralMapConfig):
+        return MapLoss(model.sample_rate, device)
+    return WaveformLoss(config, model.sample_rate, device)
 
 
 @torch.no_grad()

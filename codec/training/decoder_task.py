@@ -26,7 +26,9 @@ from codec.model import checkpoint
 from codec.model.checkpoint import Checkpoint
 from codec.model.shipped import find_checkpoint
 from codec.model.statistics import Standardizer
-from codec.network.config import ModelConfig
+from codec.network.config import FRAME, ModelConfig
+from codec.network.map_waveform import START, MapWaveformDecoder, Randomness
+from codec.network.renderer import BIRTHS
 from codec.settings import check_same
 from codec.training.adversarial import WaveformLoss
 from codec.training.average import moving_average
@@ -39,6 +41,7 @@ from codec.training.codec_task import (
 )
 from codec.training.config import TrainingConfig
 from codec.training.data import AudioSource, item_rng, to_device
+from codec.training.energy_distance import EnergyLoss
 from codec.training.task import StepLoss
 
 UNQUANTISED_SHARE = 0.2
@@ -59,6 +62,8 @@ class DecoderBatch:
 
     waveform: Tensor
     number: Tensor
+    randomness: Randomness | None
+    """Two draws for a decoder that draws; None for others."""
 
 
 class Quantiser:
@@ -112,7 +117,12 @@ class DecoderTask:
         # What was trained before needs no warm-up before the discriminators come.
         at_once = config.adversarial.model_copy(update={"start_step": 0})
         config = config.model_copy(update={"adversarial": at_once})
-        self.waveform_loss = WaveformLoss(config, start.config.sample_rate, device)
+        self.reconstruction_loss: WaveformLoss | EnergyLoss
+        if isinstance(self.model, MapWaveformDecoder):
+            self.model.map.requires_grad_(False)  # latents mean what they did
+            self.reconstruction_loss = EnergyLoss(start.config.sample_rate, device)
+        else:
+            self.reconstruction_loss = WaveformLoss(config, start.config.sample_rate, device)
         self._standardizer = Standardizer(start.statistics).to(device)
         useful = start.useful
         self.steps = np.linspace(useful.finest_step, useful.coarsest_step, STEPS).round()
@@ -130,11 +140,33 @@ class DecoderTask:
     def load(self, indices: range) -> DecoderBatch:
         numbers = torch.tensor([self._number_of(index) for index in indices])
         waveform = self.source.batch(indices).waveform
-        return DecoderBatch(to_device(waveform, self.device), to_device(numbers, self.device))
+        randomness = self._randomness(self.config.seed, indices, waveform.shape[-1])
+        return DecoderBatch(
+            to_device(waveform, self.device), to_device(numbers, self.device), randomness
+        )
 
     def loss(self, model: nn.Module, batch: DecoderBatch, step: int) -> StepLoss:
         latents = self.latents(batch.waveform, batch.number)
-        return self.waveform_loss(model(latents).float(), batch.waveform, step)
+        estimate = self._decoded(model, latents, batch.randomness)
+        return self.reconstruction_loss(estimate, batch.waveform, step)
+
+    @staticmethod
+    def _decoded(model: nn.Module, latents: Tensor, randomness: Randomness | None) -> Tensor:
+        return (model(latents) if randomness is None else model(latents, START, randomness)).float()
+
+    def _randomness(self, seed: int, indices: range, time: int) -> Randomness | None:
+        """What a decoder that draws gets for items of ``time`` samples, fixed by seed and index."""
+        if not isinstance(self.model, MapWaveformDecoder):
+            return None
+        frames = time // FRAME
+        births, noise = [], []
+        for index in indices:
+            rng = item_rng(seed, index, purpose=2)
+            births.append(rng.random((frames, BIRTHS), dtype=np.float32))
+            noise.append(rng.standard_normal((2, time), dtype=np.float32))
+        return Randomness(
+            *(to_device(torch.from_numpy(np.stack(x)), self.device) for x in (births, noise))
+        )
 
     def _number_of(self, index: int) -> int:
         """Which of ``steps`` an item's latents are quantised at, if at all."""
@@ -172,15 +204,17 @@ class DecoderTask:
         """Fixed crops, and what ``model`` makes of them, at steps from all over the range."""
         waveform = self.validation.batch(range(items)).waveform.to(self.device)
         numbers = torch.arange(items, device=self.device) % STEPS
-        return waveform, model(self.latents(waveform, numbers)).float()
+        randomness = self._randomness(self.config.seed + 1, range(items), waveform.shape[-1])
+        return waveform, self._decoded(model, self.latents(waveform, numbers), randomness)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         waveform, estimate = self._decode(model, VALIDATION_ITEMS)
-        return self.waveform_loss.validate(estimate, waveform)
+        return self.reconstruction_loss.validate(estimate, waveform)
 
     def preview(self, model: nn.Module, writer: SummaryWriter, step: int) -> None:
         """Audio and spectrograms of the first validation crops."""
         waveform, estimate = self._decode(model, PREVIEW_ITEMS)
+        estimate = estimate[:, : waveform.shape[1]]  # one draw of those that there are
         write_preview(waveform, estimate, self.start.config.sample_rate, writer, step)
 
     # -- export ----------------------------------------------------------------------------

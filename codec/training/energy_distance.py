@@ -13,8 +13,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from codec.metrics.mel import mel_filters
+from codec.metrics.mel import mel_distance, mel_filters
 from codec.training.likelihood import equivalent_bandwidth
+from codec.training.task import StepLoss
 
 MEL = {256: 24, 512: 48, 1024: 80, 2048: 128}
 """Bands at each window, in samples: what holds for all of the spectrum."""
@@ -76,11 +77,36 @@ def distance(
     return total
 
 
-def energy_distance(
-    recording: list[tuple[Tensor, Tensor | None]],
-    first: list[tuple[Tensor, Tensor | None]],
-    second: list[tuple[Tensor, Tensor | None]],
-) -> Tensor:
-    """Of a recording's log spectra to two draws'."""
-    to_recording = distance(recording, first) + distance(recording, second)
-    return to_recording - distance(first, second)
+EDGE = 1024
+"""Samples at both ends of a crop that are not judged: no window has all of its sound there."""
+
+
+class EnergyLoss:
+    """The energy distance as the loss of a training step."""
+
+    opponent = None
+
+    def __init__(self, sample_rate: int, device: torch.device) -> None:
+        self.sample_rate = sample_rate
+        self.spectra = LogSpectra(sample_rate, device)
+
+    def __call__(self, draws: Tensor, waveform: Tensor, step: int) -> StepLoss:
+        """Two draws (batch, 2, time) for a recording (batch, 1, time)."""
+        total, logs = self._judge(draws, waveform)
+        return StepLoss(total, {name: value.detach() for name, value in logs.items()})
+
+    def _judge(self, draws: Tensor, waveform: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.autocast(waveform.device.type, enabled=False):
+            kept = slice(EDGE, -EDGE)
+            recording = self.spectra(waveform[:, 0, kept].float())
+            first, second = (self.spectra(draws[:, i, kept].float()) for i in (0, 1))
+            apart = distance(first, second)
+            near = distance(recording, first) + distance(recording, second)
+        return near - apart, {"distance": near / 2, "between_draws": apart}
+
+    def validate(self, draws: Tensor, waveform: Tensor) -> dict[str, float]:
+        """Distances to log, with the ``score``."""
+        total, logs = self._judge(draws, waveform)
+        mel = mel_distance(draws[:, 0], waveform[:, 0], self.sample_rate).mean()
+        distances = {name: float(value) for name, value in logs.items()}
+        return {"score": float(total), "mel_distance": float(mel), **distances}

@@ -22,8 +22,11 @@ from codec.model.checkpoint import Checkpoint
 from codec.model.statistics import LatentStatistics, Standardizer
 from codec.model.useful_range import UsefulRange, measure_range
 from codec.network.autoencoder import Autoencoder
+from codec.network.map_waveform import MapWaveformDecoder
+from codec.network.spectral_map import MapEncoder
 from codec.training.config import NoiseConfig
 from codec.training.data import AudioSource
+from codec.training.likelihood import MapLikelihood, powers
 
 ITEMS = 256
 LISTENED_ITEMS = 48
@@ -76,7 +79,7 @@ def _finest_useful_step(
     tables: EntropyTables,
     coarsest: int,
 ) -> int:
-    """The coarsest step that sounds like no quantisation at all, by mel distance on crops."""
+    """The coarsest step that is as near to crops as no quantisation at all."""
     standardizer = Standardizer(statistics).to(device)
     crops, latents = [], []
     for first in range(FIRST_INDEX, FIRST_INDEX + LISTENED_ITEMS, BATCH):
@@ -86,11 +89,7 @@ def _finest_useful_step(
 
     def distance(quantised: list[Tensor]) -> float:
         distances = [
-            mel_distance(
-                autoencoder.decode(standardizer.inverse(z)).flatten(0, 1),
-                waveform.flatten(0, 1),
-                autoencoder.config.sample_rate,
-            ).mean()
+            _distance(autoencoder, standardizer.inverse(z), waveform)
             for z, waveform in zip(quantised, crops, strict=True)
         ]
         return float(torch.stack(distances).mean())
@@ -104,3 +103,16 @@ def _finest_useful_step(
     half_octaves = np.arange(0, np.log2(max(1.0, step_multiple(coarsest))) + 0.01, 0.5)
     candidates = [nearest_step(step_multiple(coarsest) / 2**octave) for octave in half_octaves]
     return next((step for step in candidates if distance(through(step)) <= target), candidates[-1])
+
+
+def _distance(autoencoder: Autoencoder, latents: Tensor, waveform: Tensor) -> Tensor:
+    """Mel distance of what is decoded; for a spectral map, whose renderer is yet to be trained, how
+    unlikely the map makes the spectra."""
+    sample_rate, decoder = autoencoder.config.sample_rate, autoencoder.decoder
+    if isinstance(decoder, MapWaveformDecoder):
+        terms = MapLikelihood(sample_rate, waveform.device).terms(
+            MapEncoder.views(waveform), decoder.expect(latents)
+        )
+        return powers(terms)
+    decoded = autoencoder.decode(latents)
+    return mel_distance(decoded.flatten(0, 1), waveform.flatten(0, 1), sample_rate).mean()

@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from codec.network.spectral_map import SpectralMap
+from codec.network.spectral_map import MapReconstruction, SpectralMap
 from codec.network.views import (
     FLOOR,
     LONG_BINS,
@@ -31,6 +31,7 @@ from codec.network.views import (
     Views,
     mean_of_neighbors,
 )
+from codec.training.task import Logs, StepLoss
 
 DEGREES = 4.0
 """Of freedom of the Student t."""
@@ -38,8 +39,15 @@ DEGREES = 4.0
 WAVE_SHARE = 1.5
 """Weight of the waveform's likelihood beside those of powers."""
 
+WAVE_FIRST_STEPS = 1500
+"""Over these it falls from twice that. A waveform is learned suddenly or, where everything else
+pays sooner, not at all; once it is there it stays as far as it pays."""
+
 OFFSET_SHARE = 0.5
 """Weight of the frequency offsets' likelihood."""
+
+SCALE = 10.0
+"""The loss is so many times the nats per bandwidth, to be of the size of others."""
 
 WIDEST_SHARE = {"long": 0.3, "medium": 0.5, "short": 2.0}
 """A bin or band never counts as more bandwidths than this: what is below 100 Hz would rule."""
@@ -100,11 +108,40 @@ class MapLikelihood:
             ),
         }
 
-    def total(self, terms: dict[str, Tensor]) -> Tensor:
+    def total(self, terms: dict[str, Tensor], wave_share: float = WAVE_SHARE) -> Tensor:
         """The loss: all parts at their weights."""
-        powers = terms["long"] + terms["medium"] + terms["short"]
         offsets = terms["long_offset"] + terms["medium_offset"]
-        return powers + WAVE_SHARE * terms["wave"] + OFFSET_SHARE * offsets
+        return powers(terms) + wave_share * terms["wave"] + OFFSET_SHARE * offsets
+
+
+def powers(terms: dict[str, Tensor]) -> Tensor:
+    """The part of the loss that says how near the map is to the spectra."""
+    return terms["long"] + terms["medium"] + terms["short"]
+
+
+class MapLoss:
+    """The likelihood as the loss of a training step."""
+
+    opponent = None
+
+    def __init__(self, sample_rate: int, device: torch.device) -> None:
+        self.likelihood = MapLikelihood(sample_rate, device)
+
+    def __call__(self, reconstruction: MapReconstruction, waveform: Tensor, step: int) -> StepLoss:
+        """``waveform`` is what the reconstruction's views are of."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            terms = self.likelihood.terms(reconstruction.views, reconstruction.expected)
+        share = WAVE_SHARE * (1 + max(0.0, 1 - step / WAVE_FIRST_STEPS))
+        logs: Logs = {name: term.detach() for name, term in terms.items()}
+        explained = explained_wave(reconstruction.views, reconstruction.expected).detach()
+        logs |= {f"explained_wave/{low:02d}": explained[low : low + 6].mean() for low in (0, 6, 12)}
+        return StepLoss(SCALE * self.likelihood.total(terms, share), logs)
+
+    def validate(self, reconstruction: MapReconstruction, waveform: Tensor) -> dict[str, float]:
+        """Terms to log, with the ``score``."""
+        terms = self.likelihood.terms(reconstruction.views, reconstruction.expected)
+        score = float(self.likelihood.total(terms))
+        return {"score": score, **{name: float(term) for name, term in terms.items()}}
 
 
 def explained_wave(views: Views, expected: SpectralMap) -> Tensor:

@@ -217,7 +217,7 @@ class _Run:
             self.accelerator,
             Budget(self.clock.left(), schedule_minutes),
             self.provenance,
-            task.waveform_loss.opponent,
+            task.reconstruction_loss.opponent,
             validate_first=validate_first,
         )
         trainer.train()

@@ -74,7 +74,7 @@ def make_trainer(make_task: Callable[..., CodecTask], no_preview: None) -> Calla
         if accelerator is None:
             forget_accelerate()
             accelerator = Accelerator(cpu=True, gradient_accumulation_steps=config.accumulate)
-        opponent = task.waveform_loss.opponent
+        opponent = task.reconstruction_loss.opponent
         return Trainer(task, config, folder, accelerator, budget, opponent=opponent)
 
     return make

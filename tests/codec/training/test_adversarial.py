@@ -122,7 +122,7 @@ def test_discriminators_learn(pair: tuple[Tensor, Tensor]) -> None:
 def test_weight_0_has_no_discriminator(
     make_trainer: MakeTrainer, make_task: Callable[..., CodecTask], tmp_path: Path, read_log: Log
 ) -> None:
-    assert make_task().waveform_loss.opponent is None
+    assert make_task().reconstruction_loss.opponent is None
     make_trainer(tmp_path, adversarial={"weight": 0, **TINY}, steps=1).train()
     state = load_file(tmp_path / "state" / "step-00000001" / "tensors.safetensors")
     assert not any(key.startswith("opponent.") for key in state)
@@ -212,7 +212,7 @@ def test_non_finite_discriminator_gradient_is_skipped_and_counted(
 ) -> None:
     monkeypatch.setattr(Adversary, "verdict", nan_loss_at(1, 2))
     trainer = adversarial(make_trainer, tmp_path, budget=Budget(minutes=0.0))
-    opponent = trainer.task.waveform_loss.opponent  # type: ignore[attr-defined]
+    opponent = trainer.task.reconstruction_loss.opponent  # type: ignore[attr-defined]
     modules = (opponent.module, trainer.task.model)
     seen = [[weights(module) for module in modules]]
     bad = []
