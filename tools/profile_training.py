@@ -81,7 +81,7 @@ def one_step(
     task: CodecTask, config: TrainingConfig, number: int, precision: str, watch: Stopwatch
 ) -> None:
     """As the loop does it, one thing after the other."""
-    opponent, optimizer, average = task.waveform_loss.opponent, task.optimizer, task.ema  # type: ignore[attr-defined]
+    opponent, optimizer, average = task.reconstruction_loss.opponent, task.optimizer, task.ema  # type: ignore[attr-defined]
     start = config.adversarial.start_step
     watch.charge("optimiser")
     batch = task.load(range(number * config.batch_size, (number + 1) * config.batch_size))
