@@ -26,15 +26,11 @@ ONE_OR_MORE = Parameter(validator=Number(gte=1))
 ZERO_OR_MORE = Parameter(validator=Number(gte=0))
 
 
-class UnknownOptionError(CycloptsError):
-    """A word that starts with '-' where a file is expected."""
-
-
 def _refuse_options(_: object, value: object) -> None:
     words = value if isinstance(value, tuple) else (value,)
     for word in words:
         if isinstance(word, str) and word.startswith("-") and word != "-":
-            raise UnknownOptionError(msg=word)
+            raise CycloptsError(msg=f"Unknown option: {word}.")
 
 
 def word(name: str, help: str) -> Parameter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from codec.cli.files import compress, decompress
 from codec.cli.inspect import info, verify
 from codec.cli.latents import decode, encode
 from codec.cli.models import models
-from codec.cli.options import UnknownOptionError, say
+from codec.cli.options import say
 from codec.cli.train import train_codec, train_context
 from codec.errors import LacunaError
 from codec.process import prepare
@@ -80,13 +81,25 @@ def _fail(message: str, code: int) -> None:
 def _wrong_usage(error: CycloptsError) -> str:
     """What is wrong with the command line, and where help is."""
     command = " ".join(["lacuna", *(error.command_chain or ())])
-    text = str(error)
-    if isinstance(error, UnknownOptionError) and error.app is not None:
-        arguments = error.app.assemble_argument_collection()
-        known = [name for argument in arguments for name in argument.names]
-        close = difflib.get_close_matches(text.split("=")[0], known, n=1)
-        text = f"Unknown option: {text}." + "".join(f" Did you mean {name}?" for name in close)
-    return f"{text} See {command} --help"
+    return f"{_unknown_option(error) or error} See {command} --help"
+
+
+def _unknown_option(error: CycloptsError) -> str | None:
+    """The first option that the command does not have: most likely the mistake, whatever it led to.
+
+    Cyclopts itself takes it for a file where a file may be '-', a standard stream.
+    """
+    if error.app is None or error.app.default_command is None:
+        return None
+    known = [
+        name for argument in error.app.assemble_argument_collection() for name in argument.names
+    ]
+    for word in error.root_input_tokens or ():
+        name = word.split("=")[0]
+        if re.match(r"--?[a-zA-Z]", name) and name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            return f"Unknown option: {name}." + "".join(f" Did you mean {x}?" for x in close)
+    return None
 
 
 def _shown_default(value: object) -> object:
