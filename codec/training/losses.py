@@ -15,18 +15,24 @@ from dataclasses import dataclass
 
 import scipy.signal  # noqa: F401  (auraloss imports it late; if it is missing, tell at once)
 import torch
+import torchaudio
 from auraloss.freq import STFTLoss
 from auraloss.perceptual import FIRFilter
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
 from codec.audio.waveform import to_mid_side
-from codec.metrics.mel import MEL_BANDS, MEL_WINDOWS, mel_distance
+from codec.metrics.mel import FLOOR, MEL_BANDS, MEL_WINDOWS
 from codec.training.config import LossConfig
+from codec.training.magnitudes import magnitudes
 
 QUIET = 1e-3
 """-60 dB. Relative distances count a row or band below this level as if it had it, because what
 is left of an almost silent one would outweigh the rest of the batch a hundred times."""
+
+
+LEAST_MAGNITUDE = 1e-6
+"""Of a bin before mel filters; below it there is no gradient."""
 
 
 class SpectralConvergencePerRow(nn.Module):
@@ -62,17 +68,52 @@ class AWeighting(nn.Module):
 
 
 class MagnitudeSTFTLoss(STFTLoss):
-    """auraloss' STFT loss without the phases that it would compute and not use."""
+    """auraloss' STFT loss on magnitudes alone, with their own backward pass (magnitudes.py)."""
 
     def __init__(self, window: int) -> None:
         super().__init__(fft_size=window, hop_size=window // 4, win_length=window)
         self.spectralconv = SpectralConvergencePerRow()
 
     def stft(self, x: Tensor) -> tuple[Tensor, None]:
-        spectrum = torch.stft(
-            x, self.fft_size, self.hop_size, self.win_length, self.window, return_complex=True
-        )
-        return (spectrum.real**2 + spectrum.imag**2).clamp(min=self.eps).sqrt(), None
+        magnitude = magnitudes(x, self.window, math.sqrt(self.eps), pad_mode="reflect")
+        return magnitude.transpose(1, 2), None
+
+
+class MelDistance(nn.Module):
+    """The distance of :func:`codec.metrics.mel.mel_distance`, made for training.
+
+    Filters are torchaudio's, which the runtime has to do without, and lie beside the weights.
+
+    Shape: two of (rows, time) -> (rows,)
+    """
+
+    def __init__(self, sample_rate: int, windows: tuple[int, ...]) -> None:
+        super().__init__()
+        bands = dict(zip(MEL_WINDOWS, MEL_BANDS, strict=True))
+        self.windows = windows
+        for window in windows:
+            filters = torchaudio.functional.melscale_fbanks(
+                window // 2 + 1,
+                0.0,
+                sample_rate / 2,
+                bands[window],
+                sample_rate,
+                norm="slaney",
+                mel_scale="slaney",
+            )
+            self.register_buffer(f"filters_{window}", filters, persistent=False)
+            self.register_buffer(f"window_{window}", torch.hann_window(window), persistent=False)
+
+    def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
+        total = target.new_zeros(len(target))
+        for window in self.windows:
+            x, y = (self._log_mel(rows, window) for rows in (estimate, target))
+            total = total + (x - y).abs().mean(dim=(1, 2))
+        return total
+
+    def _log_mel(self, rows: Tensor, window: int) -> Tensor:
+        magnitude = magnitudes(rows, self.get_buffer(f"window_{window}"), LEAST_MAGNITUDE)
+        return (magnitude @ self.get_buffer(f"filters_{window}")).clamp(min=FLOOR).log10()
 
 
 @dataclass(frozen=True)
@@ -137,8 +178,7 @@ class ReconstructionLoss(nn.Module):
         self.sample_rate = sample_rate
         self.weighting = AWeighting(sample_rate)
         self.stft_losses = nn.ModuleList(MagnitudeSTFTLoss(w) for w in config.stft_windows)
-        mel = dict(zip(MEL_WINDOWS, MEL_BANDS, strict=True))
-        self.mel_bands = tuple(mel[w] for w in config.mel_windows)
+        self.mel = MelDistance(sample_rate, config.mel_windows)
 
     def forward(self, estimate: Tensor, target: Tensor) -> ReconstructionTerms:
         """Two of (batch, channels, time) -> terms averaged over the batch."""
@@ -150,9 +190,10 @@ class ReconstructionLoss(nn.Module):
         level = y.abs().mean(dim=1).clamp(min=QUIET)
         l1 = ((x - y).abs().mean(dim=1) / level).mean()
 
-        mel = mel_distance(x, y, self.sample_rate, self.config.mel_windows, self.mel_bands).mean()
+        mel = self.mel(x, y).mean()
 
-        low = low_band_distance(x, y, self.sample_rate, self.config.low_band_hz).mean()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.low_band > 0):
+            low = low_band_distance(x, y, self.sample_rate, self.config.low_band_hz).mean()
 
         xw, yw = (self.weighting(rows)[:, None] for rows in (x, y))
         stft = torch.stack([loss(xw, yw) for loss in self.stft_losses]).mean()

@@ -18,6 +18,7 @@ from codec.model.latent_codec import LatentCodec
 from codec.settings import check_same
 from codec.training.data import item_rng
 from codec.training.task import StepLoss
+from diffusion.generation import DEFAULT_SAMPLING
 from diffusion.model import checkpoint, flow
 from diffusion.model.checkpoint import DiffusionCheckpoint
 from diffusion.model.conditioning import Conditioning
@@ -35,8 +36,6 @@ BASELINE_WINDOWS, BASELINE_FRAMES = 1024, 1 << 18
 """The Gaussian predictor is fitted to so many training windows, or as many as have the frames."""
 
 PREVIEW_ITEMS = 3
-PREVIEW_STEPS = 12
-PREVIEW_GUIDANCE = 2.0
 
 PREVIEW_NOISE, DROPOUT = 2, 3  # purposes of random numbers, beside those of the windows
 
@@ -235,17 +234,19 @@ class DiffusionTask:
             ]
         )
         conditioning = conditioning.to(self.device)
-        denoise = guided(model, conditioning, PREVIEW_GUIDANCE)
+        denoise = guided(model, conditioning, DEFAULT_SAMPLING.guidance)
         x = noise.to(self.device) * conditioning.present[:, :, None, None]
-        return dpmpp_2m(denoise, x, time_grid(PREVIEW_STEPS))
+        return dpmpp_2m(denoise, x, time_grid(DEFAULT_SAMPLING.steps))
 
     def _wishes(self, items: int) -> Windows:
-        """The first validation windows without anything given: what to generate alike."""
+        """The first validation windows without anything given, and asked for as users do: by label
+        and channels, without a length.
+        """
         windows = self.validation.batch(range(items))
         config, frames = self.model_config, windows.x.shape[3]
         nothing = Conditioning.none(items, config, frames)
         told = windows.conditioning
-        wish = replace(nothing, label=told.label, seconds=told.seconds, present=told.present)
+        wish = replace(nothing, label=told.label, present=told.present)
         return replace(windows, conditioning=wish)
 
     def preview(self, model: nn.Module, writer: SummaryWriter, step: int) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 
 import codec
 from codec.entropy.quantise import nearest_step, step_multiple
 from codec.model import checkpoint
+from codec.network.autoencoder import Autoencoder
 from codec.training.codec_task import CodecTask
 
 
@@ -49,3 +51,22 @@ def test_level_latents_can_have_steps_of_their_own(
         sigmas.append(checkpoint.load(path).statistics.sigma)
     torch.testing.assert_close(sigmas[1][:2], 0.25 * sigmas[0][:2], rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(sigmas[1][2:], sigmas[0][2:], rtol=1e-3, atol=1e-4)
+
+
+def test_an_export_is_quick(
+    make_task: Callable[..., CodecTask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run waits for it: what it decodes and listens to is counted, since clocks vary."""
+    decoded: list[int] = []
+    original = Autoencoder.decode
+
+    def decode(self: Autoencoder, z: torch.Tensor) -> torch.Tensor:
+        decoded.append(len(z))
+        return original(self, z)
+
+    task = make_task(noise={"steps": (1.0, 96.0)})
+    with monkeypatch.context() as patch:
+        patch.setattr(Autoencoder, "decode", decode)
+        exported(task, tmp_path / "model.safetensors")
+    assert 2 <= len(decoded) <= 5
+    assert set(decoded) == {16}

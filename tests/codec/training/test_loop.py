@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from accelerate import Accelerator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import codec
 from codec.errors import CheckpointError, ConfigError, LacunaError
@@ -108,6 +110,55 @@ def test_schedule_minutes_fit_the_schedule_into_time(
     assert rates == pytest.approx(
         [5e-4 * (1 + math.cos(math.pi * seconds / 60)) for seconds in expected]
     )
+
+
+def test_minutes_leave_time_for_the_last_validation_and_export(
+    make_trainer: Callable[..., Trainer], tmp_path: Path
+) -> None:
+    trainer = make_trainer(tmp_path, Budget(minutes=1.0))
+    assert not trainer._should_stop([], 30.0)
+    trainer._closing = {"validation": 15.0, "checkpoint": 16.0}
+    assert trainer._should_stop([], 30.0)
+
+
+class Reads(TorchDispatchMode):
+    """Counts how often the value of a tensor is read, for which a GPU would have to be waited for.
+
+    Apart from PyTorch's moving average, which counts its updates in a tensor on the CPU.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, arguments: Any = (), options: Any = None
+    ) -> Any:
+        if function is torch.ops.aten._local_scalar_dense.default:
+            files = {frame.filename for frame in traceback.extract_stack(limit=12)}
+            self.count += not any(name.endswith("swa_utils.py") for name in files)
+        return function(*arguments, **(options or {}))
+
+
+def test_no_step_waits_for_the_device(make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:
+    """With discriminators too; only a step that is logged reads what was computed."""
+    adversary = {
+        "weight": 0.5,
+        "stft_windows": [256],
+        "stft_width": 2,
+        "periods": [3],
+        "period_width": 2,
+    }
+    trainer = make_trainer(tmp_path, log_every=3, adversarial=adversary)
+    batches = map(trainer.task.load, trainer._shares())
+    reads = []
+    for _ in range(3):
+        with Reads() as mode:
+            logs = trainer._step(batches)
+        trainer.state.step += 1
+        reads.append(mode.count)
+    assert reads[:2] == [0, 0]
+    assert reads[2] >= len(logs) - 1
 
 
 # -- one step ----------------------------------------------------------------------------------
@@ -322,6 +373,43 @@ def test_damaged_state_is_named(train: Train, tmp_path: Path) -> None:
     tensors.write_bytes(tensors.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match=r"step-00000001' cannot be taken up"):
         train(tmp_path, overrides={"steps": 2})
+
+
+def test_a_failing_export_does_not_lose_the_run(
+    train: Train, tmp_path: Path, read_log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state is there before: the same command goes on, and exports what it had not."""
+    train(tmp_path / "whole", overrides={"steps": 3})
+
+    def fail(*arguments: object) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CodecTask, "validate", lambda *_: {"score": math.inf})  # no best one yet
+        patch.setattr(CodecTask, "export", fail)
+        with pytest.raises(OSError, match="no space"):
+            train(tmp_path / "run", overrides={"steps": 3})
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    assert train(tmp_path / "run", overrides={"steps": 3}).step == 3
+    assert read_log(tmp_path / "run") == read_log(tmp_path / "whole")
+    assert codec.load(tmp_path / "run" / "model.safetensors").provenance["steps"] == 3
+
+
+def test_one_export_serves_both_names(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    original = CodecTask.export
+
+    def export(self: CodecTask, model: nn.Module, path: Path, provenance: Any) -> None:
+        written.append(path.name)
+        original(self, model, path, provenance)
+
+    monkeypatch.setattr(CodecTask, "export", export)
+    train(tmp_path, overrides={"steps": 1})
+    assert written == ["best.safetensors"]
+    best, newest = (tmp_path / f"{name}.safetensors" for name in ("best", "model"))
+    assert best.read_bytes() == newest.read_bytes()
 
 
 # -- fine-tuning -------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from torchaudio.functional import melscale_fbanks
 
 from codec.metrics.mel import MEL_WINDOWS, mel_distance, mel_filters
 from codec.training.config import LossConfig
-from codec.training.losses import ReconstructionLoss, low_band_distance
+from codec.training.losses import MelDistance, ReconstructionLoss, low_band_distance
+from codec.training.magnitudes import magnitudes
 
 SAMPLE_RATE = 16_000
 WINDOWS = (512, 128)
@@ -108,6 +109,42 @@ def test_mel_distance() -> None:
     every_window = mel_distance(estimate, target, SAMPLE_RATE, (2048,), (80,))
     assert every_window.tolist() == pytest.approx([0.0, 1.0], rel=1e-3)
     assert 5.0 < float(distance[1]) <= len(MEL_WINDOWS)
+
+
+def test_mel_distance_of_training_is_that_of_evaluation() -> None:
+    """In value and in gradient; the filters are torchaudio's there and our own here."""
+    windows, bands = (2048, 512, 32), (320, 80, 5)
+    target = 0.1 * noise(2, 8192)
+    estimates = [(0.1 * noise(2, 8192, seed=1)).requires_grad_() for _ in range(2)]
+    values = (
+        MelDistance(SAMPLE_RATE, windows)(estimates[0], target),
+        mel_distance(estimates[1], target, SAMPLE_RATE, windows, bands),
+    )
+    for value in values:
+        value.sum().backward()
+    torch.testing.assert_close(values[0], values[1], rtol=1e-4, atol=0)
+    one, other = (estimate.grad for estimate in estimates)
+    assert one is not None
+    assert other is not None
+    assert (one - other).norm() < 1e-3 * other.norm()
+
+
+@pytest.mark.parametrize("time", [1024, 1000])
+@pytest.mark.parametrize("pad_mode", ["constant", "reflect"])
+def test_magnitudes_are_those_of_torch(pad_mode: str, time: int) -> None:
+    window = torch.hann_window(64)
+    waveforms = [noise(2, time).requires_grad_() for _ in range(2)]
+    ours = magnitudes(waveforms[0], window, 0.5, pad_mode)
+    spectra = torch.stft(
+        waveforms[1], 64, 16, window=window, pad_mode=pad_mode, return_complex=True
+    )
+    expected = spectra.abs().clamp(min=0.5).transpose(1, 2)
+    torch.testing.assert_close(ours, expected)
+    assert (ours == 0.5).any()
+    weights = noise(*ours.shape, seed=1)
+    for value in (ours, expected):
+        (value * weights).sum().backward()
+    torch.testing.assert_close(waveforms[0].grad, waveforms[1].grad, rtol=1e-4, atol=1e-5)
 
 
 def test_evaluation_does_not_spoil_training() -> None:

@@ -66,6 +66,22 @@ def test_training_beats_the_zero_predictor(train: Train, tmp_path: Path, read_lo
     assert scores[0] != scores[1]
 
 
+def test_previews_ask_as_users_do(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By label and channels, and as nothing else that training gives: as `lacuna generate` does."""
+    tasks: list[DiffusionTask] = []
+    monkeypatch.setattr(DiffusionTask, "preview", lambda self, *rest: tasks.append(self))
+    train(tmp_path / "run", overrides={"steps": 1, **QUICK})
+    windows = tasks[0].validation.batch(range(3)).conditioning
+    assert windows.seconds.any()
+    wish = tasks[0]._wishes(3).conditioning
+    assert torch.equal(wish.label, windows.label)
+    assert torch.equal(wish.present, windows.present)
+    assert not wish.seconds.any()
+    assert not wish.mask.any()
+
+
 # -- killed and started again ------------------------------------------------------------------
 
 
