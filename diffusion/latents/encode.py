@@ -169,6 +169,56 @@ def encode_shards(
             partial.write_bytes(to_bytes(tensors, metadata))
 
 
+def check_out(shards: Sequence[PlannedShard], out: Path) -> None:
+    """See that nothing in ``out`` is in the way but what an earlier run for these files left.
+
+    To be called before ``encode_shards``, which replaces shards that have changed, with the shards
+    of all processes.
+
+    Raises:
+        CheckpointError: a file that would be replaced is not one of this set's.
+    """
+    in_the_way = [out / shard.name for shard in shards] + [out / "index.json"]
+    ours = _OwnFiles(shards, out)
+    for path in in_the_way:
+        if path.exists() and not ours.include(path):
+            raise CheckpointError(
+                f"'{path}' was not made from these audio files, and would be replaced; use another "
+                f"--out folder, or delete it if nothing needs it"
+            )
+
+
+class _OwnFiles:
+    """Which files in a folder an earlier run for the same audio made.
+
+    The index is its own if it names one of the audio files, and so is a shard, or if such an index
+    lists it: audio files may have been added or removed since.
+    """
+
+    def __init__(self, shards: Sequence[PlannedShard], out: Path) -> None:
+        self._names = {source.name for shard in shards for source in shard.sources}
+        self._index, self._listed = out / "index.json", set[str]()
+        self._has_index = False
+        try:
+            index = Index.model_validate_json(self._index.read_bytes())
+        except (OSError, ValueError):
+            return
+        if index.format == FORMAT and self._names & {clip.path for clip in index.clips}:
+            self._has_index, self._listed = True, set(index.shards)
+
+    def include(self, path: Path) -> bool:
+        if path == self._index:
+            return self._has_index
+        if path.name in self._listed:
+            return True
+        try:
+            metadata = _metadata(path)
+            facts = json.loads(metadata["sources"])
+            return metadata["format"] == FORMAT and any(fact[0] in self._names for fact in facts)
+        except (OSError, SafetensorError, LookupError, ValueError, TypeError):
+            return False
+
+
 def _is_done(path: Path, shard: PlannedShard, codec: LatentCodec) -> bool:
     """The shard is there and holds what these files give; files that changed are done again."""
     if not path.is_file():
@@ -232,7 +282,7 @@ def encode_posterior(
 
 
 def write_index(codec: LatentCodec, shards: list[PlannedShard], out: Path) -> LatentSet:
-    """The index of finished shards; what an older plan left behind is removed.
+    """The index of finished shards; what an older plan for the same files left is removed.
 
     Files that were skipped are named in one warning.
 
@@ -277,9 +327,11 @@ def write_index(codec: LatentCodec, shards: list[PlannedShard], out: Path) -> La
         ),
         clips=tuple(clips),
     )
+    ours = _OwnFiles(shards, out)
+    left_behind = [p for p in out.glob("shard-*.safetensors") if p.name not in names]
+    own = [path for path in left_behind if ours.include(path)]
     with atomic_path(out / "index.json", force=True) as partial:
         partial.write_text(index.model_dump_json(indent=1), encoding="utf-8")
-    for path in out.glob("shard-*.safetensors"):
-        if path.name not in names:
-            path.unlink()
+    for path in own:
+        path.unlink()
     return LatentSet.open(out)

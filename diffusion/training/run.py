@@ -23,7 +23,7 @@ from codec.training.data import read_manifest
 from codec.training.loop import Trainer
 from codec.training.run_folder import RunState
 from codec.training.schedule import Budget
-from diffusion.latents.encode import encode_shards, plan_shards, write_index
+from diffusion.latents.encode import check_out, encode_shards, plan_shards, write_index
 from diffusion.latents.sets import LatentSet
 from diffusion.model.config import load_diffusion_config
 from diffusion.model.shipped import find_checkpoint
@@ -82,6 +82,8 @@ def _encode(
 ) -> LatentSet:
     shards = plan_shards(folder, None if manifest is None else _labels(manifest), gains_db)
     out.mkdir(parents=True, exist_ok=True)
+    check_out(shards, out)
+    accelerator.wait_for_everyone()  # all have looked before anything is written
     mine = shards[accelerator.process_index :: accelerator.num_processes]
     if accelerator.is_main_process:
         with file_progress("encoding") as progress:

@@ -18,7 +18,13 @@ from codec.errors import AudioError, CheckpointError
 from codec.model.blocks import encode_blocks
 from codec.network.config import ModelConfig
 from diffusion.latents import encode
-from diffusion.latents.encode import encode_posterior, encode_shards, plan_shards, write_index
+from diffusion.latents.encode import (
+    check_out,
+    encode_posterior,
+    encode_shards,
+    plan_shards,
+    write_index,
+)
 from diffusion.latents.sets import LatentSet
 
 
@@ -37,6 +43,7 @@ def other(tmp_path: Path, tiny_model: ModelConfig) -> Codec:
 def stored(model: Codec, folder: Path, out: Path, labels: dict[str, str] | None = None):
     out.mkdir(exist_ok=True)
     shards = plan_shards(folder, labels)
+    check_out(shards, out)
     encode_shards(model, shards, out)
     return write_index(model, shards, out)
 
@@ -198,6 +205,45 @@ def test_changed_folder_is_encoded_again(
     assert sorted(p.name for p in out.glob("shard-*")) == list(latents.index.shards)
     mean, _ = latents.posterior(latents.clips[-1], 0, 200)
     torch.testing.assert_close(mean, encoded(folder / "5.wav", tiny), rtol=2e-3, atol=2e-3)
+
+
+def test_files_that_are_not_its_own_are_neither_deleted_nor_replaced(
+    audio_folder: Path, tmp_path: Path, tiny: Codec, three_shards: None
+):
+    sounds, others, out = tmp_path / "sounds", tmp_path / "others", tmp_path / "latents"
+    shutil.copytree(audio_folder, sounds)
+    others.mkdir()
+    for number in range(4):
+        shutil.copy(audio_folder / f"{number}.wav", others / f"other{number}.wav")
+    stored(tiny, sounds, out)
+    foreign = out / "shard-00009.safetensors"  # another set's, with as good a name
+    stored(tiny, others, tmp_path / "elsewhere")
+    shutil.copy(tmp_path / "elsewhere" / "shard-00000.safetensors", foreign)
+    (out / "shard-00008.safetensors").write_bytes(b"another program's")
+    for number in (0, 1):
+        (sounds / f"{number}.wav").unlink()
+    latents = stored(tiny, sounds, out)
+    assert len(latents.index.shards) == 2
+    assert sorted(path.name for path in out.iterdir()) == [
+        "index.json",
+        *(f"shard-0000{n}.safetensors" for n in (0, 1, 8, 9)),
+    ]
+
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(CheckpointError, match=r"not made from these audio files.*--out"):
+        stored(tiny, others, out)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["shard-00000.safetensors", "index.json"])
+def test_a_file_of_another_program_is_not_replaced(
+    audio_folder: Path, tmp_path: Path, tiny: Codec, name: str
+):
+    (tmp_path / "latents").mkdir()
+    (tmp_path / "latents" / name).write_bytes(b'{"of": "another program"}')
+    with pytest.raises(CheckpointError, match=f"{name}.*would be replaced"):
+        stored(tiny, audio_folder, tmp_path / "latents")
+    assert (tmp_path / "latents" / name).read_bytes() == b'{"of": "another program"}'
 
 
 def test_bad_files_are_named_in_one_warning(audio_folder: Path, tmp_path: Path, tiny: Codec):
