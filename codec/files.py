@@ -137,3 +137,24 @@ def read_bytes(path: str) -> bytes:
         raise LacunaError(f"{printable(path)} not found; check the path") from None
     except OSError as error:
         raise LacunaError(f"{printable(path)} cannot be read: {error.strerror}") from None
+
+
+@contextmanager
+def unicode_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A path that safetensors opens, whose names must be Unicode: if need be, a link's."""
+    target = Path(path)
+    if _is_unicode(target):
+        yield target
+        return
+    with tempfile.TemporaryDirectory(prefix="lacuna-") as folder:
+        link = Path(folder) / "link"
+        link.symlink_to(target.resolve())
+        yield link
+
+
+def _is_unicode(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

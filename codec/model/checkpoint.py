@@ -19,7 +19,7 @@ from torch import Tensor
 from codec.entropy.context_model import ContextModel
 from codec.entropy.static_tables import EntropyTables
 from codec.errors import CheckpointError, ConfigError
-from codec.files import atomic_path
+from codec.files import atomic_path, unicode_path
 from codec.model.precision import float32_by_default
 from codec.model.statistics import LatentStatistics
 from codec.model.useful_range import UsefulRange
@@ -113,7 +113,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at '{path}'; `lacuna models` lists the shipped ones")
     try:
-        with safe_open(path, framework="pt") as file:
+        with unicode_path(path) as named, safe_open(named, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             return file.metadata() or {}, tensors
     except (SafetensorError, OSError) as error:

@@ -18,7 +18,7 @@ from codec.audio.pieces import CHUNK, Progress
 from codec.audio.reading import AudioReader
 from codec.audio.writing import AudioWriter
 from codec.errors import AudioError, CheckpointError
-from codec.files import atomic_path
+from codec.files import atomic_path, unicode_path
 from codec.model.latent_codec import LatentCodec
 from codec.model.sound import Sound, decode_stream, encode_stream, frames_for
 
@@ -78,7 +78,7 @@ def decode_file(
     if not Path(source).is_file():
         raise AudioError(f"'{source}' not found, or not a file; check the path")
     try:
-        with safe_open(source, framework="pt") as file:
+        with unicode_path(source) as named, safe_open(named, framework="pt") as file:
             metadata = file.metadata() or {}
             latents = file.get_tensor("latents").float()
         latent_id, samples = metadata["latent_id"], int(metadata["samples"])

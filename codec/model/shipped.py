@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from codec.errors import CheckpointError
+from codec.files import unicode_path
 
 WEIGHTS_DIR = Path(__file__).parents[1] / "weights"
 DEFAULT_MODEL = "small"
@@ -67,7 +68,7 @@ def _metadata(path: Path) -> dict[str, str]:
     from safetensors import SafetensorError, safe_open  # not needed for `lacuna --help`
 
     try:
-        with safe_open(path, framework="np") as file:
+        with unicode_path(path) as named, safe_open(named, framework="np") as file:
             return file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(

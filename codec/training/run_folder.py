@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from codec.errors import CheckpointError
+from codec.files import unicode_path
 
 KEPT = 2
 """States that are kept: the newest, and one to go back to."""
@@ -69,7 +70,8 @@ class SavedStates:
             CheckpointError: it is damaged.
         """
         try:
-            tensors = load_file(path / "tensors.safetensors")
+            with unicode_path(path / "tensors.safetensors") as named:
+                tensors = load_file(named)
             return RunState(**json.loads((path / "state.json").read_text())), tensors
         except (SafetensorError, OSError, ValueError, TypeError) as error:
             raise cannot_take_up(path, error) from None

@@ -24,7 +24,7 @@ from codec.audio.pieces import CHUNK
 from codec.audio.resampling import resampled
 from codec.batch.folders import find_audio
 from codec.errors import AudioError, CheckpointError, LacunaError
-from codec.files import atomic_path
+from codec.files import atomic_path, unicode_path
 from codec.model.blocks import block_windows
 from codec.model.latent_codec import LatentCodec
 from diffusion.latents.sets import FORMAT, Clip, Index, LatentSet, Statistics, load_shard
@@ -237,7 +237,7 @@ def _is_done(path: Path, shard: PlannedShard, codec: LatentCodec) -> bool:
 
 
 def _metadata(path: Path) -> dict[str, str]:
-    with safe_open(path, framework="pt") as file:
+    with unicode_path(path) as named, safe_open(named, framework="pt") as file:
         return file.metadata() or {}
 
 

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from codec.errors import CheckpointError
+from codec.files import unicode_path
 from codec.model.latent_codec import LatentCodec
 from codec.settings import StrictConfig, validate
 
@@ -157,7 +158,8 @@ class LatentSet:
 
 def load_shard(path: Path, latent_dim: int) -> dict[str, Tensor]:
     try:
-        shard = load_file(path)
+        with unicode_path(path) as named:
+            shard = load_file(named)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"'{path}' is missing or damaged: {error}; delete it and run `lacuna latents` again"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import pytest
 import soundfile
 from codec_helpers import Lacuna, music, write_wav
 from safetensors.numpy import save_file
+
+from codec.audio import AudioWriter
 
 
 @pytest.fixture
@@ -331,3 +335,70 @@ def test_a_full_disk_or_a_lost_folder_is_one_line(
     error = lacuna.fails("compress", source, out / "a.lac", "-m", tiny_path)
     assert error == "lacuna: error: 'a.lac': No space left on device"
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+def test_names_that_are_not_unicode(lacuna: Lacuna, tiny_path: Path, tmp_path: Path):
+    root = tmp_path / "in"
+    root.mkdir()
+    wav, lac, latents = (
+        os.fsdecode(os.fsencode(root) + name)
+        for name in (b"/g\xe9.wav", b"/h\xff.lac", b"/\xe8.safetensors")
+    )
+    os.rename(write_wav(root / "a.wav", seconds=0.2), wav)
+    model = ("-m", tiny_path)
+    for command in (
+        ("compress", wav, lac, *model),
+        ("info", lac),
+        ("info", lac, "--json"),
+        ("verify", lac),
+        ("decompress", lac, wav, "--force", *model),
+        ("encode", wav, latents, *model),
+        ("decode", latents, wav, "--force", *model),
+        ("compress", root, "--out-dir", tmp_path / "out", "--workers", "1", *model),
+        ("decompress", root, "--out-dir", tmp_path / "out", "--workers", "1", "--json", *model),
+    ):
+        result = lacuna(*command)
+        assert result.code == 0, result
+        assert "Traceback" not in result.stderr
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "decompress", "compress"])
+def test_no_name_is_a_command_to_the_terminal(
+    lacuna: Lacuna, command: str, tiny_path: Path, tmp_path: Path
+):
+    name = tmp_path / "a\x1b]0;owned\x07\x1b[2J\u202e.lac"
+    name.write_bytes(b"LAC\x1a\x02\x00\x40\x00" + bytes(60))
+    out = (tmp_path / "out\x1b[1m.lac", "-m", tiny_path) if "compress" in command else ()
+    result = lacuna(command, name, *out)
+    assert result.code != 0
+    for shown in (result.stderr, result.stdout.decode()):
+        assert not any(c in shown for c in "\x1b\x07\u202e")
+    folder = lacuna("decompress", tmp_path, "--out-dir", tmp_path / "o\x1b", "--workers", "1")
+    assert "\x1b" not in folder.stderr
+
+
+def test_tags_are_no_commands_to_the_terminal(lacuna: Lacuna, tiny_path: Path, tmp_path: Path):
+    with AudioWriter(tmp_path / "a.flac", 16000, 1, tags={"title": "\x1b[2J\nforged: yes"}) as w:
+        w.write(np.zeros((1, 1600), np.float32))
+    model = ("-m", tiny_path)
+    assert lacuna("compress", tmp_path / "a.flac", tmp_path / "a.lac", *model).code == 0
+    lines = lacuna("info", tmp_path / "a.lac").stdout.decode().splitlines()
+    assert "  title: ?[2J?forged: yes" in lines
+
+
+@pytest.mark.parametrize("huge", ["1e305", "inf"])
+def test_huge_numbers(lacuna: Lacuna, lac: Path, tiny_path: Path, tmp_path: Path, huge: str):
+    out, model = tmp_path / "out.wav", ("-m", tiny_path)
+    source = write_wav(tmp_path / "a.wav", seconds=0.1)
+    for command in (
+        ("decompress", lac, out, "--force", *model, "--duration", huge),
+        ("decompress", lac, out, "--force", *model, "--start", huge),
+        ("compress", source, tmp_path / "a.lac", "--force", *model, "--kbps", huge),
+        ("compress", source, tmp_path / "a.lac", "--force", *model, "--max-kbps", huge),
+        ("compress", source, tmp_path / "a.lac", "--force", *model, "--quality", huge),
+    ):
+        result = lacuna(*command)
+        assert "Traceback" not in result.stderr
+        assert result.code in (0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,20 @@ def test_generate_gives_what_the_function_gives(
     sound = diffusion.generate(model, 0.4, sampling=sampling)
     expected = diffusion.decode_waveform(model.codec, sound)
     assert np.array_equal(read(out), expected.numpy())
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+def test_names_that_are_not_unicode(lacuna: Commands, tmp_path: Path):
+    first, second = (
+        os.fsdecode(os.fsencode(tmp_path) + name) for name in (b"/g\xe9.wav", b"/\xff.wav")
+    )
+    quick = ("--steps", "2", *lacuna.models)
+    result = lacuna("generate", first, "--seconds", "0.2", *quick)
+    assert result.code == 0, result.stderr
+    assert f"{tmp_path}/g?.wav: 0.20 s" in result.stderr
+    assert lacuna("vary", first, second, *quick).code == 0
+    assert lacuna("vary", first, second, "--force", *quick).code == 0
+    assert len(leftovers(tmp_path)) == 2
 
 
 def test_several_files_and_one_of_them_alone(lacuna: Commands, tmp_path: Path):
