@@ -25,8 +25,10 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+import cyclopts
 from benchmark_models import ROWS, Model, Row
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -163,7 +165,7 @@ def select(only: str) -> dict[str, Row]:
     """The rows named in a comma-separated list, in the order of the table."""
     names = {name.strip() for name in only.split(",")} if only else set(ROWS)
     if unknown := sorted(names - set(ROWS)):
-        raise typer.BadParameter(f"no row {', '.join(unknown)}; the rows are {', '.join(ROWS)}")
+        sys.exit(f"no row {', '.join(unknown)}; the rows are {', '.join(ROWS)}")
     return {name: row for name, row in ROWS.items() if name in names}
 
 
@@ -308,21 +310,27 @@ def report(
 
 
 def main(
+    *,
     only: Annotated[
-        str, typer.Option(help=f"Rows to run, separated by commas: {', '.join(ROWS)}; default all.")
+        str, Parameter(help=f"Rows to run, separated by commas: {', '.join(ROWS)}; default all.")
     ] = "",
-    seconds: Annotated[float, typer.Option(min=0.5, help="Duration of the clip.")] = 10.0,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each model.")] = 2,
+    seconds: Annotated[
+        float, Parameter(validator=Number(gte=0.5), help="Duration of the clip.")
+    ] = 10.0,
+    threads: Annotated[
+        int, Parameter(validator=Number(gte=1), help="CPU threads of each model.")
+    ] = 2,
     repeats: Annotated[
-        int, typer.Option(min=1, help="Timed runs after one warm-up; the median counts.")
+        int,
+        Parameter(validator=Number(gte=1), help="Timed runs after one warm-up; the median counts."),
     ] = 5,
     with_profile: Annotated[
-        bool, typer.Option("--profile", help="Also say where Lacuna's time goes, op by op.")
+        bool, Parameter(name="--profile", help="Also say where Lacuna's time goes, op by op.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Markdown file to write, such as docs/BENCHMARK.md.")
+        Path | None, Parameter(help="Markdown file to write, such as docs/BENCHMARK.md.")
     ] = None,
-    worker: Annotated[str, typer.Option(hidden=True)] = "",
+    worker: Annotated[str, Parameter(show=False)] = "",
 ) -> None:
     """Time Lacuna and other neural codecs on this CPU.
 
@@ -342,7 +350,7 @@ def main(
 
     selected = select(only)
     if out is not None and not out.parent.is_dir():
-        raise typer.BadParameter(f"no folder {out.parent} to write {out.name} to; create it first")
+        sys.exit(f"no folder {out.parent} to write {out.name} to; create it first")
     versions = {row.distribution: installed_version(row.distribution) for row in selected.values()}
     present = {name: row for name, row in selected.items() if versions[row.distribution]}
     skipped = [
@@ -390,11 +398,11 @@ def main(
     for failure in failures:
         console.print(f"failed: {failure}", style="red", markup=False)
     if failures:  # a page with rows missing for no stated reason would look complete
-        raise typer.Exit(1)
+        sys.exit(1)
     if out is not None:
         out.write_text(report(facts, lines, skipped, profiles), encoding="utf-8")
         console.print(f"wrote {out}")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    cyclopts.run(main)

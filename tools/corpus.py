@@ -21,9 +21,11 @@ import errno
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
-import typer
+import cyclopts
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parent))  # wherever this is started or imported from
@@ -49,22 +51,29 @@ HELD_OUT = "valid/"  # how paths of a folder's validation files begin
 
 
 def main(
-    out: Annotated[Path, typer.Argument(help="The corpus: a new folder, or one to go on with.")],
+    out: Annotated[Path, Parameter(help="The corpus: a new folder, or one to go on with.")],
+    /,
+    *,
     package: Annotated[
-        list[str] | None, typer.Option(help="Only this package; may be repeated. (default: all)")
+        list[str] | None, Parameter(help="Only this package; may be repeated. (default: all)")
     ] = None,
     debs: Annotated[
-        Path | None, typer.Option(help="Where .deb files are kept. (default: OUT/debs)")
+        Path | None, Parameter(help="Where .deb files are kept. (default: OUT/debs)")
     ] = None,
     add: Annotated[
         list[Path] | None,
-        typer.Option(help="A folder of recordings with a manifest.csv; may be repeated."),
+        Parameter(help="A folder of recordings with a manifest.csv; may be repeated."),
     ] = None,
     midi_hours: Annotated[
-        float, typer.Option("--midi", min=0, help="Hours of notes with known pitches to play.")
+        float,
+        Parameter(
+            name="--midi",
+            validator=Number(gte=0),
+            help="Hours of notes with known pitches to play.",
+        ),
     ] = 0.0,
     attribution: Annotated[
-        Path | None, typer.Option(help="Write who is to be named, as Markdown, to this file.")
+        Path | None, Parameter(help="Write who is to be named, as Markdown, to this file.")
     ] = None,
 ) -> None:
     """Make or complete the corpus in OUT."""
@@ -74,7 +83,7 @@ def main(
         any((out / split).exists() for split in ("train", "dev"))
         and not (out / "measured.jsonl").exists()
     ):
-        raise typer.BadParameter(f"{out} has a folder train or dev that is not of this program")
+        _wrong(f"{out} has a folder train or dev that is not of this program")
     try:
         out.mkdir(parents=True, exist_ok=True)
         rows, report = make(out, chosen, debs or out / "debs", add or [], midi_hours)
@@ -88,10 +97,10 @@ def main(
             "run the same command again, it goes on where it stopped.",
             markup=False,
         )
-        raise typer.Exit(1) from None
+        sys.exit(1)
     except (ValueError, FileNotFoundError) as error:
         console.print(printable(str(error)), markup=False)
-        raise typer.Exit(1) from None
+        sys.exit(1)
     for table in (output.summary(rows), output.classes(rows), output.dropped(report)):
         console.print(table)
         console.print()
@@ -100,14 +109,20 @@ def main(
     for problem in report.problems:
         console.print(f"- {printable(problem)}", markup=False)
     if not rows:
-        raise typer.Exit(1)
+        sys.exit(1)
+
+
+def _wrong(message: str) -> NoReturn:
+    """As cyclopts ends for an option that it does not take."""
+    print(printable(message), file=sys.stderr)
+    sys.exit(2)
 
 
 def _choose(names: list[str] | None) -> list[Package]:
     known = {package.name: package for package in PACKAGES}
     unknown = [name for name in names or [] if name not in known]
     if unknown:
-        raise typer.BadParameter(f"no package {', '.join(unknown)}; known are {', '.join(known)}")
+        _wrong(f"no package {', '.join(unknown)}; known are {', '.join(known)}")
     return [known[name] for name in names or known]
 
 
@@ -221,4 +236,4 @@ def _play(out: Path, ledger: Ledger, soundfont: Path | None, hours: float) -> li
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    cyclopts.run(main)

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import cyclopts
 import numpy as np
 import torch
-import typer
+from cyclopts import Parameter
 from scipy.special import ndtr
 
 from codec import audio, load
@@ -146,10 +147,12 @@ def coder_seconds(codec: Codec, path: Path) -> tuple[float, float]:
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Audio; subfolders are classes.")],
-    kbps: Annotated[str, typer.Option(help="Rates, with commas between.")] = "1.5,3,6,12",
-    model: Annotated[str, typer.Option("--model", "-m")] = "small",
-    threads: Annotated[int, typer.Option()] = 1,
+    folder: Annotated[Path, Parameter(help="Audio; subfolders are classes.")],
+    /,
+    *,
+    kbps: Annotated[str, Parameter(help="Rates, with commas between.")] = "1.5,3,6,12",
+    model: Annotated[str, Parameter(alias="-m")] = "small",
+    threads: int = 1,
 ) -> None:
     """Print the table as markdown."""
     if shutil.which("zstd") is None:
@@ -200,4 +203,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    cyclopts.run(main)

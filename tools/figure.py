@@ -12,9 +12,10 @@ import io
 from pathlib import Path
 from typing import Annotated
 
+import cyclopts
 import numpy as np
 import torch
-import typer
+from cyclopts import Parameter
 from PIL import Image
 
 from codec import LacunaError, audio
@@ -30,10 +31,12 @@ DOTS_PER_INCH = 110
 
 
 def main(
-    clips: Annotated[list[Path], typer.Argument(help="Recordings, one row each.")],
-    out: Annotated[Path, typer.Option(help="The picture, a PNG.")],
-    kbps: Annotated[float, typer.Option(help="Of Lacuna.")] = 6.0,
-    seconds: Annotated[float, typer.Option(help="From the middle of each recording.")] = 4.0,
+    clips: Annotated[list[Path], Parameter(help="Recordings, one row each.")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="The picture, a PNG.")],
+    kbps: Annotated[float, Parameter(help="Of Lacuna.")] = 6.0,
+    seconds: Annotated[float, Parameter(help="From the middle of each recording.")] = 4.0,
 ) -> None:
     """Draw one row a recording: the original, Lacuna, and Opus at 12 kbps."""
     torch.set_num_threads(1)
@@ -61,4 +64,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    cyclopts.run(main)

@@ -21,6 +21,7 @@ import os
 import random
 import resource
 import signal
+import sys
 import time
 import traceback
 import warnings
@@ -32,9 +33,11 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Annotated
 
+import cyclopts
 import numpy as np
 import torch
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from lac_mutants import KINDS, NETWORK_EVERY, Mutant, make_mutant
 from lac_samples import network_samples, small_samples, tiny_codec
 from rich import box
@@ -323,11 +326,16 @@ def summary(results: list[Result]) -> Table:
 
 
 def main(
-    count: Annotated[int, typer.Option(min=1, help="Mutants.")] = 100_000,
-    seed: Annotated[int, typer.Option(min=0, help="Runs of two seeds share no mutant.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    replay: Annotated[int | None, typer.Option(min=0, help="Make one mutant again.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for files that fail.")] = Path("fuzz_failures"),
+    *,
+    count: Annotated[int, Parameter(validator=Number(gte=1), help="Mutants.")] = 100_000,
+    seed: Annotated[
+        int, Parameter(validator=Number(gte=0), help="Runs of two seeds share no mutant.")
+    ] = 0,
+    workers: Annotated[int, Parameter(validator=Number(gte=1), help="Processes.")] = 1,
+    replay: Annotated[
+        int | None, Parameter(validator=Number(gte=0), help="Make one mutant again.")
+    ] = None,
+    out: Annotated[Path, Parameter(help="Folder for files that fail.")] = Path("fuzz_failures"),
 ) -> None:
     """Fuzz the reader of .lac files; exits with 1 if a mutant fails."""
     console = Console()
@@ -353,8 +361,8 @@ def main(
             f"slowest: seed {slowest.seed}, {slowest.seconds:.2f} s of processor time; most "
             f"memory: seed {largest.seed}, {largest.peak / 1e6:.0f} MB above the start"
         )
-    raise typer.Exit(int(any(result.outcome in FAILURES for result in results)))
+    sys.exit(int(any(result.outcome in FAILURES for result in results)))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    cyclopts.run(main)

@@ -21,9 +21,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import cyclopts
 import numpy as np
 import torch
-import typer
+from cyclopts import Parameter
 from matplotlib.figure import Figure
 
 from codec import audio
@@ -257,15 +258,16 @@ def report(codec: Codec, rows: Sequence[Row], lines: Sequence[str], picture: str
 
 
 def main(
-    generated: Annotated[Path, typer.Option(help="Folder of generated audio.")],
-    valid: Annotated[Path, typer.Option(help="Folder of real audio, not trained on.")],
-    train: Annotated[Path, typer.Option(help="Folder of what was trained on.")],
-    out: Annotated[Path, typer.Option(help="Folder for the sets and the report; may exist.")],
-    manifest: Annotated[Path | None, typer.Option(help="CSV with 'path' and 'class'.")] = None,
+    *,
+    generated: Annotated[Path, Parameter(help="Folder of generated audio.")],
+    valid: Annotated[Path, Parameter(help="Folder of real audio, not trained on.")],
+    train: Annotated[Path, Parameter(help="Folder of what was trained on.")],
+    out: Annotated[Path, Parameter(help="Folder for the sets and the report; may exist.")],
+    manifest: Annotated[Path | None, Parameter(help="CSV with 'path' and 'class'.")] = None,
     docs: Annotated[
-        Path | None, typer.Option(help="A page to write the report to as well, picture beside it.")
+        Path | None, Parameter(help="A page to write the report to as well, picture beside it.")
     ] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help="The codec.")] = DEFAULT_MODEL,
+    model: Annotated[str, Parameter(alias="-m", help="The codec.")] = DEFAULT_MODEL,
     device: str = "cpu",
 ) -> None:
     """Make the comparison sets, judge them all, write one table and a picture."""
@@ -307,4 +309,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    cyclopts.run(main)

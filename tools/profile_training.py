@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import cyclopts
 import torch
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from torch import Tensor, nn
 
 from codec.network.autoencoder import Autoencoder
@@ -120,12 +122,16 @@ def profile(
 
 
 def main(
-    config: Annotated[str, typer.Argument(help="A name in configs/, or a .toml file.")],
-    data: Annotated[Path, typer.Option(help="Folder of audio.")],
-    threads: Annotated[int, typer.Option(min=1)] = 2,
-    steps: Annotated[int, typer.Option(min=1, help="Steps that are measured.")] = 10,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    settings: Annotated[list[str] | None, typer.Option("--set", help="As `lacuna train`.")] = None,
+    config: Annotated[str, Parameter(help="A name in configs/, or a .toml file.")],
+    /,
+    *,
+    data: Annotated[Path, Parameter(help="Folder of audio.")],
+    threads: Annotated[int, Parameter(validator=Number(gte=1))] = 2,
+    steps: Annotated[int, Parameter(validator=Number(gte=1), help="Steps that are measured.")] = 10,
+    device: Annotated[str, Parameter(help="cpu or cuda.")] = "cpu",
+    settings: Annotated[
+        list[str] | None, Parameter(name="--set", help="As `lacuna train`.")
+    ] = None,
 ) -> None:
     """Profile a step of training, in float32 and in bfloat16."""
     torch.set_num_threads(threads)
@@ -155,4 +161,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    cyclopts.run(main)

@@ -9,17 +9,16 @@ import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
-import typer
 from corpus import debian, joining, recordings
 from corpus.packages import PACKAGES, Package
 from corpus.recordings import read_folder
 from corpus_helpers import RATE, sound
-from typer.testing import CliRunner
+from cyclopts import App
 
 needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg-deb here")
 
@@ -31,13 +30,25 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 @pytest.fixture
 def run(
-    corpus_tool: ModuleType, toy_package: Package, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., object]:
+    corpus_tool: ModuleType,
+    toy_package: Package,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., SimpleNamespace]:
     """``run(out, *options)``: the command, where toy-data is the only package there is."""
     monkeypatch.setattr(corpus_tool, "PACKAGES", (toy_package,))
-    app = typer.Typer()
-    app.command()(corpus_tool.main)
-    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+    app = App(default_command=corpus_tool.main, result_action="return_value")
+
+    def invoke(*words: object) -> SimpleNamespace:
+        capsys.readouterr()
+        code = 0
+        try:
+            app([str(word) for word in words])
+        except SystemExit as ended:
+            code = ended.code or 0
+        return SimpleNamespace(exit_code=code, output="".join(capsys.readouterr()))
+
+    return invoke
 
 
 @pytest.fixture
