@@ -154,7 +154,7 @@ def make(
     known = ledger.measure(list(held_out), lambda *_: None)
     guarded = {file: facts for file, facts in known.items() if not isinstance(facts, str)}
     recordings, origins = without_duplicates(recordings, list(guarded.values()), report)
-    placed = _place_all(out, recordings, set(folders), report)
+    placed = _place_all(out, recordings, report)
     placed += _play(out, ledger, soundfont, midi_hours)
     output.write_manifest(out, placed)
     if held_out:
@@ -181,12 +181,11 @@ def _unpack_all(
     return unpacked
 
 
-def _place_all(
-    out: Path, recordings: list[Recording], folders: set[Path], report: Report
-) -> list[output.Row]:
+def _place_all(out: Path, recordings: list[Recording], report: Report) -> list[output.Row]:
     """Every recording at its place under OUT; short clips of packages joined."""
-    local = [r for r in recordings if any(r.file.is_relative_to(folder) for folder in folders)]
-    packaged = [r for r in recordings if r not in local]
+    packages = out / "unpacked"
+    packaged = [r for r in recordings if r.file.is_relative_to(packages)]
+    local = [r for r in recordings if not r.file.is_relative_to(packages)]
     whole, joined = joining.group_clips(packaged, report)
     rows, clips, used = [], [], Counter[str]()
     with file_progress("writing") as progress:
@@ -196,7 +195,7 @@ def _place_all(
             used[str(path).lower()] += 1
             if used[str(path).lower()] > 1:
                 path = path.with_stem(f"{path.stem}_{used[str(path).lower()]}")
-            joining.place(recording, out / path, link=recording in whole)
+            joining.place(recording, out / path, link=recording.file.is_relative_to(packages))
             rows.append(output.Row(path.as_posix(), recording))
             progress(name, len(rows), len(whole) + len(local) + len(joined))
         for item in joined:

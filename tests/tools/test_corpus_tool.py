@@ -214,6 +214,16 @@ def test_packages_that_are_damaged_or_not_there_are_named_and_the_rest_goes_on(
     assert len(rows_of(unpacked / "manifest.csv")) == 4
 
 
+def test_a_package_without_a_copyright_file_gives_nothing_and_is_named(
+    unpacked: Path, run: Callable[..., object]
+) -> None:
+    (unpacked / "unpacked/toy-data/usr/share/doc/toy-data/copyright").unlink()
+    result = run(unpacked)
+    assert result.exit_code == 1
+    assert "toy-data: its copyright file cannot be read" in " ".join(result.output.split())
+    assert not rows_of(unpacked / "manifest.csv")
+
+
 def test_without_apt_or_ffmpeg_the_way_to_get_them_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,6 +308,8 @@ def test_an_added_folder_gives_its_free_files_and_holds_out_its_validation_files
         (None, "a folder needs a manifest"),
         ("path,class\n", "lacks the columns group, licence"),
         ("path,class,group,licence\nx.wav,a,b,CC0\n", "x.wav for one"),
+        ("path,class,group,licence\n../x.wav,a,b,CC0\n", "has to be inside the folder"),
+        ("path,class,group,licence\nx.wav,../../a,b,CC0\n", "a class a plain word"),
     ],
 )
 def test_a_folder_without_a_proper_manifest_is_refused_in_one_sentence(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 import subprocess
 import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
+
+from corpus.disk import raise_if_full
 
 AUDIO = (".ogg", ".opus", ".wav", ".flac", ".mp3", ".g722")
 ARCHIVES = (".zip", ".pk3")
@@ -36,7 +37,7 @@ def fetch(name: str, debs: Path) -> Path:
         )
         files = list(Path(scratch).glob("*.deb"))
         if run.returncode or not files:
-            _raise_if_full(run.stderr, debs)
+            raise_if_full(debs, run.stderr)
             said = [line for line in run.stderr.splitlines() if line.startswith("E:")]
             raise PackageError(f"{name}: {' '.join(said) or 'apt-get download failed'}")
         return files[0].replace(debs / files[0].name)
@@ -108,13 +109,8 @@ def _ffmpeg(files: list[Path]) -> bool:
         command += ["-map", str(place), str(file.with_suffix(".wav"))]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
-        _raise_if_full(run.stderr, files[0].parent)
+        raise_if_full(files[0].parent, run.stderr)
         return False
     for file in files:
         file.unlink()
     return True
-
-
-def _raise_if_full(said: str, folder: Path) -> None:
-    if "No space left" in said or shutil.disk_usage(folder).free < 2**20:
-        raise OSError(errno.ENOSPC, "No space left on device", str(folder))

@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from corpus.disk import raise_if_full
 from corpus.measure import Measured
 from corpus.recordings import Recording, Report
 
@@ -126,9 +127,8 @@ def write_flac(target: Path, samples: NDArray[np.float32], rate: int) -> None:
         soundfile.write(part, samples, rate)
         part.replace(target)
     except soundfile.SoundFileError as error:
-        if shutil.disk_usage(target.parent).free < 2**20:
-            raise OSError(errno.ENOSPC, "No space left on device", str(target)) from error
-        raise
+        raise_if_full(target.parent)
+        raise ValueError(f"cannot write {target}: {error}") from error
     finally:
         part.unlink(missing_ok=True)
 

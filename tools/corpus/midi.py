@@ -21,6 +21,9 @@ from pathlib import Path
 import mido
 import soundfile
 
+from corpus.disk import raise_if_full
+from corpus.joining import write_flac
+
 SAMPLE_RATE = 44100
 SECONDS = 30.0  # of one piece, about
 RING = 1.5  # seconds kept after the last note
@@ -184,6 +187,7 @@ def render(number: int, folder: Path, soundfont: Path) -> Path:
     """Piece `number` in `folder` as .flac, .mid and .csv; what is there already stays.
 
     The .flac is moved to its name last, so that it is whole and has its labels where it exists.
+    Raises OSError (ENOSPC) when the disk is full, ValueError when fluidsynth fails.
     """
     program, family, notes = compose(number)
     stem = folder / f"notes_{family}_{number:05d}"
@@ -204,10 +208,12 @@ def render(number: int, folder: Path, soundfont: Path) -> Path:
         wave = Path(scratch) / "piece.wav"
         command = ["fluidsynth", "-ni", "-q", "-g", "0.5", "-r", str(SAMPLE_RATE)]
         command += ["-F", str(wave), str(soundfont), str(song)]
-        subprocess.run(command, check=True, capture_output=True, text=True)
-        samples, rate = soundfile.read(wave, dtype="int16", always_2d=True)
-        part = Path(scratch) / "piece.flac"
+        run = subprocess.run(command, check=False, capture_output=True, text=True)
         last = max(note.start + note.seconds for note in notes)
-        soundfile.write(part, samples[: round((last + RING) * rate)], rate)
-        part.replace(target)
+        needed = round((last + RING) * SAMPLE_RATE)
+        samples, rate = soundfile.read(wave, dtype="float32", always_2d=True, frames=needed)
+        if run.returncode or len(samples) < 0.99 * needed:
+            raise_if_full(folder)
+            raise ValueError(f"fluidsynth cannot play {song}: {run.stderr.strip()}")
+        write_flac(target, samples, rate)
     return target

@@ -123,7 +123,11 @@ def from_package(
     package: Package, unpacked: Path, measured: dict[Path, Measured | str], report: Report
 ) -> list[Recording]:
     """The package's recordings that a free licence covers; the rest goes to the report."""
-    copyright_file = CopyrightFile(unpacked, package)
+    try:
+        copyright_file = CopyrightFile(unpacked, package)
+    except OSError as error:
+        report.problems.append(f"{package.name}: its copyright file cannot be read ({error})")
+        return []
     root = unpacked / package.root
     recordings = []
     for file, facts in measured.items():
@@ -193,6 +197,14 @@ def read_folder(folder: Path) -> list[dict[str, str]]:
     missing = [name for name in needed if name not in (reader.fieldnames or ())]
     if missing:
         raise ValueError(f"{path} lacks the columns {', '.join(missing)}")
+    home = folder.resolve()
+    for row in rows:
+        inside = (folder / row["path"]).resolve().is_relative_to(home)
+        if not inside or not re.fullmatch(r"\w[\w -]*", row["class"]):
+            raise ValueError(
+                f"{path}: path {row['path']!r} or class {row['class']!r} cannot be used; a path "
+                "has to be inside the folder, a class a plain word"
+            )
     absent = [row["path"] for row in rows if not (folder / row["path"]).is_file()]
     if absent:
         raise ValueError(f"{path} names files that are not there, {absent[0]} for one")
