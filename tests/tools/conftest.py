@@ -51,7 +51,7 @@ def toy_package() -> Package:
         "toy",
         "usr/share/toy/",
         "data/",
-        ((r"album_", "piano"), (r"^sounds/", "effects")),
+        ((r"/stray", ""), (r"music/", "piano"), (r"album_|^sounds/", "effects")),
         r"album_b/",
     )
 

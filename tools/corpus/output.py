@@ -111,9 +111,9 @@ def attribution(rows: list[Row]) -> str:
     lines = [
         "# Recordings that the weights were trained on",
         "",
-        "The weights in this folder are licensed under CC BY-SA 4.0. They were trained on the",
-        "recordings below, whose authors allow redistribution and derivative works; recordings",
-        "under the GPL alone were left out. The recordings themselves are not in this package.",
+        "The weights in this folder are licensed under CC BY-SA 4.0. They were trained on, and",
+        "chosen by, the recordings below, whose authors allow redistribution and derivative works;",
+        "what is under the GPL alone was left out. The recordings are not in this package.",
         "",
         "| group | source | licence | authors | minutes |",
         "|---|---|---|---|---:|",

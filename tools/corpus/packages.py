@@ -1,9 +1,9 @@
 """The Debian packages with free recordings, and what their folders and names say of the sound.
 
 Paths are those of the source tree, which copyright files speak of: `root` in the package is
-`source` there. The first pattern that a path matches gives its class; files that match none are
-left out. `dev` names what the dev split takes: one album, author or speaker of the package, or a
-few tracks where one author made one or two long albums only.
+`source` there. The first pattern that a path matches gives its class; files that match none, or
+one without a class, are left out. `dev` names what the dev split takes: one album, author or
+speaker of the package, or a few tracks where one author made one or two long albums only.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Package:
         """The class of the file at `path`, or None if it is to be left out."""
         for pattern, name in self.classes:
             if re.search(pattern, path):
-                return name
+                return name or None
         return None
 
 
@@ -85,7 +85,7 @@ PACKAGES = (
             (r"/fauna/", "animals"),
             ("", "effects"),
         ),
-        r"music/(Harsh_Lands|Forging|Karmic|Eastern_Dreams|Tavern_in)",
+        r"music/(Harsh_Lands|Forging)",
     ),
     _prompts("en"),
     _prompts("es"),
@@ -104,7 +104,7 @@ PACKAGES = (
             (r"factions/\w+/units/", "voices"),
             ("", "effects"),
         ),
-        r"factions/(romans|persian)/",
+        r"factions/(romans/|persian/units/)",
     ),
     Package(
         "naev-data",
@@ -133,7 +133,7 @@ PACKAGES = (
             (r"/(announcer|voice)/", "speech_processed"),
             (r"/sounds/", "effects"),
         ),
-        r"music/track_02|/voice/",
+        r"music/track_02",
     ),
     Package(
         "singularity-music",

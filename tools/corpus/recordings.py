@@ -174,7 +174,8 @@ def from_folder(
         elif licence is None:
             report.drop(row["group"], f"licence: {row['licence']}")
         else:
-            author, source = row.get("attribution", ""), f"{row['group']}: {row.get('source', '')}"
+            author = re.sub(r"\s*F0=\d+", "", row.get("attribution") or "")  # a voice's pitch
+            source = f"{row['group']}: {row.get('source', '')}"
             recordings.append(
                 Recording(
                     folder / row["path"], source, "train", row["class"], row["group"],
