@@ -14,10 +14,6 @@ Bytes = bytes | mmap.mmap
 Span = tuple[int, int]
 """Of bytes: the first, and the one after the last."""
 
-_FLAC = b"fLaC"
-_STREAM_INFO = (b"\x00\x00\x00\x22", b"\x80\x00\x00\x22")
-"""Header of the block that every FLAC stream begins with; the first bit says it is the last one."""
-
 
 @dataclass(frozen=True)
 class Recording:
@@ -27,6 +23,8 @@ class Recording:
     """Its bytes, which may have strays between them."""
     seconds: float | None = None
     """The time that its last page stands for, of formats that tell."""
+    start: bytes = b""
+    """What its first bytes are to be replaced by, because they say less than there is."""
 
 
 @dataclass(frozen=True)
@@ -40,24 +38,6 @@ class Contents:
 def whole(size: int) -> Contents:
     """A file of a format whose structure is not known here."""
     return Contents((Recording(((0, size),)),))
-
-
-def flac_contents(data: Bytes) -> Contents:
-    """FLAC streams one after the other; only the first one may have an ID3 tag before it."""
-    starts, position = [], data.find(_FLAC)
-    while position >= 0:
-        if data[position + 4 : position + 8] in _STREAM_INFO:
-            starts.append(position)
-        position = data.find(_FLAC, position + 4)
-    if not starts:
-        return whole(len(data))
-    ends = [*starts[1:], len(data)]
-    return Contents(
-        tuple(
-            Recording(((start if number else 0, end),))
-            for number, (start, end) in enumerate(zip(starts, ends, strict=True))
-        )
-    )
 
 
 def tag_length(data: Bytes, position: int) -> int:

@@ -16,7 +16,8 @@ import numpy as np
 import soundfile
 
 from codec.audio.chunks import au_contents, chunk_contents, kind_of, samples_span
-from codec.audio.contents import Contents, Recording, Span, flac_contents, tag_length, whole
+from codec.audio.contents import Contents, Recording, Span, tag_length, whole
+from codec.audio.flac import flac_contents
 from codec.audio.mp3 import mp3_contents
 from codec.audio.ogg import ogg_contents
 from codec.audio.waveform import FloatArray
@@ -89,7 +90,7 @@ def find_sources(path: Path, folder: Callable[[], Path]) -> Layout:
     size = path.stat().st_size
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         contents = _contents(data)
-        if len(contents.recordings) == 1:
+        if len(contents.recordings) == 1 and not contents.recordings[0].start:
             sources = [Source(lambda: _open(path), size, contents.recordings[0].seconds)]
         else:
             sources = [
@@ -115,7 +116,7 @@ def _contents(data: mmap.mmap) -> Contents:
         return chunk_contents(data)
     start = tag_length(data, 0)
     if data[start : start + 4] == b"fLaC":
-        return flac_contents(data)
+        return flac_contents(data, start)
     return whole(len(data))
 
 
@@ -128,6 +129,8 @@ def _copied(data: mmap.mmap, recording: Recording, path: Path) -> Source:
         for start, end in recording.spans:
             for at in range(start, end, 1 << 20):
                 file.write(data[at : min(at + (1 << 20), end)])
+        file.seek(0)
+        file.write(recording.start)
     return Source(lambda: _open(path), path.stat().st_size, recording.seconds)
 
 

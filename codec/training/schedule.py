@@ -32,9 +32,12 @@ def learning_rate(config: OptimizerConfig, step: int, progress: float) -> float:
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM, so that the run ends after the step with a checkpoint."""
+    """Collect SIGINT, SIGTERM and SIGHUP, so that the run ends after the step with a checkpoint."""
     caught: list[int] = []
     old = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    hangup = getattr(signal, "SIGHUP", None)  # which Windows lacks, and nohup ignores
+    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
+        old[hangup] = signal.getsignal(hangup)
     for number in old:
         signal.signal(number, lambda received, frame: caught.append(received))
     try:

@@ -159,6 +159,6 @@ def _dnsmos_network() -> Path:
 
 def middle(waveform: np.ndarray, sample_rate: int, seconds: float) -> np.ndarray:
     """The middle of (channels, time), or all of it if that is shorter."""
-    size = min(waveform.shape[1], round(seconds * sample_rate))
+    size = round(min(waveform.shape[1], seconds * sample_rate))
     start = (waveform.shape[1] - size) // 2
     return waveform[:, start : start + size]

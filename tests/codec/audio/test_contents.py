@@ -18,6 +18,7 @@ import soundfile
 
 from codec import audio
 from codec.audio.contents import tag_length
+from codec.audio.flac import _coded_number, _crc8, _last_sample
 from codec.audio.mp3 import mp3_contents
 from codec.audio.ogg import ogg_contents
 from codec.errors import AudioError
@@ -134,6 +135,37 @@ def test_sound_beyond_the_length_in_a_header_is_told(tmp_path: Path) -> None:
     samples, (problem,) = read_file(tmp_path / "short.wav", bytes(data))
     assert samples == RATE // 2
     assert f"read 0.500 s, and {RATE:,} bytes of the file are left" in problem
+
+
+@pytest.mark.parametrize("claimed", [1, 4_096, RATE // 2, 3 * RATE - 4_097])
+@pytest.mark.parametrize("joined", [False, True])
+def test_flac_with_more_than_its_header_says_is_read_to_its_end(
+    tmp_path: Path, claimed: int, joined: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "a.flac", rng.uniform(-0.5, 0.5, (3 * RATE, 2)), RATE)
+    whole = (tmp_path / "a.flac").read_bytes()
+    data = bytearray(whole)
+    field = int.from_bytes(data[21:26], "big")
+    data[21:26] = (field - 3 * RATE + claimed).to_bytes(5, "big")
+    (tmp_path / "b.flac").write_bytes(bytes(data))
+    assert soundfile.info(tmp_path / "b.flac").frames == claimed  # the trap is real
+    more = whole if joined else b""
+    samples, problems = read_file(tmp_path / "b.flac", bytes(data) + more)
+    assert (samples, problems) == ((6 if joined else 3) * RATE, [])
+    y, _ = audio.read(tmp_path / "a.flac")
+    assert np.array_equal(audio.read(tmp_path / "b.flac")[0][:, : 3 * RATE], y)
+
+
+def test_flac_of_changing_block_sizes(tmp_path: Path) -> None:
+    """Its frames are numbered by samples."""
+    number = (1 << 20) + 5
+    coded = bytes([0xF4, 0x80 | number >> 12 & 63, 0x80 | number >> 6 & 63, 0x80 | number & 63])
+    frame = b"\xff\xf9\xc9\x18" + coded
+    assert _coded_number(coded) == (number, 4)
+    assert _last_sample(b"\0" * 50 + frame + bytes([_crc8(frame)]) + b"\0" * 9, 4096) == number
+    assert _last_sample(b"\0" * 50 + frame + bytes([_crc8(frame) ^ 1]) + b"\0" * 9, 4096) == -1
+    assert _last_sample(b"\xff" * 100 + b"\xff\xf8", 4096) == -1
 
 
 @pytest.mark.parametrize("kind", ["ogg", "mp3"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from codec_helpers import BLOCK, Lacuna
 
 from codec.api import Codec
+from codec.errors import FormatError
 from codec.lac.header import LacHeader
 from codec.lac.reader import LacReader
 from codec.lac.writer import LacWriter
@@ -122,3 +125,35 @@ def test_verify(lacuna: Lacuna, lac: Path):
         "samples": round(3.5 * BLOCK),
     }
     assert "ok                 True" in lacuna("verify", lac).stdout.decode()
+
+
+def test_a_forged_file_claims_no_more_than_its_bytes_show(
+    lacuna: Lacuna, lac: Path, tiny_codec: Codec, tiny_path: Path, tmp_path: Path
+):
+    """105 bytes claimed 65,000 blocks, and `decompress` began to write 68 GB of silence."""
+    header = LacReader(lac.read_bytes()).header.to_bytes()
+    whole = tmp_path / "forged.lac"
+    for body in (
+        b"\0" * 30,
+        lac.read_bytes()[len(header) :][: LacReader(lac.read_bytes()).block_bytes[0]],
+    ):
+        numbers = struct.pack("<QI", 65_000 * BLOCK, 65_000)
+        footer = numbers + struct.pack("<I", zlib.crc32(numbers)) + b"LEND"
+        whole.write_bytes(header + body + footer)
+        most = 2 * ((len(body) + len(footer)) // 17) + 1
+        facts = json.loads(lacuna("info", whole, "--json").stdout)
+        assert facts["seconds"] is None
+        assert facts["blocks"] <= most
+        report = lacuna("verify", whole, "--json")
+        assert report.code == 3
+        assert json.loads(report.stdout)["blocks"] <= most
+        arguments = ("decompress", whole, tmp_path / "out.wav", "--force", "-m", tiny_path)
+        assert lacuna(*arguments).code == 3
+        if body[:1] == b"\0":
+            assert not (tmp_path / "out.wav").exists()
+            with pytest.raises(FormatError, match=r"none of the file's|holds no sound"):
+                tiny_codec.decompress(whole.read_bytes())
+        else:
+            with pytest.warns(UserWarning, match="damaged"):
+                waveform, _ = tiny_codec.decompress(whole.read_bytes())
+            assert BLOCK <= waveform.shape[1] <= most * BLOCK
