@@ -20,6 +20,25 @@ def no_progress(seconds: float) -> None:
     pass
 
 
+def pieces_of(waveform: np.ndarray) -> Iterator[np.ndarray]:
+    """A waveform (channels, time) in memory as a stream."""
+    for start in range(0, waveform.shape[1], CHUNK):
+        yield waveform[:, start : start + CHUNK]
+
+
+class Counted:
+    """A stream that says how many samples of it have been taken."""
+
+    def __init__(self, pieces: Iterable[np.ndarray]) -> None:
+        self._pieces = pieces
+        self.samples = 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for piece in self._pieces:
+            self.samples += piece.shape[1]
+            yield piece
+
+
 def cut(pieces: Iterable[np.ndarray], skip: int, length: float) -> Iterator[np.ndarray]:
     """``length`` samples of a stream of (channels, any length) pieces, after ``skip`` others.
 

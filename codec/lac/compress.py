@@ -7,13 +7,13 @@ are written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
-from codec.audio.pieces import CHUNK, Progress, no_progress
+from codec.audio.pieces import Counted, Progress, no_progress, pieces_of
 from codec.audio.resampling import resampled
 from codec.audio.waveform import MAX_CHANNELS, as_array, check_finite, checked_rate
 from codec.errors import AudioError
@@ -69,22 +69,14 @@ def compress_stream(
         raise AudioError(
             f"{channels} channels, expected at most {MAX_CHANNELS}; split them into several files"
         )
-    samples = 0
-
-    def counted() -> Iterator[np.ndarray]:
-        nonlocal samples
-        for chunk in chunks:
-            samples += chunk.shape[1]
-            yield chunk
-
-    spool = LatentSpool()
-
+    taken, spool = Counted(chunks), LatentSpool()
     try:
-        at_model_rate = resampled(counted(), sample_rate, codec.sample_rate, channels)
+        at_model_rate = resampled(taken, sample_rate, codec.sample_rate, channels)
         for block in encode_blocks(codec, at_model_rate):
             spool.append(block)
-            progress(min(samples / sample_rate, len(spool) * FRAMES_PER_BLOCK / codec.frame_rate))
-        if samples == 0:
+            coded_seconds = len(spool) * FRAMES_PER_BLOCK / codec.frame_rate
+            progress(min(taken.samples / sample_rate, coded_seconds))
+        if taken.samples == 0:
             raise AudioError("the audio has no samples; there is nothing to compress")
         header = LacHeader(
             sample_rate=sample_rate,
@@ -99,14 +91,14 @@ def compress_stream(
             tags={key: text[:MAX_TAG_CHARACTERS] for key, text in (tags or {}).items()},
             context_coded=codec.context is not None,
         )
-        draft = Draft(codec.coder, header, spool, samples)
+        draft = Draft(codec.coder, header, spool, taken.samples)
         choice = choose_step(draft, codec.useful, target)
         size = draft.write(output, choice.step_index)
     finally:
         spool.close()
-    seconds = samples / sample_rate
+    seconds = taken.samples / sample_rate
     progress(seconds)
-    return CompressionReport(seconds, samples, size, choice.step_index, choice.at_finest)
+    return CompressionReport(seconds, taken.samples, size, choice.step_index, choice.at_finest)
 
 
 def compress_array(
@@ -125,5 +117,4 @@ def compress_array(
     """
     array, sample_rate = as_array(waveform), checked_rate(sample_rate)
     check_finite(array, 0, sample_rate, "the waveform")
-    chunks = (array[:, i : i + CHUNK] for i in range(0, array.shape[1], CHUNK))
-    return compress_stream(codec, chunks, sample_rate, len(array), output, target)
+    return compress_stream(codec, pieces_of(array), sample_rate, len(array), output, target)

@@ -6,10 +6,8 @@ metadata what is needed to turn them back into the same audio.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
@@ -36,16 +34,8 @@ def encode_file(
     """
     with AudioReader(source) as reader, atomic_path(target, force=force) as partial:
         info = reader.info
-        done = 0
-
-        def counted() -> Iterator[np.ndarray]:
-            nonlocal done
-            for chunk in reader.blocks(CHUNK):
-                done += chunk.shape[1]
-                progress(done / info.sample_rate)
-                yield chunk
-
-        sound = encode_stream(codec, counted(), info.sample_rate, info.channels)
+        blocks = reader.blocks(CHUNK)
+        sound = encode_stream(codec, blocks, info.sample_rate, info.channels, progress)
         metadata = {
             "latent_id": codec.latent_id,
             "model": codec.config.name,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codec.audio.pieces import CHUNK, cut
+from codec.audio.pieces import Counted, Progress, cut, no_progress, pieces_of
 from codec.audio.resampling import resampled, resampled_length
 from codec.audio.waveform import as_array, check_finite, checked_rate
 from codec.errors import AudioError
@@ -45,7 +45,11 @@ def frames_for(codec: LatentCodec, samples: int, sample_rate: int) -> int:
 
 
 def encode_stream(
-    codec: LatentCodec, pieces: Iterable[np.ndarray], sample_rate: int, channels: int
+    codec: LatentCodec,
+    pieces: Iterable[np.ndarray],
+    sample_rate: int,
+    channels: int,
+    progress: Progress = no_progress,
 ) -> Sound:
     """Encode float32 pieces (channels, any length) of a recording; silence included.
 
@@ -53,21 +57,15 @@ def encode_stream(
         AudioError: no samples, or more channels than the codec can code.
     """
     codec.coded_channels(channels)
-    samples = 0
-
-    def counted() -> Iterator[np.ndarray]:
-        nonlocal samples
-        for piece in pieces:
-            samples += piece.shape[1]
-            yield piece
-
-    at_codec_rate = resampled(counted(), sample_rate, codec.sample_rate, channels)
-    blocks = encode_blocks(codec, at_codec_rate, skip_silence=False)
-    latents = [block.latents for block in blocks]
-    if samples == 0:
+    taken, latents = Counted(pieces), []
+    at_codec_rate = resampled(taken, sample_rate, codec.sample_rate, channels)
+    for block in encode_blocks(codec, at_codec_rate, skip_silence=False):
+        latents.append(block.latents)
+        progress(taken.samples / sample_rate)
+    if taken.samples == 0:
         raise AudioError("the audio has no samples; there is nothing to encode")
     joined = torch.from_numpy(np.concatenate(latents, axis=-1))
-    return Sound(joined, sample_rate, channels, samples)
+    return Sound(joined, sample_rate, channels, taken.samples)
 
 
 def decode_stream(codec: LatentCodec, sound: Sound) -> Iterator[np.ndarray]:
@@ -94,8 +92,7 @@ def encode_waveform(codec: LatentCodec, waveform: Tensor | np.ndarray, sample_ra
     """
     array, sample_rate = as_array(waveform), checked_rate(sample_rate)
     check_finite(array, 0, sample_rate, "the waveform")
-    pieces = (array[:, start : start + CHUNK] for start in range(0, array.shape[1], CHUNK))
-    return encode_stream(codec, pieces, sample_rate, len(array))
+    return encode_stream(codec, pieces_of(array), sample_rate, len(array))
 
 
 def decode_waveform(codec: LatentCodec, sound: Sound) -> Tensor:

@@ -102,13 +102,10 @@ def encoded(codec: Codec, reader: AudioReader, channels: int) -> Sound:
     """The latents of a file, whose one channel is repeated if ``channels`` is more."""
     info = reader.info
 
-    def pieces(progress: Callable[[float], None]) -> Iterator[np.ndarray]:
-        samples = 0
-        for piece in reader.blocks(CHUNK):
-            yield piece.repeat(channels, axis=0) if len(piece) == 1 else piece
-            samples += piece.shape[1]
-            progress(samples / info.sample_rate)
-
+    wanted = channels if info.channels == 1 else info.channels
+    pieces = (
+        piece.repeat(channels, axis=0) if len(piece) == 1 else piece
+        for piece in reader.blocks(CHUNK)
+    )
     with audio_progress("encoding", info.seconds) as progress:
-        wanted = channels if info.channels == 1 else info.channels
-        return encode_stream(codec, pieces(progress), info.sample_rate, wanted)
+        return encode_stream(codec, pieces, info.sample_rate, wanted, progress)
