@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,9 @@ from codec.evaluation.codecs.measures import ALL
 from codec.evaluation.codecs.page import page
 from codec.evaluation.codecs.tables import Table, speeds, summary, tables_of_class
 from codec.files import atomic_path
+
+LINE = 100
+"""Characters of a line of Markdown text."""
 
 
 def write_report(evaluation: Evaluation, notes: Sequence[str], out: Path) -> str:
@@ -75,7 +79,8 @@ def explanation(evaluation: Evaluation, notes: Sequence[str]) -> list[str]:
 
 def _markdown(evaluation: Evaluation, notes: Sequence[str]) -> str:
     lines = ["# Evaluation", "", f"Made by `{command()}`.", ""]
-    lines += [line for paragraph in explanation(evaluation, notes) for line in (paragraph, "")]
+    for paragraph in explanation(evaluation, notes):
+        lines += [*_wrapped(paragraph), ""]
     if evaluation.comparisons:
         lines += _markdown_table(summary(evaluation), level=2)
     for kind in dict.fromkeys(group.kind for group in evaluation.groups):
@@ -90,9 +95,17 @@ def _markdown(evaluation: Evaluation, notes: Sequence[str]) -> str:
 
 
 def _markdown_table(table: Table, level: int = 3) -> list[str]:
-    lines = [f"{'#' * level} {table.title}", "", *([table.text, ""] if table.text else [])]
+    lines = [
+        f"{'#' * level} {table.title}",
+        "",
+        *([*_wrapped(table.text), ""] if table.text else []),
+    ]
     lines += [_bar(table.head), "|" + "---|" * len(table.head)]
     return [*lines, *(_bar(line) for line in table.cells), ""]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, LINE, break_long_words=False, break_on_hyphens=False)
 
 
 def _bar(cells: Iterable[str]) -> str:

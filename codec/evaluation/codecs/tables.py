@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from codec.evaluation.codecs.measures import (
 )
 
 BLIND = " (blind)"
+VERDICTS = ("ahead", "even", "behind")
 
 
 @dataclass(frozen=True)
@@ -37,22 +39,28 @@ class Table:
 def summary(evaluation: Evaluation) -> Table:
     """Verdicts in words: what may be claimed, and nothing of blind measures."""
     lines: dict[tuple[str, float, str, float], dict[str, list[str]]] = {}
+    texture: dict[tuple[str, float, str, float], Counter[str]] = {}
     for c in evaluation.comparisons:
-        verdicts = lines.setdefault((c.kind, c.kbps, c.peer, c.peer_kbps), {})
-        if (c.kind, c.measure) not in evaluation.blind:
+        key = (c.kind, c.kbps, c.peer, c.peer_kbps)
+        verdicts = lines.setdefault(key, {})
+        if c.measure in TEXTURE_DISTANCES:
+            texture.setdefault(key, Counter())[c.verdict] += 1
+        elif (c.kind, c.measure) not in evaluation.blind:
             verdicts.setdefault(c.verdict, []).append(COMPARED[c.measure].label)
     return Table(
         "Summary",
-        "Lacuna against each peer, by every measure that is not blind in the class. Ahead and "
-        "behind: the 95 % interval of the mean difference file by file leaves zero out. 'Off' "
-        "stands for nearness to the original's texture.",
-        ["class", "Lacuna kbps", "against", "ahead in", "even in", "behind in"],
+        "Lacuna against each peer, by every measure of quality that is not blind in the class. "
+        "Ahead and behind: the 95 % interval of the mean difference file by file leaves zero out. "
+        "Of the measures of texture, how many are ahead, even and behind in nearness to the "
+        "original.",
+        ["class", "Lacuna kbps", "against", "ahead in", "even in", "behind in", "texture"],
         [
             [
-                *(kind, f"{kbps:g}", f"{peer} at {peer_kbps:g}"),
-                *(", ".join(verdicts.get(v, ())) or "-" for v in ("ahead", "even", "behind")),
+                *(key[0], f"{key[1]:g}", f"{key[2]} at {key[3]:g}"),
+                *(", ".join(verdicts.get(verdict, ())) or "-" for verdict in VERDICTS),
+                ", ".join(str(texture.get(key, Counter())[verdict]) for verdict in VERDICTS),
             ]
-            for (kind, kbps, peer, peer_kbps), verdicts in lines.items()
+            for key, verdicts in lines.items()
         ],
     )
 
