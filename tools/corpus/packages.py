@@ -52,7 +52,7 @@ def _prompts(language: str, dev: str = "^$") -> Package:
         f"asterisk_{language}",
         "usr/share/asterisk/sounds/",
         f"{language}-",  # the copyright file says ru-* for ru_RU_f_IvrvoiceRU
-        ((r"/silence/|beep|tone|confbridge-(join|leave)", ""), ("", f"speech_{language}")),
+        ((r"/silence/|beep|tone|monkeys|confbridge-(join|leave)", ""), ("", f"speech_{language}")),
         dev,
     )
 
