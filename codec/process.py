@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 from codec.errors import ConfigError
 
@@ -19,8 +21,8 @@ def prepare() -> None:
       and whatever is reported would end up in them.
     - SIGTERM, and SIGHUP when a terminal closes, end the program as Ctrl-C does: through the exits
       of all ``with`` blocks, which remove partial files.
-    - Threads that wait sleep, unless the user has said otherwise: beside other work on the cores,
-      spinning ones take 14 to 33 s to generate what takes 7.
+    - Threads that wait sleep, unless the user has said otherwise: with other work on the cores,
+      spinning ones keep those from working that they wait for.
     """
     for number in (0, 1, 2):
         try:
@@ -38,6 +40,14 @@ def _end_on(name: str) -> None:
     number = getattr(signal, name, None)  # Windows has no SIGHUP
     if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
         signal.signal(number, lambda *_: sys.exit(128 + number))
+
+
+def end_unread() -> NoReturn:
+    """End as programs do whose output nobody reads any more, such as before `| head`: quietly."""
+    with suppress(OSError, ValueError, AttributeError):
+        # Or the interpreter tries once more to write what is left, and complains.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(128 + getattr(signal, "SIGPIPE", 13))
 
 
 def check_count(option: str, count: int) -> None:

@@ -21,7 +21,7 @@ from codec.cli.models import models
 from codec.cli.options import say
 from codec.cli.train import train_codec, train_context
 from codec.errors import LacunaError
-from codec.process import prepare
+from codec.process import end_unread, prepare
 
 FILES, LATENTS, MODELS = "Files", "Latents and sound", "Models"
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -68,6 +68,8 @@ def main(build: Callable[[], App] = build_app) -> None:
         _fail(_wrong_usage(error), 2)
     except LacunaError as error:
         _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        end_unread()
     except OSError as error:
         name = f"'{error.filename}': " if error.filename else ""
         _fail(f"{name}{error.strerror or error}", 1)

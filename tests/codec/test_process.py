@@ -73,6 +73,15 @@ def test_closed_streams_that_are_not_needed(lac: Path, tmp_path: Path):
 
 
 @posix
+@pytest.mark.parametrize("line", ["info {lac} --json", "decompress {lac} - -m {model}"])
+def test_output_that_nobody_reads_is_no_word_worth(lac: Path, tiny_path: Path, line: str):
+    command = line.format(lac=lac, model=tiny_path)
+    result = shell(f"{{ lacuna {command}; echo $? >&2; }} | true")
+    assert result.stderr.splitlines()[-1] == str(128 + signal.SIGPIPE)
+    assert "rror" not in result.stderr
+
+
+@posix
 @pytest.mark.usefixtures("_handlers")
 def test_a_signal_that_is_ignored_stays_ignored():
     """As nohup and `&` in a script set it."""
