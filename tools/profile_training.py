@@ -1,6 +1,7 @@
 """Where the time of a training step goes: data, network, loss, discriminators, optimiser.
 
     python tools/profile_training.py small --data music/ --threads 2
+    python tools/profile_training.py small --data music/ --decoder-only run/best.safetensors
 
 Prints milliseconds of a step by the clock on the wall and of CPU, each the fastest of ``--steps``
 for every part, in float32 and in bfloat16. On a machine with other work, CPU time on one thread is
@@ -12,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,8 +28,10 @@ from codec.network.config import load_model_config
 from codec.training.codec_task import CodecTask
 from codec.training.config import TrainingConfig, load_training_config
 from codec.training.data import open_source, split_files
+from codec.training.decoder_task import DecoderTask, checkpoint_to_train_on
 from codec.training.optimiser import adamw
 from codec.training.precision import autocast
+from codec.training.task import Average
 
 PARTS = ("data", "network", "loss", "discriminators", "optimiser")
 WARM_UP = 2
@@ -66,8 +70,7 @@ def watched(model: nn.Module, watch: Stopwatch) -> Iterator[None]:
 
     def after(module: nn.Module, inputs: Any, output: Any) -> None:
         watch.charge("network")
-        values = [output] if isinstance(output, Tensor) else vars(output).values()
-        tensors = [v for v in values if isinstance(v, Tensor) and v.requires_grad]
+        tensors = [tensor for tensor in _tensors(output) if tensor.requires_grad]
         if tensors:
             max(tensors, key=Tensor.numel).register_hook(lambda gradient: watch.charge("loss"))
 
@@ -79,17 +82,41 @@ def watched(model: nn.Module, watch: Stopwatch) -> Iterator[None]:
             handle.remove()
 
 
-def one_step(
-    task: CodecTask, config: TrainingConfig, number: int, precision: str, watch: Stopwatch
-) -> None:
+def _tensors(output: Any) -> Iterator[Tensor]:
+    """Those in an output, which may be a dataclass of dataclasses."""
+    if isinstance(output, Tensor):
+        yield output
+    elif is_dataclass(output):
+        for field in fields(output):
+            yield from _tensors(getattr(output, field.name))
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step needs, as the loop has it."""
+
+    task: CodecTask | DecoderTask
+    config: TrainingConfig
+    optimizer: torch.optim.Optimizer
+    average: Average
+
+    @classmethod
+    def of(cls, task: CodecTask | DecoderTask, config: TrainingConfig) -> Step:
+        task.model.to(task.device)
+        learning = config.optimizer
+        optimizer = adamw(task.model.parameters(), learning.learning_rate, learning.betas)
+        return cls(task, config, optimizer, task.average())
+
+
+def one_step(step: Step, number: int, precision: str, watch: Stopwatch) -> None:
     """As the loop does it, one thing after the other."""
-    opponent, optimizer, average = task.reconstruction_loss.opponent, task.optimizer, task.ema  # type: ignore[attr-defined]
-    start = config.adversarial.start_step
+    task, config = step.task, step.config
+    opponent = task.reconstruction_loss.opponent
     watch.charge("optimiser")
     batch = task.load(range(number * config.batch_size, (number + 1) * config.batch_size))
     watch.charge("data")
     with autocast(watch.device, precision):
-        result = task.loss(task.model, batch, start + number)
+        result = task.loss(task.model, batch, config.adversarial.start_step + number)
     watch.charge("loss")
     result.loss.backward()
     watch.charge("network")
@@ -98,21 +125,19 @@ def one_step(
         opponent.step(1.0)
         watch.charge("discriminators")
     torch.nn.utils.clip_grad_norm_(task.model.parameters(), config.optimizer.clip_norm)
-    optimizer.step()
-    optimizer.zero_grad()
-    average.update_parameters(task.model)
+    step.optimizer.step()
+    step.optimizer.zero_grad()
+    step.average.update_parameters(task.model)
     watch.charge("optimiser")
 
 
-def profile(
-    task: CodecTask, config: TrainingConfig, precision: str, steps: int
-) -> dict[str, list[float]]:
+def profile(step: Step, precision: str, steps: int) -> dict[str, list[float]]:
     """Part -> (wall, CPU) seconds: the fastest of ``steps`` steps."""
     taken: dict[str, list[list[float]]] = {part: [] for part in PARTS}
     for number in range(WARM_UP + steps):
-        watch = Stopwatch(task.device)
-        with watched(task.model, watch):
-            one_step(task, config, number, precision, watch)
+        watch = Stopwatch(step.task.device)
+        with watched(step.task.model, watch):
+            one_step(step, number, precision, watch)
         for part in PARTS:
             taken[part].append(watch.spent[part])
     return {
@@ -129,6 +154,9 @@ def main(
     threads: Annotated[int, Parameter(validator=Number(gte=1))] = 2,
     steps: Annotated[int, Parameter(validator=Number(gte=1), help="Steps that are measured.")] = 10,
     device: Annotated[str, Parameter(help="cpu or cuda.")] = "cpu",
+    decoder_only: Annotated[
+        str | None, Parameter(help="Profile the second phase, from this checkpoint.")
+    ] = None,
     settings: Annotated[
         list[str] | None, Parameter(name="--set", help="As `lacuna train`.")
     ] = None,
@@ -141,13 +169,16 @@ def main(
     paths, _ = split_files(data, data)
     source = open_source(paths, model, training.data, seed=0, device=where)
     torch.manual_seed(0)
-    task = CodecTask(Autoencoder(model).to(where), training, source, source, where)
-    optimizer = training.optimizer
-    task.optimizer = adamw(task.model.parameters(), optimizer.learning_rate, optimizer.betas)  # type: ignore[attr-defined]
-    task.ema = task.average()  # type: ignore[attr-defined]
+    task: CodecTask | DecoderTask
+    if decoder_only is None:
+        task = CodecTask(Autoencoder(model), training, source, source, where)
+    else:
+        start = checkpoint_to_train_on(model, decoder_only)
+        task = DecoderTask(start, training, source, source, where)
+    step = Step.of(task, training)
     print(f"{model.name}, {training.batch_size} items, {device}, {threads} threads; ms wall / CPU")
     print(f"{'':16}{'float32':>24}{'bfloat16':>24}")
-    results = [profile(task, training, precision, steps) for precision in ("no", "bf16")]
+    results = [profile(step, precision, steps) for precision in ("no", "bf16")]
     totals = [[sum(r[part][clock] for part in PARTS) for clock in range(2)] for r in results]
     for part in PARTS:
         cells = (

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from codec.metrics.mel import mel_distance, mel_filters
 from codec.training.likelihood import equivalent_bandwidth
+from codec.training.magnitudes import powers
 from codec.training.task import StepLoss
 
 MEL = {256: 24, 512: 48, 1024: 80, 2048: 128}
@@ -51,8 +52,7 @@ class LogSpectra:
         spectra: list[tuple[Tensor, Tensor | None]] = []
         for window in sorted({*MEL, *FINE_WINDOWS}):
             hann = torch.hann_window(window, device=waveform.device)
-            bins = torch.fft.rfft(waveform.unfold(-1, window, window // 2) * hann)
-            power = (bins.real**2 + bins.imag**2) * (8 / 3 / window)
+            power = powers(waveform, hann, window // 2) * (8 / 3 / window)
             if window in self.filters:
                 spectra.append(((power @ self.filters[window] + FLOOR).log() / 2, None))
             if window in self.weights:

@@ -13,7 +13,7 @@ from torchaudio.functional import melscale_fbanks
 from codec.metrics.mel import MEL_WINDOWS, mel_distance, mel_filters
 from codec.training.config import LossConfig
 from codec.training.losses import MelDistance, ReconstructionLoss, low_band_distance
-from codec.training.magnitudes import magnitudes
+from codec.training.magnitudes import magnitudes, powers
 
 SAMPLE_RATE = 16_000
 WINDOWS = (512, 128)
@@ -145,6 +145,20 @@ def test_magnitudes_are_those_of_torch(pad_mode: str, time: int) -> None:
     for value in (ours, expected):
         (value * weights).sum().backward()
     torch.testing.assert_close(waveforms[0].grad, waveforms[1].grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("hop", [16, 32])
+def test_powers_are_those_of_torch(hop: int) -> None:
+    window = torch.hann_window(64)
+    waveforms = [noise(2, 1000).requires_grad_() for _ in range(2)]
+    ours = powers(waveforms[0], window, hop)
+    spectra = torch.stft(waveforms[1], 64, hop, window=window, center=False, return_complex=True)
+    expected = (spectra.real**2 + spectra.imag**2).transpose(1, 2)
+    torch.testing.assert_close(ours, expected)
+    weights = noise(*ours.shape, seed=1)
+    for value in (ours, expected):
+        (value * weights).sum().backward()
+    torch.testing.assert_close(waveforms[0].grad, waveforms[1].grad, rtol=1e-4, atol=1e-4)
 
 
 def test_evaluation_does_not_spoil_training() -> None:
