@@ -59,7 +59,7 @@ class _Powers(torch.autograd.Function):
         spectra = _spectra(waveform, window, hop)
         ctx.save_for_backward(spectra, window)
         ctx.hop, ctx.time = hop, waveform.shape[-1]
-        return torch.view_as_real(spectra).square().sum(dim=-1)
+        return torch.linalg.vector_norm(torch.view_as_real(spectra), dim=-1).square_()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
