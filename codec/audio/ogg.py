@@ -41,7 +41,7 @@ class _Link:
         seconds = None
         if self.rate and self.last:
             start = self.first if self.joined_late else self.pre_skip
-            seconds = (self.last - start) / self.rate
+            seconds = max(0, self.last - start) / self.rate
         return Recording(tuple(self.spans), seconds)
 
 
@@ -83,9 +83,13 @@ def ogg_contents(data: Bytes) -> Contents:
 
 
 def _timing(header: bytes) -> tuple[int | None, int]:
-    """Rate of the granule positions in Hz, and samples to drop, from a stream's first packet."""
+    """Rate of the granule positions in Hz, and samples at the start that need not come out.
+
+    Both are from a stream's first packet.
+    """
     if header.startswith(b"OpusHead") and len(header) >= 12:
         return _OPUS_RATE, int.from_bytes(header[10:12], "little")
-    if header.startswith(b"\x01vorbis") and len(header) >= 16:
-        return int.from_bytes(header[12:16], "little") or None, 0
+    if header.startswith(b"\x01vorbis") and len(header) >= 29:
+        # Some encoders start their clock by up to a long block late: no sound is missing then.
+        return int.from_bytes(header[12:16], "little") or None, 1 << (header[28] >> 4)
     return None, 0

@@ -206,17 +206,42 @@ def test_mp3_in_a_wav_is_whole(tmp_path: Path) -> None:
     assert problems == []
 
 
-def test_ogg_that_was_cut_out_of_a_stream_promises_what_it_has(tmp_path: Path) -> None:
-    data = bytearray(recording(tmp_path, "ogg"))
-    position = data.index(b"OggS")
-    while position >= 0:  # an hour later; libsndfile does not look at the pages' CRC
-        granule = struct.unpack_from("<q", data, position + 6)[0]
+def later(data: bytes, samples: int) -> bytes:
+    """An Ogg file whose clock is ahead by so many samples."""
+    moved = bytearray(data)
+    position = 0
+    while position < len(moved):
+        granule = struct.unpack_from("<q", moved, position + 6)[0]
         if granule > 0:
-            struct.pack_into("<q", data, position + 6, granule + 3600 * RATE)
-        position = data.find(b"OggS", position + 1)
-    (found,) = ogg_contents(bytes(data)).recordings
+            struct.pack_into("<q", moved, position + 6, granule + samples)
+        body = position + 27 + moved[position + 26]
+        end = body + sum(moved[position + 27 : body])
+        moved[position + 22 : position + 26] = bytes(4)
+        struct.pack_into("<I", moved, position + 22, ogg_crc(moved[position:end]))
+        position = end
+    return bytes(moved)
+
+
+def ogg_crc(page: bytes) -> int:
+    """RFC 3533: polynomial 0x04c11db7, most significant bit first, starting with 0."""
+    value = 0
+    for byte in page:
+        value ^= byte << 24
+        for _ in range(8):
+            value = (value << 1) ^ (0x104C11DB7 if value & 0x80000000 else 0)
+    return value
+
+
+def test_ogg_that_was_cut_out_of_a_stream_promises_what_it_has(tmp_path: Path) -> None:
+    (found,) = ogg_contents(later(recording(tmp_path, "ogg"), 3600 * RATE)).recordings
     assert found.seconds is not None
     assert found.seconds <= 1.0
+
+
+@pytest.mark.parametrize("samples", [128, 1024])
+def test_vorbis_whose_clock_starts_late_lacks_nothing(tmp_path: Path, samples: int) -> None:
+    data = later(recording(tmp_path, "ogg", seconds=3), samples)
+    assert read_file(tmp_path / "late.ogg", data) == (3 * RATE, [])
 
 
 @pytest.mark.parametrize("kind", FORMATS)
