@@ -92,8 +92,9 @@ def _owner(folder: Path) -> str:
 
 
 def _differences(before: Any, now: Any, name: str = "") -> list[str]:
+    """Of what was recorded; a setting that there was not at the time is not compared."""
     if isinstance(before, dict) and isinstance(now, dict):
-        keys = [key for key in {**before, **now} if f"{name}{key}" not in _FREE_NAMES]
+        keys = [key for key in before if f"{name}{key}" not in _FREE_NAMES]
         return [
             difference
             for key in keys

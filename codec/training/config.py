@@ -115,6 +115,11 @@ class DataConfig(StrictConfig):
 
     crop_seconds: Positive = 0.75
     gain_db: Annotated[tuple[float, float], AfterValidator(_rising)] = (-9.0, 3.0)
+    speeds: Annotated[tuple[Annotated[int, Field(ge=50, le=200)], ...], Field(min_length=1)] = (
+        100,
+    )
+    """In percent: a crop is played at one of them, higher in pitch the faster. Music then comes in
+    other keys, and rooms and voices in other sizes."""
     side_share: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Share of a stereo file's crops that are its side signal, for a one-channel network that
     codes stereo as mid and side; one that codes left and right gets as many of either."""

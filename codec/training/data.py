@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torchaudio
 from torch import Tensor
 
 from codec.batch.folders import find_audio
@@ -48,6 +49,8 @@ class Crop:
     file: int
     start: int
     gain: float
+    speed: int
+    """In percent."""
     second: bool
     """Take the second of a stereo file's two coded channels (one-channel networks)."""
 
@@ -141,13 +144,19 @@ class AudioSource:
         rng = item_rng(self.seed, index)
         file = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
         file = min(file, len(self.files) - 1)
-        free = max(self.files[file].samples - self.crop_samples, 0)
+        speeds = self.config.speeds
+        speed = speeds[0] if len(speeds) == 1 else int(rng.choice(speeds))
+        free = max(self.files[file].samples - self._samples_at(speed), 0)
         start = int(rng.integers(free + 1))
         gain = 10 ** (rng.uniform(*self.config.gain_db) / 20) * (1 if rng.random() < 0.5 else -1)
         share = 0.5 if self.model.stereo == "left_right" else self.config.side_share
         rows = self.files[file].channels if self.model.channels == 1 else 1
         second = rows == 2 and rng.random() < share
-        return Crop(file, start, gain, second)
+        return Crop(file, start, gain, speed, second)
+
+    def _samples_at(self, speed: int) -> int:
+        """How much of a file a crop takes at a speed in percent."""
+        return -(-self.crop_samples * speed // 100)
 
     def batch(self, indices: Iterable[int]) -> Batch:
         """Items ``indices`` as one batch."""
@@ -156,8 +165,11 @@ class AudioSource:
         return Batch(waveform, torch.tensor(indices))
 
     def _item(self, crop: Crop) -> Tensor:
-        stored = self._samples[crop.file][:, crop.start : crop.start + self.crop_samples]
-        return self._finish(stored.float() / INT16, crop)
+        end = crop.start + self._samples_at(crop.speed)
+        sound = self._samples[crop.file][:, crop.start : end].float() / INT16
+        if crop.speed != 100:
+            sound = torchaudio.functional.resample(sound.contiguous(), crop.speed, 100)
+        return self._finish(sound[:, : self.crop_samples], crop)
 
     def _finish(self, samples: Tensor, crop: Crop) -> Tensor:
         """Channel layout, gain and zero-padding of a raw crop (1 or 2 channels, time)."""

@@ -83,6 +83,19 @@ def test_mistakes_are_told_before_audio_is_read(
             train(out)
 
 
+def test_settings_that_were_not_known_then_are_not_compared(tmp_path: Path) -> None:
+    accelerator = Accelerator(cpu=True)
+    with claimed(tmp_path, {"training": {"seed": 1}}, accelerator):
+        pass
+    with claimed(tmp_path, {"training": {"seed": 1, "newer": 2}}, accelerator):
+        pass
+    with (
+        pytest.raises(LacunaError, match=r"training\.seed was 1, now 2"),
+        claimed(tmp_path, {"training": {"seed": 2, "newer": 2}}, accelerator),
+    ):
+        pass
+
+
 def test_damaged_settings_are_named(train: Train, tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text("{")
     with pytest.raises(LacunaError, match=r"settings\.json' is damaged"):

@@ -195,6 +195,29 @@ def test_gain_and_polarity(tmp_path: Path, source: Callable[..., AudioSource]) -
     assert 200 < (gains < 0).sum() < 300
 
 
+def test_speed_moves_the_pitch_and_keeps_the_length(
+    tmp_path: Path, source: Callable[..., AudioSource]
+) -> None:
+    """A tone of 1000 Hz at 80, 100 and 125 %: in every crop one of its three pitches."""
+    tone = 0.3 * np.sin(2 * np.pi * 1000 * np.arange(4 * RATE) / RATE)[None]
+    config = DataConfig(crop_seconds=0.5, gain_db=(0.0, 0.0), speeds=(80, 100, 125))
+    opened = source([write(tmp_path / "a.wav", tone)], config)
+    crops = opened.batch(range(60)).waveform
+    assert crops.shape == (60, 1, opened.crop_samples)
+    spectra = torch.fft.rfft(crops[:, 0] * torch.hann_window(opened.crop_samples)).abs()
+    hz = spectra.argmax(dim=1) * RATE / opened.crop_samples
+    speeds = torch.tensor([opened.crop(index).speed for index in range(60)])
+    assert set(speeds.tolist()) == {80, 100, 125}
+    torch.testing.assert_close(hz, 10.0 * speeds, rtol=0, atol=RATE / opened.crop_samples)
+    assert crops[:, 0, -1000:].abs().amax(dim=1).min() > 0.25  # sound up to the end
+
+
+def test_one_speed_changes_no_choice(tmp_path: Path, source: Callable[..., AudioSource]) -> None:
+    paths = [write(tmp_path / "a.wav", noise(1, 4 * RATE))]
+    plain, half = (source(paths, DataConfig(crop_seconds=0.1, speeds=s)) for s in ((100,), (50,)))
+    assert [plain.crop(i).gain for i in range(9)] == [half.crop(i).gain for i in range(9)]
+
+
 @pytest.mark.parametrize(("side_share", "row"), [(0.0, 0), (1.0, 1)])
 def test_one_channel_network_gets_mid_or_side(
     side_share: float, row: int, tmp_path: Path, source: Callable[..., AudioSource]
