@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -35,6 +35,14 @@ def file_progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
         yield lambda name, done, total: bar.update(
             job, description=printable(name), completed=done, total=total
         )
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Shows that something goes on where nothing can be counted."""
+    console = Console(stderr=True)
+    with console.status(what) if console.is_terminal else nullcontext():
+        yield
 
 
 def _bar(*columns: TextColumn | BarColumn | MofNCompleteColumn | TimeRemainingColumn) -> Progress:

@@ -26,8 +26,8 @@ def demo(
 
     Example: lacuna demo --out lacuna_demo
     """
+    compute.use()
     from codec.api import Models
     from codec.demo import run_demo
 
-    compute.use()
     run_demo(Models(model, compute.device), out, kbps)

@@ -82,6 +82,7 @@ def evaluate(
                 "without another folder"
             )
         require("sklearn")
+        compute.use()
         from codec.evaluation.generated import judge as judging
 
         codec = compute.load(model or DEFAULT_MODEL)
@@ -97,6 +98,8 @@ def evaluate(
         )
     if train is not None or manifest is not None:
         raise LacunaError("--train and --manifest go with --generated and --reference only")
+    require("scipy")
+    compute.use()
     from codec.api import Models
     from codec.evaluation.codecs.evaluate import Lacuna
     from codec.evaluation.codecs.evaluate import evaluate as run_evaluation
@@ -105,7 +108,6 @@ def evaluate(
     from codec.evaluation.codecs.report import write_report
     from codec.lac.rate import RateTarget
 
-    require("scipy")
     try:
         rates = [float(rate) for rate in kbps.split(",")]
         for rate in rates:
@@ -115,7 +117,6 @@ def evaluate(
             f"--kbps '{kbps}': expected numbers above 0 with commas between, as in 3,6"
         ) from None
     peers, notes = installed(parse_peers(against))
-    compute.use()
     judge = None if signal_only else Perceptual()
     notes.append(f"{seconds:g} s in the middle of each file are coded and judged.")
     notes += judge.notes if judge is not None else []

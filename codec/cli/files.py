@@ -63,6 +63,7 @@ def compress(
     _check_places(source, target, folders, "OUT.lac")
     if target is not None and target != "-":
         expect_suffix(target, ".lac")
+    compute.use()
     from codec.batch.folders import AUDIO_SUFFIXES, plan
     from codec.batch.work import compress_file
 
@@ -108,6 +109,7 @@ def decompress(
     channels and clipped samples; at the end one with the key summary.
     """
     _check_places(source, target, folders, "OUT.wav")
+    compute.use()
     from codec.batch.folders import keep_originals, plan
     from codec.batch.work import decompress_file
 
@@ -208,7 +210,6 @@ def _do_file(verb: str, work: Work, source: str, target: str, how: _How) -> None
     from codec.progress import audio_progress
 
     refuse_own_input(source, target)
-    how.compute.use()
     tally, job = _Tally(verb, how.folders.as_json), Job(source, target)
     warned: list[str] = []
     try:
@@ -266,7 +267,6 @@ def _do_files(verb: str, work: Work, jobs: list[Job], how: _How) -> None:
     with bar as progress:
         progress("", len(jobs) - len(waiting), len(jobs))
         if waiting:
-            how.compute.use()
             models = Models(how.model, how.compute.device)
             if how.model is not None:
                 models.load(how.model)  # a wrong name is one error, not one for each file

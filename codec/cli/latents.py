@@ -30,12 +30,13 @@ def encode(
 
     Example: lacuna encode song.wav song.safetensors
     """
+    refuse_own_input(source, target)
+    expect_suffix(target, ".safetensors")
+    compute.use()
+    codec = compute.load(model)
     from codec.model.latent_files import encode_file
     from codec.progress import audio_progress
 
-    refuse_own_input(source, target)
-    expect_suffix(target, ".safetensors")
-    codec = compute.load(model)
     with audio_progress("encoding", None) as progress:
         shape = encode_file(codec, source, target, force=force, progress=progress)
     say(f"{target}: latents {shape} at {codec.frame_rate:.2f} Hz, latent_id {codec.latent_id}")
@@ -54,11 +55,12 @@ def decode(
 
     Example: lacuna decode song.safetensors song.wav
     """
+    refuse_own_input(source, target)
+    compute.use()
+    codec = compute.load(model)
     from codec.model.latent_files import decode_file
     from codec.progress import audio_progress
 
-    refuse_own_input(source, target)
-    codec = compute.load(model)
     with audio_progress("decoding", None) as progress:
         seconds = decode_file(
             codec, source, target, output.bits, force=output.force, progress=progress

@@ -13,7 +13,10 @@ def models(*, as_json: AsJson = False) -> None:
 
     Example: lacuna models
     """
-    rows = codec_rows()
+    from codec.progress import working
+
+    with working("reading the models"):
+        rows = codec_rows()
     if as_json:
         print(json.dumps(rows))
         return

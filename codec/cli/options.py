@@ -67,8 +67,17 @@ class Compute:
     """CPU threads."""
 
     def use(self) -> None:
-        """Raises LacunaError for a device that torch does not know or that is not there."""
-        import torch
+        """To be called first: what it loads takes a second or more, and it says so.
+
+        Raises:
+            LacunaError: a device that torch does not know or that is not there.
+        """
+        from codec.progress import working
+
+        with working("starting"):
+            import torch
+
+            import codec.api  # noqa: F401 - all that the commands need
 
         try:
             torch.zeros(1, device=self.device).cpu()
@@ -81,10 +90,12 @@ class Compute:
             set_threads(self.threads)
 
     def load(self, model: str) -> Codec:
+        """After ``use``: a codec on this device."""
         from codec.api import load
+        from codec.progress import working
 
-        self.use()
-        return load(model, self.device)
+        with working("loading the model"):
+            return load(model, self.device)
 
 
 @Parameter(name="*", group=_MACHINE)

@@ -20,9 +20,9 @@ def demo(
 
     Example: lacuna demo --out lacuna_demo
     """
+    codec_demo.demo(out=out, kbps=kbps, model=model, compute=compute)
     from diffusion.demo import run_demo
     from diffusion.model.shipped import shipped_models
 
-    codec_demo.demo(out=out, kbps=kbps, model=model, compute=compute)
     if shipped_models():
         run_demo(out, compute.device)

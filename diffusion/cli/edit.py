@@ -33,6 +33,7 @@ def vary(
 
     Example: lacuna vary song.wav other.wav --strength 0.6
     """
+    compute.use()
     from diffusion import edit
     from diffusion.cli.files import edit_file
 
@@ -67,6 +68,7 @@ def inpaint(
 
     Example: lacuna inpaint song.wav mended.wav --from 2 --to 3.5 --from 8 --to 8.2
     """
+    compute.use()
     from diffusion import edit
     from diffusion.cli.files import edit_file
 
@@ -101,6 +103,7 @@ def extend(
 
     Example: lacuna extend song.wav longer.wav --seconds 5 --keep-original
     """
+    compute.use()
     from diffusion import edit
     from diffusion.cli.files import edit_file
     from diffusion.generation import check_seconds

@@ -37,6 +37,7 @@ def generate(
     Each of --count has a seed of its own, --seed and the numbers after it: OUT-3.wav is what
     --seed (seed + 2) makes alone.
     """
+    compute.use()
     from codec.model.sound import decode_stream
     from codec.progress import file_progress
     from diffusion import generation

@@ -34,6 +34,7 @@ def interpolate(
     They are evenly spaced, without A and B themselves, and have A's sample rate. It takes no
     diffusion model; `lacuna vary` with a small --strength makes the results more plausible.
     """
+    compute.use()
     from codec.model.sound import decode_stream
     from diffusion import edit
     from diffusion.cli.files import load_sounds, numbered, writing
@@ -62,6 +63,7 @@ def blend(
     A number before a file is its weight; two files are averaged by 0.5 A + 0.5 B. The result has
     A's sample rate. It takes no diffusion model.
     """
+    compute.use()
     from codec.model.sound import decode_stream
     from diffusion import edit
     from diffusion.cli.files import load_sounds, numbered, writing

@@ -14,7 +14,10 @@ def models(*, as_json: AsJson = False) -> None:
 
     Example: lacuna models
     """
-    rows = diffusion_rows()
+    from codec.progress import working
+
+    with working("reading the models"):
+        rows = diffusion_rows()
     if as_json:
         print(json.dumps(codec_models.codec_rows() + rows))
         return

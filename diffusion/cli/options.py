@@ -62,7 +62,9 @@ class Models:
     """A codec's name, or a checkpoint's path."""
 
     def load(self, compute: Compute) -> Generator:
+        """After ``compute.use()``."""
+        from codec.progress import working
         from diffusion.generation import load
 
-        compute.use()
-        return load(self.model, self.codec, compute.device)
+        with working("loading the models"):
+            return load(self.model, self.codec, compute.device)
