@@ -43,6 +43,14 @@ def write_wav(
     return path
 
 
+def default_signals() -> None:
+    """For ``Popen(preexec_fn=)``: a process inherits that signals are ignored, as in a script's
+    ``... &``; a test of what a signal does must not depend on who runs it.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @dataclass(frozen=True)
 class Result:
     """What a command left behind."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from codec_helpers import Lacuna, write_wav
+from codec_helpers import Lacuna, default_signals, write_wav
 
 from codec.api import Codec
 
@@ -159,6 +159,7 @@ def test_an_interrupted_command_leaves_nothing(signal_number, tmp_path: Path, ti
         [sys.executable, "-c", INTERRUPTED, *map(str, arguments)],
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=default_signals,
     )
     assert process.stderr is not None
     assert process.stderr.readline() == "reading\n"

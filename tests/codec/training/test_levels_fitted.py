@@ -38,7 +38,8 @@ def test_rounding_noise_in_training_has_their_steps(make_task: Callable[..., Cod
     for share in (1.0, 0.25):
         task = make_task(noise={"uniform_share": 1.0, "level_steps": share})
         with torch.no_grad():
-            posterior = task.model.posterior(task.source.batch(range(4)).waveform)  # type: ignore[operator]
-            drawn.append(task._sampler(range(4))(posterior) - posterior.mean)
+            batch = task.load(range(4))
+            posterior = task.model.posterior(batch.waveform)  # type: ignore[operator]
+            drawn.append(task._sample(batch, posterior) - posterior.mean)
     torch.testing.assert_close(drawn[1][:, :2], 0.25 * drawn[0][:, :2])
     torch.testing.assert_close(drawn[1][:, 2:], drawn[0][:, 2:])
