@@ -30,16 +30,17 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 LARGEST_WHEEL = 90_000_000
 """Bytes; package indexes take no more than 100 MB without asking."""
 QUICK = (
-    "codec/test_front_door.py",
-    "codec/test_api.py",
-    "codec/test_settings.py",
-    "codec/audio/test_reading.py",
-    "codec/entropy/test_golden.py",
-    "codec/entropy/test_range_coder.py",
-    "codec/model/test_shipped.py",
-    "diffusion/test_generation.py",
+    "tests/codec/test_front_door.py",
+    "tests/codec/test_api.py",
+    "tests/codec/test_settings.py",
+    "tests/codec/audio/test_reading.py",
+    "tests/codec/cli/test_cli.py",
+    "tests/codec/entropy/test_golden.py",
+    "tests/codec/entropy/test_range_coder.py",
+    "tests/codec/model/test_shipped.py",
+    "tests/diffusion/test_generation.py",
 )
-"""Tests of tests/ that need no training package: files, tensors, settings and exact bytes."""
+"""Tests that need no training package: files, tensors, settings and exact bytes."""
 
 
 @dataclass
@@ -111,7 +112,7 @@ def try_row(row: Row, python: str, wheel: Path, constraints: list[str], folder: 
         ("install", [*pip, *packages]),
         ("versions", [programs / "python", "-c", versions]),
         ("demo", [programs / "lacuna", "demo"]),
-        ("tests", [*pytest, *(REPOSITORY / "tests" / name for name in QUICK)]),
+        ("tests", [*pytest, *(REPOSITORY / name for name in QUICK)]),
     ]
     for name, words in steps:
         print(f"{row.python}, {row.dependencies}: {name}", file=sys.stderr, flush=True)

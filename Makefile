@@ -1,0 +1,16 @@
+# The tools are those of the active environment; CONTRIBUTING.md says how to make one.
+.PHONY: check lint test matrix
+
+check: lint test
+
+lint:
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+test:
+	python -m pytest
+
+matrix:
+	python tools/matrix.py
