@@ -89,8 +89,12 @@ def find_audio(folder: str | Path) -> list[Path]:
         AudioError: no such folder, or no such file in it.
     """
     paths = find_files(folder, AUDIO_SUFFIXES, "audio file")
-    usable = [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
-    left_out = [printable(path) for path in paths if path not in set(usable)]
+    usable, left_out = [], []
+    for path in paths:
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            usable.append(path)
+        else:
+            left_out.append(printable(path))
     if not usable:
         raise AudioError(
             f"none of the {len(left_out)} audio files below '{printable(folder)}' can be read, "
