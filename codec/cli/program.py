@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from codec.cli.demo import demo
 from codec.cli.evaluate import evaluate
@@ -83,7 +83,11 @@ def _fail(message: str, code: int) -> None:
 def _wrong_usage(error: CycloptsError) -> str:
     """What is wrong with the command line, and where help is."""
     command = " ".join(["lacuna", *(error.command_chain or ())])
-    return f"{_unknown_option(error) or error} See {command} --help"
+    text = str(error)
+    if isinstance(error, UnusedCliTokensError):
+        text = f"More than {command} takes: {' '.join(error.unused_tokens or ())}."
+    text = _unknown_option(error) or text
+    return f"{text} See {command} --help"
 
 
 def _unknown_option(error: CycloptsError) -> str | None:
