@@ -43,3 +43,16 @@ def test_rounding_noise_in_training_has_their_steps(make_task: Callable[..., Cod
             drawn.append(task._sample(batch, posterior) - posterior.mean)
     torch.testing.assert_close(drawn[1][:, :2], 0.25 * drawn[0][:, :2])
     torch.testing.assert_close(drawn[1][:, 2:], drawn[0][:, 2:])
+
+
+def test_training_draws_latents_with_the_posterior_s_noise(
+    make_task: Callable[..., CodecTask],
+) -> None:
+    """Not their mean: the latents of a VAE are random, by as much as its encoder says."""
+    task = make_task(noise={"uniform_share": 0.0})
+    with torch.no_grad():
+        batch = task.load(range(200))
+        posterior = task.model.posterior(batch.waveform)  # type: ignore[operator]
+        noise = (task._sample(batch, posterior) - posterior.mean) / posterior.sigma
+    assert noise.std() == pytest.approx(1.0, abs=0.05)
+    assert noise.mean() == pytest.approx(0.0, abs=0.05)
