@@ -263,19 +263,11 @@ class Trainer:
         self.optimizer.zero_grad()
 
     def _check_bad_steps(self, step: int) -> None:
-        """Raises LacunaError if too many gradients in a row have not been finite."""
-        self.state.bad_steps = self._bad.read()
-        self.state.opponent_bad_steps = self._opponent_bad.read()
-        for count, whose in (
-            (self.state.bad_steps, "the gradient"),
-            (self.state.opponent_bad_steps, "the discriminators' gradient"),
-        ):
-            if count >= MAX_BAD_STEPS:
-                raise LacunaError(
-                    f"{whose} was not finite for {MAX_BAD_STEPS} steps in a row, until step "
-                    f"{step}; lower the learning rate and start again from the last "
-                    f"checkpoint in '{self.folder}'"
-                )
+        """Raises LacunaError if too many gradients in a row, until ``step``, were not finite."""
+        state, end = self.state, f"until step {step}"
+        state.bad_steps = self._bad.check("the gradient", end, self.folder)
+        opponent = self._opponent_bad.check("the discriminators' gradient", end, self.folder)
+        state.opponent_bad_steps = opponent
 
     # -- validation, export, checkpoints ---------------------------------------------------
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from codec.errors import LacunaError
 
 
 def adamw(
@@ -40,9 +43,19 @@ class BadSteps:
         forgiven = finite & (self._count < self._limit)
         self._count = torch.where(forgiven, torch.zeros_like(self._count), self._count + 1)
 
-    def read(self) -> int:
-        """Wait for the device, and tell."""
-        return int(self._count)
+    def check(self, whose: str, end: str, folder: Path) -> int:
+        """Wait for the device, and tell.
+
+        Raises:
+            LacunaError: the limit is reached.
+        """
+        count = int(self._count)
+        if count >= self._limit:
+            raise LacunaError(
+                f"{whose} was not finite for {self._limit} steps in a row, {end}; lower the "
+                f"learning rate and start again from the last checkpoint in '{folder}'"
+            )
+        return count
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
