@@ -34,7 +34,7 @@ QUICK = (
     "tests/codec/test_api.py",
     "tests/codec/test_settings.py",
     "tests/codec/audio/test_reading.py",
-    "tests/codec/cli/test_cli.py",
+    "tests/codec/cli/test_program.py",
     "tests/codec/entropy/test_golden.py",
     "tests/codec/entropy/test_range_coder.py",
     "tests/codec/model/test_shipped.py",
