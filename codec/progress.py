@@ -45,6 +45,12 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
-def _bar(*columns: TextColumn | BarColumn | MofNCompleteColumn | TimeRemainingColumn) -> Progress:
+@contextmanager
+def _bar(
+    *columns: TextColumn | BarColumn | MofNCompleteColumn | TimeRemainingColumn,
+) -> Iterator[Progress]:
     console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    # Before rich 14.3 even a bar that is disabled ends with an empty line, so it is not begun.
+    with nullcontext() if bar.disable else bar:
+        yield bar

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -67,7 +67,7 @@ def training_progress(
         disable=not (shown and sys.stderr.isatty()),
         transient=False,
     )
-    with bar:
+    with nullcontext() if bar.disable else bar:  # as in codec/progress.py
         job = bar.add_task("training", total=steps, completed=step)
 
         def show(step: int, logs: dict[str, float]) -> None:
