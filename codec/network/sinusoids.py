@@ -62,11 +62,12 @@ def find_peaks(
             noise of unit variance.
         offset: of the same shape: where the partial is, in bins from the bin's middle.
     """
-    around = F.pad(log_power, (2, 2), value=-1e9).unfold(-1, 5, 1)
     edge = SURROUNDINGS // 2
     padded = F.pad(log_power, (edge, edge), mode="replicate")
     prominence = log_power - mean_of_neighbors(padded, SURROUNDINGS)[..., edge:-edge]
-    highest = (log_power == around.amax(dim=-1)) & (log_power > around[..., 3])
+    around = F.max_pool1d(log_power.flatten(0, 1), 5, stride=1, padding=2).view(log_power.shape)
+    higher_than_next = log_power > F.pad(log_power[..., 1:], (0, 1), value=-1e9)
+    highest = (log_power == around) & higher_than_next  # the last one of equals
     score = prominence + LOUDNESS_SHARE * log_power
     score = score.masked_fill(~(highest & (prominence > LEAST_PROMINENCE)), -1e9)
     best, bins = score.topk(count, dim=-1)
@@ -156,14 +157,21 @@ def _joined(frequency: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]:
 
     Both (batch, frames - 1, count). Two peaks are joined if each is the other's nearest.
     """
-    distance = (frequency[:, 1:, :, None] - frequency[:, :-1, None, :]).abs()
-    distance = distance - (NEAR_SHARE * frequency[:, 1:, :, None]).clamp(min=NEAR_HZ)
-    missing = (amplitude[:, 1:, :, None] == 0) | (amplitude[:, :-1, None, :] == 0)
-    distance = distance.masked_fill(missing, 1.0)
-    nearest, previous = distance.min(dim=-1)
-    returns = distance.argmin(dim=-2).gather(-1, previous)
+    previous = _nearest(frequency[:, 1:], frequency[:, :-1])
+    following = _nearest(frequency[:, :-1], frequency[:, 1:])
+    distance = (frequency[:, 1:] - frequency[:, :-1].gather(-1, previous)).abs()
+    near = distance < (NEAR_SHARE * frequency[:, 1:]).clamp(min=NEAR_HZ)
+    exist = (amplitude[:, 1:] > 0) & (amplitude[:, :-1].gather(-1, previous) > 0)
     own = torch.arange(frequency.shape[-1], device=frequency.device)
-    return previous, (nearest < 0) & (returns == own)
+    return previous, near & exist & (following.gather(-1, previous) == own)
+
+
+def _nearest(values: Tensor, among: Tensor) -> Tensor:
+    """The index of the nearest of ``among``, which is sorted; both (..., count)."""
+    above = torch.searchsorted(among, values.contiguous()).clamp(1, among.shape[-1] - 1)
+    below = above - 1
+    upper, lower = (among.gather(-1, index) for index in (above, below))
+    return torch.where(upper - values < values - lower, above, below)
 
 
 def _phases(
