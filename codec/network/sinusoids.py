@@ -168,10 +168,12 @@ def _joined(frequency: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]:
 
 def _nearest(values: Tensor, among: Tensor) -> Tensor:
     """The index of the nearest of ``among``, which is sorted; both (..., count)."""
-    above = torch.searchsorted(among, values.contiguous()).clamp(1, among.shape[-1] - 1)
-    below = above - 1
+    above = torch.searchsorted(among.contiguous(), values.contiguous()).clamp(
+        max=among.shape[-1] - 1
+    )
+    below = (above - 1).clamp(min=0)
     upper, lower = (among.gather(-1, index) for index in (above, below))
-    return torch.where(upper - values < values - lower, above, below)
+    return torch.where((upper - values).abs() < (values - lower).abs(), above, below)
 
 
 def _phases(

@@ -1,0 +1,81 @@
+"""How likely recordings are under a VAE: the evidence lower bound, and the tighter one.
+
+    ELBO   E_q [ log p(x|z) + log p(z) - log q(z|x) ]                        (K = 1)
+    IW-K   E_q [ log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x) ]
+
+(Kingma and Welling 2014, "Auto-encoding variational Bayes", eq. 2; Burda, Grosse and Salakhutdinov
+2016, "Importance weighted autoencoders", eq. 8.) The second rises with K towards log p(x). Both
+are comparable between designs only under one observation model for all of them; here that is the
+orthonormal MDCT of the waveform, each coefficient a Gaussian of mean zero whose variance the
+latents say. So a design is good if it says where in time and frequency the sound is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from codec.network.bottleneck import Posterior
+from codec.network.mdct import LowMDCT
+from codec.network.spectral_map import SpectralMap
+from codec.network.views import FRAME, LONG_BINS, SHORT_EDGES, SHORT_WINDOW
+
+LEAST_VARIANCE = 1e-9
+"""Of a coefficient: -90 dB below white noise of unit variance, and added to every other."""
+
+
+def importance_weighted_bound(
+    posterior: Posterior,
+    log_likelihood: Callable[[Tensor], Tensor],
+    samples: int,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """A lower bound of log p(x) in nats, for each item: (batch,).
+
+    Args:
+        posterior: q(z|x), mean and logvar (batch, latent_dim, frames).
+        log_likelihood: log p(x|z) of latents (batch, latent_dim, frames), in nats: (batch,).
+        samples: K; with 1 it is the evidence lower bound.
+    """
+    weights = []
+    for _ in range(samples):
+        noise = torch.randn(posterior.mean.shape, generator=generator).to(posterior.mean)
+        z = posterior.sample(noise)
+        prior = _log_normal(z, torch.zeros_like(z), torch.zeros_like(z))
+        approximate = _log_normal(z, posterior.mean, posterior.logvar)
+        weights.append(log_likelihood(z) + prior - approximate)
+    return torch.stack(weights).logsumexp(dim=0) - math.log(samples)
+
+
+def _log_normal(x: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
+    """Log density of diagonal Gaussians, summed over all but the first dimension."""
+    nats = math.log(2 * math.pi) + logvar + (x - mean).square() * (-logvar).exp()
+    return -0.5 * nats.flatten(1).sum(dim=1)
+
+
+def mdct_log_likelihood(waveform: Tensor, expected: SpectralMap) -> Tensor:
+    """log p(x|z) in nats of waveforms (batch, frames * FRAME) under their maps: (batch,)."""
+    coefficients = LowMDCT(FRAME, FRAME).to(waveform)(waveform)
+    variance = mdct_variances(expected) + LEAST_VARIANCE
+    nats = math.log(2 * math.pi) + variance.log() + coefficients.square() / variance
+    return -0.5 * nats.flatten(1).sum(dim=1)
+
+
+def mdct_variances(expected: SpectralMap) -> Tensor:
+    """What a map says of the MDCT of hop FRAME: (batch, frames, FRAME).
+
+    Its bins are those of the long view, as far up as that goes, and bands of the short one, whose
+    power is averaged over the frame, above.
+    """
+    long = expected.long[:, :, 0].exp()
+    bands = expected.short.exp().mean(dim=2)
+    # Coefficient k lies between bins k and k + 1 of the long window; bin 1 is the first of a map.
+    between = (long[..., :-1] + long[..., 1:]) / 2
+    low = torch.cat([long[..., :1], between], dim=-1)
+    ratio = 2 * FRAME // SHORT_WINDOW
+    edges = torch.as_tensor(SHORT_EDGES[1:-1]) * ratio - ratio // 2
+    band = torch.bucketize(torch.arange(LONG_BINS, FRAME), edges, right=True)
+    return torch.cat([low, bands[..., band.to(bands.device)]], dim=-1)
