@@ -6,9 +6,16 @@ with two draws y1, y2 of the decoder from the same latents, which differ in thei
 et al. 2020, "A spectral energy distance for parallel speech synthesis", eq. 5). Without the last
 term a decoder does best by making no noise at all: any noise differs from the recording's. With
 it, it does best by drawing from the distribution that the recording was drawn from.
+
+Log spectra say what is typical, and not how much there is in all: a decoder that is unsure of
+where the peaks are in time is right in every logarithm and 1 to 2 dB too quiet. So the mean power
+of every band over the crop is asked for as well.
 """
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -25,6 +32,12 @@ FINE_HZ = 6000.0
 FINE_WINDOWS = (2048, 4096, 8192)
 """Single bins up to 6 kHz in long windows too, where a missing partial is plain to see."""
 
+LEVEL_WINDOW, LEVEL_BANDS = 2048, 32
+"""For the mean power over a crop."""
+
+LEVEL_WEIGHT = 4.0
+"""Of its mean absolute error, in nats."""
+
 FLOOR = 1e-8
 """Added to powers, of which white noise of unit variance has 1."""
 
@@ -32,8 +45,18 @@ WIDEST = 0.5
 """A bin never counts as more than this share of an equivalent rectangular bandwidth."""
 
 
+@dataclass(frozen=True)
+class Spectra:
+    """What is compared of waveforms."""
+
+    logs: list[tuple[Tensor, Tensor | None]]
+    """Log magnitudes (batch, frames, values) in every window, and the values' weights."""
+    levels: Tensor
+    """Mean power of bands over time, (batch, LEVEL_BANDS)."""
+
+
 class LogSpectra:
-    """Log magnitudes in several windows, and a distance between them."""
+    """Takes waveforms (batch, time) to their spectra in several windows."""
 
     def __init__(self, sample_rate: int, device: torch.device) -> None:
         self.device = device
@@ -46,28 +69,29 @@ class LogSpectra:
             hz = torch.arange(1, int(FINE_HZ / width) + 1, device=device) * width
             weight = (width / equivalent_bandwidth(hz)).clamp(max=WIDEST)
             self.weights[window] = weight / weight.sum()
+        coarse = mel_filters(sample_rate, LEVEL_WINDOW, LEVEL_BANDS, device)
+        self.level_bands = coarse / coarse.sum(dim=0).clamp(min=1e-9)
 
-    def __call__(self, waveform: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-        """(batch, time) -> log magnitudes (batch, frames, values), and the values' weights."""
-        spectra: list[tuple[Tensor, Tensor | None]] = []
+    def __call__(self, waveform: Tensor) -> Spectra:
+        logs: list[tuple[Tensor, Tensor | None]] = []
         for window in sorted({*MEL, *FINE_WINDOWS}):
             hann = torch.hann_window(window, device=waveform.device)
             power = powers(waveform, hann, window // 2) * (8 / 3 / window)
             if window in self.filters:
-                spectra.append(((power @ self.filters[window] + FLOOR).log() / 2, None))
+                logs.append(((power @ self.filters[window] + FLOOR).log() / 2, None))
             if window in self.weights:
                 weight = self.weights[window]
                 fine = power[..., 1 : len(weight) + 1]
-                spectra.append(((fine + FLOOR).log() / 2, weight))
-        return spectra
+                logs.append(((fine + FLOOR).log() / 2, weight))
+            if window == LEVEL_WINDOW:
+                levels = power.mean(dim=1) @ self.level_bands + FLOOR
+        return Spectra(logs, levels)
 
 
-def distance(
-    first: list[tuple[Tensor, Tensor | None]], second: list[tuple[Tensor, Tensor | None]]
-) -> Tensor:
+def distance(first: Spectra, second: Spectra) -> Tensor:
     """Mean absolute difference plus the frames' mean Euclidean one, summed over windows."""
-    total = first[0][0].new_zeros(())
-    for (a, weight), (b, _) in zip(first, second, strict=True):
+    total = first.levels.new_zeros(())
+    for (a, weight), (b, _) in zip(first.logs, second.logs, strict=True):
         difference = a - b
         if weight is None:
             weight = difference.new_full((difference.shape[-1],), 1 / difference.shape[-1])
@@ -102,7 +126,11 @@ class EnergyLoss:
             first, second = (self.spectra(draws[:, i, kept].float()) for i in (0, 1))
             apart = distance(first, second)
             near = distance(recording, first) + distance(recording, second)
-        return near - apart, {"distance": near / 2, "between_draws": apart}
+            level = (first.levels + second.levels) / 2 / recording.levels
+            level_error = level.log().abs().mean()
+        total = near - apart + LEVEL_WEIGHT * level_error
+        decibels = level_error * (10 / math.log(10))
+        return total, {"distance": near / 2, "between_draws": apart, "level_db": decibels}
 
     def validate(self, draws: Tensor, waveform: Tensor) -> dict[str, float]:
         """Distances to log, with the ``score``."""

@@ -36,12 +36,15 @@ from codec.training.task import Logs, StepLoss
 DEGREES = 4.0
 """Of freedom of the Student t."""
 
-WAVE_SHARE = 1.5
+SHORT_SHARE = 1.5
+"""Weight of the short view beside the others: it alone says how loud all of the spectrum is."""
+
+WAVE_SHARE = 1.0
 """Weight of the waveform's likelihood beside those of powers."""
 
-WAVE_FIRST_STEPS = 1500
-"""Over these it falls from twice that. A waveform is learned suddenly or, where everything else
-pays sooner, not at all; once it is there it stays as far as it pays."""
+WAVE_FIRST, WAVE_FIRST_STEPS = 3.0, 1500
+"""Its weight at first, and over how many steps it falls. A waveform is learned suddenly or, where
+everything else pays sooner, not at all; once it is there it stays as far as it pays."""
 
 OFFSET_SHARE = 0.5
 """Weight of the frequency offsets' likelihood."""
@@ -116,7 +119,7 @@ class MapLikelihood:
 
 def powers(terms: dict[str, Tensor]) -> Tensor:
     """The part of the loss that says how near the map is to the spectra."""
-    return terms["long"] + terms["medium"] + terms["short"]
+    return terms["long"] + terms["medium"] + SHORT_SHARE * terms["short"]
 
 
 class MapLoss:
@@ -131,7 +134,8 @@ class MapLoss:
         """``waveform`` is what the reconstruction's views are of."""
         with torch.autocast(waveform.device.type, enabled=False):
             terms = self.likelihood.terms(reconstruction.views, reconstruction.expected)
-        share = WAVE_SHARE * (1 + max(0.0, 1 - step / WAVE_FIRST_STEPS))
+        left = max(0.0, 1 - step / WAVE_FIRST_STEPS)
+        share = WAVE_SHARE + left * (WAVE_FIRST - WAVE_SHARE)
         logs: Logs = {name: term.detach() for name, term in terms.items()}
         explained = explained_wave(reconstruction.views, reconstruction.expected).detach()
         logs |= {f"explained_wave/{low:02d}": explained[low : low + 6].mean() for low in (0, 6, 12)}

@@ -45,3 +45,13 @@ def test_a_missing_partial_costs(loss: EnergyLoss) -> None:
 def test_the_same_is_at_no_distance() -> None:
     x = LogSpectra(44100, torch.device("cpu"))(noise(0.1, 0)[0])
     assert distance(x, x) == pytest.approx(0, abs=0.02)
+
+
+def test_too_quiet_on_average_costs_even_where_logarithms_agree(loss: EnergyLoss) -> None:
+    """A recording of bursts, and a decoder that spreads their typical level evenly."""
+    bursts = noise(0.1, 0)
+    bursts *= (torch.arange(44100) % 4410 < 441).float() * 10 + 0.1
+    logs = loss(torch.cat([noise(0.02, 1), noise(0.02, 2)], dim=1), bursts, 0).logs
+    assert float(logs["level_db"]) > 3
+    logs = loss(torch.cat([bursts, bursts], dim=1), bursts, 0).logs
+    assert float(logs["level_db"]) == pytest.approx(0, abs=1e-3)
