@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import shutil
 import sys
 from pathlib import Path
 
+import cyclopts
 import pytest
 import soundfile
 
@@ -67,6 +69,9 @@ def test_every_line_of_shell_is_understood(words: list[str]) -> None:
     if words[0] == "lacuna":
         command, _, _ = build_app().parse_args(words[1:])  # a CycloptsError if not
         assert command.__name__.removeprefix("train_") in words
+    elif words[0] == "python":  # a script in tools/, whose options are those of its main
+        script = runpy.run_path(str(REPOSITORY / words[1]))
+        cyclopts.App(default_command=script["main"]).parse_args(words[2:])
     else:
         assert words[:2] == ["pip", "install"]
 
