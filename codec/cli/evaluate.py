@@ -126,5 +126,5 @@ def evaluate(
     models = Models(model, compute.device)
     coders: list[Coder] = [*peers, *(Lacuna(rate, models) for rate in rates)]
     with file_progress("evaluating") as progress:
-        evaluation = run_evaluation(folder, coders, judge, seconds, progress)
+        evaluation = run_evaluation(folder, coders, judge, seconds, progress, out)
     print(printable_lines(write_report(evaluation, notes, out)))

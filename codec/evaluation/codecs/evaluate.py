@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import io
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from codec.errors import AudioError, LacunaError
 from codec.evaluation.codecs.comparison import MIN_FILES, Comparison, blind, compare, interval
 from codec.evaluation.codecs.controls import CONTROLS, Control, Original
 from codec.evaluation.codecs.measures import QUALITY, measure
+from codec.evaluation.codecs.media import FOLDER, write_media
 from codec.evaluation.codecs.peers import Coder, RoundTrip
 from codec.evaluation.codecs.perceptual import Perceptual, middle
 from codec.evaluation.estimate import Estimate
@@ -37,8 +37,6 @@ LARGEST_CUT = 0.1
 """Seconds that a decoded sound may be longer or shorter by, and still be compared."""
 NOTED_CUT = 0.002
 """Seconds: less than that is what aligning two codecs costs, and not worth a word."""
-EXAMPLES_PER_CLASS = 2
-EXAMPLE_SECONDS = 4.0
 
 Progress = Callable[[str, int, int], None]
 
@@ -63,6 +61,8 @@ class Row:
     finest: bool
     values: dict[str, float]
     """Of measures.ALL, those that could judge the file."""
+    media: str = ""
+    """What the paths of its sound and pictures begin with (media.py); empty if there are none."""
 
 
 @dataclass(frozen=True)
@@ -83,17 +83,6 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Example:
-    """A stretch of a file, to look at and listen to: (channels, time) each."""
-
-    file: str
-    kind: str
-    sample_rate: int
-    original: np.ndarray
-    decoded: list[tuple[Row, np.ndarray]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """All that was measured."""
 
@@ -102,7 +91,6 @@ class Evaluation:
     comparisons: list[Comparison]
     blind: dict[tuple[str, str], str]
     """(class, measure) -> why it ranks nothing there."""
-    examples: list[Example]
     skipped: list[str]
     """Files that could not be read, or not be coded at a rate, with the reason."""
     cut: list[str]
@@ -148,6 +136,7 @@ def evaluate(
     perceptual: Perceptual | None = None,
     seconds: float = 10.0,
     progress: Progress = lambda name, done, total: None,
+    out: Path | None = None,
 ) -> Evaluation:
     """Every file through every codec, and through the controls.
 
@@ -156,29 +145,26 @@ def evaluate(
     Args:
         perceptual: None leaves these measures out.
         seconds: of each file's middle are coded and judged.
+        out: below it sound and pictures of everything are written; None writes nothing.
 
     Raises:
         AudioError: no such folder, or nothing in it that can be read and coded.
     """
     paths = find_audio(folder)
-    shown = _spread_over_classes(paths, folder)
+    if out is not None:  # a report may lie in the folder: its sounds are not evaluated in turn
+        written = (out / FOLDER).resolve()
+        paths = [path for path in paths if written not in path.resolve().parents]
     systems: list[Coder] = [Original(), *(Control(name) for name in CONTROLS), *coders]
     rows: list[Row] = []
-    examples: list[Example] = []
     skipped: list[str] = []
     cut: list[str] = []
     for number, path in enumerate(paths):
-        file, kind = path.relative_to(folder).as_posix(), _kind(path, folder)
+        file, kind = _unicode(path.relative_to(folder).as_posix()), _kind(path, folder)
         try:
             waveform, sample_rate = _read(path, seconds)
         except AudioError as error:
             skipped.append(str(error) if file in str(error) else f"{file}: {error}")
             continue
-        example = None
-        if path in shown:
-            stretch = middle(waveform, sample_rate, EXAMPLE_SECONDS)
-            example = Example(file, kind, sample_rate, stretch)
-            examples.append(example)
         for index, coder in enumerate(systems):
             what = name_of(coder.codec, coder.kbps)
             done = number * len(systems) + index
@@ -196,10 +182,15 @@ def evaluate(
                 continue
             if note:
                 cut.append(f"{file}, {what}: {note}")
-            row = _row(file, kind, coder, trip, waveform.shape[1] / sample_rate, values)
-            rows.append(row)
-            if example is not None:
-                example.decoded.append((row, middle(decoded, sample_rate, EXAMPLE_SECONDS)))
+            media = ""
+            if out is not None:
+                try:
+                    names = (number + 1, file), (index + 1, what)
+                    media = write_media(out, *names, (decoded, original), sample_rate)
+                except (LacunaError, OSError) as error:
+                    skipped.append(f"{file}, {what}: measured, but not on the page: {error}")
+            length = waveform.shape[1] / sample_rate
+            rows.append(_row(file, kind, coder, trip, length, values, media))
     if not any(row.asked_kbps is not None for row in rows):
         raise AudioError(f"nothing below '{folder}' could be evaluated:\n" + "\n".join(skipped[:5]))
     groups = []
@@ -209,7 +200,7 @@ def evaluate(
             members = [row for row in rows if (row.kind, row.codec, row.asked_kbps) == key]
             if members:
                 groups.append(_group(members))
-    return Evaluation(rows, groups, compare(rows), blind(rows), examples, skipped, cut)
+    return Evaluation(rows, groups, compare(rows), blind(rows), skipped, cut)
 
 
 def name_of(codec: str, kbps: float | None) -> str:
@@ -257,23 +248,22 @@ def _read(path: Path, seconds: float) -> tuple[np.ndarray, int]:
 
 def _kind(path: Path, folder: Path) -> str:
     parts = path.relative_to(folder).parts
-    return parts[0] if len(parts) > 1 else "all"
+    return _unicode(parts[0]) if len(parts) > 1 else "all"
 
 
-def _spread_over_classes(paths: Sequence[Path], folder: Path) -> set[Path]:
-    """EXAMPLES_PER_CLASS files of each class, as neighbors in a folder are often alike."""
-    by_kind: dict[str, list[Path]] = defaultdict(list)
-    for path in paths:
-        by_kind[_kind(path, folder)].append(path)
-    return {
-        members[number * len(members) // EXAMPLES_PER_CLASS]
-        for members in by_kind.values()
-        for number in range(EXAMPLES_PER_CLASS)
-    }
+def _unicode(name: str) -> str:
+    """A file's name in characters that a report can hold: bytes that are none become escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _row(
-    file: str, kind: str, coder: Coder, trip: RoundTrip, seconds: float, values: dict[str, float]
+    file: str,
+    kind: str,
+    coder: Coder,
+    trip: RoundTrip,
+    seconds: float,
+    values: dict[str, float],
+    media: str,
 ) -> Row:
     coded = coder.kbps is not None
     return Row(
@@ -289,6 +279,7 @@ def _row(
         decompress_speed=seconds / trip.decompress_seconds if coded else None,
         finest=trip.finest,
         values=values,
+        media=media,
     )
 
 

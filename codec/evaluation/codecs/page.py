@@ -1,34 +1,22 @@
 """One page of HTML about an evaluation: tables, plots, spectrograms, sounds.
 
-It holds all that it shows: plots as SVG, spectrograms as PNG, sounds as FLAC, which browsers play.
-It needs no network and no other file.
+Spectrograms (PNG) and sounds (FLAC) lie beside it (media.py) and are loaded when they come into
+view or are played. The folder needs no network and may be moved as a whole.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable, Sequence
 from html import escape
-
-import numpy as np
-import soundfile
+from itertools import groupby
 
 from codec.evaluation.codecs.controls import CONTROLS
-from codec.evaluation.codecs.evaluate import (
-    EXAMPLE_SECONDS,
-    Evaluation,
-    Example,
-    Row,
-    name_of,
-)
+from codec.evaluation.codecs.evaluate import Evaluation, Row, name_of
 from codec.evaluation.codecs.measures import QUALITY
-from codec.evaluation.codecs.perceptual import middle
+from codec.evaluation.codecs.media import FULL_BAND, PARTIALS, SOUND
 from codec.evaluation.codecs.tables import BLIND, Table, speeds, summary, tables_of_class
-from codec.metrics.pictures import PARTIALS_HZ, Curve, rate_distortion, spectrogram_png
+from codec.metrics.pictures import PARTIALS_HZ, Curve, rate_distortion
 
-SOUND_BYTES = 24_000_000
-"""Of all FLAC files in a page; base64 makes 4 characters of 3 bytes."""
 CAPTIONED = ("tonal_recall", "zimtohrli", "pesq")
 
 STYLE = """
@@ -43,12 +31,13 @@ th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: l
 tbody tr.lacuna { background: var(--back); font-weight: 600; }
 .plots { display: flex; flex-wrap: wrap; }
 svg { max-width: 100%; height: auto; }
-.sounds { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; }
+.sounds { display: grid; grid-auto-flow: column; grid-auto-columns: 17rem; gap: 0.5rem; }
 figure { margin: 0; border: 1px solid var(--line); border-radius: 6px; padding: 0.5rem; }
+figure:first-child { position: sticky; left: 0; background: Canvas; }
 figure img { width: 100%; height: 13rem; display: block; margin-top: 0.3rem; }
 figure img + img { height: 8rem; }
 figure audio { width: 100%; margin-top: 0.4rem; }
-figcaption { font-size: 0.85rem; margin-bottom: 0.3rem; }
+figcaption { font-size: 0.85rem; height: 3.9rem; overflow: auto; }
 """
 
 SCRIPT = """
@@ -60,7 +49,6 @@ document.addEventListener("play", event => {
 
 def page(evaluation: Evaluation, command: str, explanation: Sequence[str]) -> str:
     """The page; ``explanation`` is how to read the tables, a paragraph each."""
-    seconds = _seconds_that_fit(evaluation.examples)
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8"><title>Lacuna: evaluation</title>',
@@ -68,10 +56,7 @@ def page(evaluation: Evaluation, command: str, explanation: Sequence[str]) -> st
         f"<style>{STYLE}</style></head><body>",
         f"<h1>Evaluation</h1><p>Made by <code>{escape(command)}</code>.</p>",
         *(f"<p>{escape(paragraph)}</p>" for paragraph in explanation),
-        f"<h2>Listen and look</h2><p>{seconds:.1f} s from the middle of files. Above, 0 to "
-        f"{PARTIALS_HZ / 1000:g} kHz with a window of 93 ms, where missing partials are plain to "
-        f"see; below, the full band.</p>",
-        *(_example(example, seconds) for example in evaluation.examples),
+        '<p><a href="#clips">Listen and look</a></p>',
     ]
     if evaluation.comparisons:
         parts.append(_html_table(summary(evaluation)))
@@ -81,7 +66,15 @@ def page(evaluation: Evaluation, command: str, explanation: Sequence[str]) -> st
     parts.append(_html_table(speeds(evaluation)))
     parts.append('<h2>Quality over rate</h2><p>Dashed: the controls.</p><div class="plots">')
     parts += [_plot(evaluation, name) for name in QUALITY]
-    parts.append("</div><h2>Files</h2><details><summary>Every file</summary>")
+    parts.append(
+        '</div><h2 id="clips">Listen and look</h2><p>What was judged of each file. Above, 0 to '
+        f"{PARTIALS_HZ / 1000:g} kHz with a window of 93 ms, where missing partials are plain to "
+        f"see; below, the full band. More to the right: the original stays in sight.</p>"
+    )
+    for file, rows in groupby(evaluation.rows, key=lambda row: row.file):
+        figures = "".join(_figure(row) for row in sorted(rows, key=_place) if row.media)
+        parts.append(f'<h3>{escape(file)}</h3><div class="wide sounds">{figures}</div>')
+    parts.append("<h2>Files</h2><details><summary>Every file</summary>")
     parts += [_html_table(_files(evaluation.rows)), "</details>"]
     for title, reasons in (("Skipped", evaluation.skipped), ("Cut", evaluation.cut)):
         if reasons:
@@ -143,52 +136,26 @@ def _files(rows: Sequence[Row]) -> Table:
     return Table("", "", [*head, *(QUALITY[name].label for name in measures)], cells)
 
 
-def _example(example: Example, seconds: float) -> str:
-    original = middle(example.original, example.sample_rate, seconds)
-    figures = []
-    for row, decoded in example.decoded:
-        scores = [
-            f"{QUALITY[name].label} {row.values[name]:.2f}"
-            for name in CAPTIONED
-            if name in row.values and row.codec != "original"
-        ]
-        rate = [] if row.kbps is None else [f"{row.kbps:.2f} kbps"]
-        decoded = middle(decoded, example.sample_rate, seconds)
-        title = ", ".join([row.codec, *rate, *scores])
-        figures.append(_figure(title, decoded, original, example.sample_rate))
-    return f'<h3>{escape(example.file)}</h3><div class="sounds">{"".join(figures)}</div>'
+def _place(row: Row) -> int:
+    """Where a sound stands on the page: the original, Lacuna, the other codecs, the controls."""
+    if row.codec in CONTROLS:
+        return 3
+    return {"original": 0, "lacuna": 1}.get(row.codec, 2)
 
 
-def _figure(title: str, sound: np.ndarray, original: np.ndarray, sample_rate: int) -> str:
-    pictures = [
-        f'<img src="{_data_uri("image/png", png)}" alt="spectrogram {what}: {escape(title)}">'
-        for what, png in (
-            ("of partials", spectrogram_png(sound, original, sample_rate, PARTIALS_HZ)),
-            ("of the full band", spectrogram_png(sound, original, sample_rate)),
-        )
+def _figure(row: Row) -> str:
+    scores = [
+        f"{QUALITY[name].label} {row.values[name]:.2f}"
+        for name in CAPTIONED
+        if name in row.values and row.codec != "original"
     ]
-    flac = _data_uri("audio/flac", _flac(sound, sample_rate))
+    rate = [] if row.kbps is None else [f"{row.kbps:.2f} kbps"]
+    title, media = escape(", ".join([row.codec, *rate, *scores])), escape(row.media)
+    pictures = [
+        f'<img loading="lazy" src="{media}{ending}" alt="spectrogram {what}: {title}">'
+        for what, ending in (("of partials", PARTIALS), ("of the full band", FULL_BAND))
+    ]
     return (
-        f"<figure><figcaption>{escape(title)}</figcaption>{''.join(pictures)}"
-        f'<audio controls preload="metadata" src="{flac}"></audio></figure>\n'
+        f"<figure><figcaption>{title}</figcaption>{''.join(pictures)}"
+        f'<audio controls preload="none" src="{media}{SOUND}"></audio></figure>\n'
     )
-
-
-def _data_uri(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def _flac(sound: np.ndarray, sample_rate: int) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, sound.T.clip(-1, 1), sample_rate, format="FLAC", subtype="PCM_16")
-    return file.getvalue()
-
-
-def _seconds_that_fit(examples: Sequence[Example]) -> float:
-    """How much of each example keeps their sounds within SOUND_BYTES."""
-    size = sum(
-        len(_flac(sound, example.sample_rate))
-        for example in examples
-        for _, sound in example.decoded
-    )
-    return EXAMPLE_SECONDS * min(1.0, SOUND_BYTES / max(1, size))

@@ -1,4 +1,4 @@
-"""What is written about an evaluation: CSV, JSON, Markdown, and one page of HTML (page.py)."""
+"""What is written about an evaluation: CSV, JSON, Markdown, and a page of HTML (page.py)."""
 
 from __future__ import annotations
 

@@ -61,6 +61,16 @@ def test_corrected_levels_are_those_asked_for(levels: BandLevels, noise: Tensor)
     torch.testing.assert_close(after, before, atol=0.02 * before.abs().max().item(), rtol=0)
 
 
+def test_a_band_that_is_50_db_off_is_brought_to_its_level(
+    levels: BandLevels, noise: Tensor
+) -> None:
+    wanted = levels.measure(noise)
+    wanted[:, :, 5] += 50 / 20 * math.log(10)
+    corrected = levels.correct(noise, wanted)
+    error = (levels.measure(corrected) - wanted)[:, 3:-3, 5]
+    assert error.abs().max() < 0.1  # 0.9 dB
+
+
 def test_levels_as_they_are_change_nothing(levels: BandLevels, noise: Tensor) -> None:
     torch.testing.assert_close(
         levels.correct(noise, levels.measure(noise)), noise, atol=1e-4, rtol=0

@@ -12,13 +12,7 @@ from codec_helpers import music
 from codec import audio
 from codec.api import Codec, Models
 from codec.errors import AudioError
-from codec.evaluation.codecs.evaluate import (
-    EXAMPLE_SECONDS,
-    Evaluation,
-    Lacuna,
-    evaluate,
-    matched,
-)
+from codec.evaluation.codecs.evaluate import Evaluation, Lacuna, evaluate, matched
 from codec.evaluation.codecs.peers import RoundTrip
 
 SYSTEMS = ["original", "noise", "comb", "opus", "lacuna"]
@@ -132,13 +126,6 @@ def test_a_group_has_a_mean_of_every_measure_that_its_files_have(evaluation: Eva
     assert group.intervals == {}  # of fewer than four files there are none
 
 
-def test_examples_are_stretches_of_the_same_place(evaluation: Evaluation):
-    music_clip = evaluation.examples[0]
-    assert [row.codec for row, _ in music_clip.decoded] == SYSTEMS
-    assert music_clip.original.shape == (2, min(44100, round(44100 * EXAMPLE_SECONDS)))
-    np.testing.assert_array_equal(music_clip.decoded[3][1], 0.5 * music_clip.original)
-
-
 def test_only_the_middle_is_coded_and_judged(tmp_path: Path):
     sound = music(4.0, 16000, 1)
     audio.write(tmp_path / "a.wav", sound, 16000)
@@ -207,7 +194,8 @@ def test_the_command_names_what_it_leaves_out(
     assert "mp3 is left out" in text
     assert "Without opus at 12 kbps nothing says which of these measures can rank" in text
     assert "music/short.wav: 1024 samples" in text
-    assert (tmp_path / "report" / "report.html").exists()
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert page.count("<audio") == 2 * 4  # clips; original, noise, comb, lacuna
 
 
 @pytest.mark.parametrize(
