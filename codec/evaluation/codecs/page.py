@@ -37,7 +37,7 @@ figure:first-child { position: sticky; left: 0; background: Canvas; }
 figure img { width: 100%; height: 13rem; display: block; margin-top: 0.3rem; }
 figure img + img { height: 8rem; }
 figure audio { width: 100%; margin-top: 0.4rem; }
-figcaption { font-size: 0.85rem; height: 3.9rem; overflow: auto; }
+figcaption { font-size: 0.85rem; height: 2.7rem; overflow: auto; }
 """
 
 SCRIPT = """
