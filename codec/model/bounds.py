@@ -21,7 +21,7 @@ from torch import Tensor
 from codec.network.bottleneck import Posterior
 from codec.network.mdct import LowMDCT
 from codec.network.spectral_map import SpectralMap
-from codec.network.views import FRAME, LONG_BINS, SHORT_EDGES, SHORT_WINDOW
+from codec.network.views import FRAME, LONG_BINS, band_of_bin
 
 LEAST_VARIANCE = 1e-9
 """Of a coefficient: -90 dB below white noise of unit variance, and added to every other."""
@@ -75,7 +75,5 @@ def mdct_variances(expected: SpectralMap) -> Tensor:
     # Coefficient k lies between bins k and k + 1 of the long window; bin 1 is the first of a map.
     between = (long[..., :-1] + long[..., 1:]) / 2
     low = torch.cat([long[..., :1], between], dim=-1)
-    ratio = 2 * FRAME // SHORT_WINDOW
-    edges = torch.as_tensor(SHORT_EDGES[1:-1]) * ratio - ratio // 2
-    band = torch.bucketize(torch.arange(LONG_BINS, FRAME), edges, right=True)
+    band = band_of_bin(2 * FRAME)[LONG_BINS:FRAME]
     return torch.cat([low, bands[..., band.to(bands.device)]], dim=-1)

@@ -27,9 +27,8 @@ from codec.network.views import (
     MEDIUM_FRAMES,
     MEDIUM_WINDOW,
     SHORT_BANDS,
-    SHORT_EDGES,
-    SHORT_WINDOW,
     WAVE_BINS,
+    band_of_bin,
     expected_wave,
     noise_level,
 )
@@ -96,7 +95,7 @@ class Renderer(nn.Module):
         with torch.no_grad():
             initial = torch.tensor(_INITIAL_GAINS).repeat_interleave(LOW_BINS)
             self.head.bias.copy_(F.pad(initial, (0, SHORT_BANDS)))
-        self.register_buffer("band_of_bin", _band_of_bin(), persistent=False)
+        self.register_buffer("band_of_bin", band_of_bin(WINDOW), persistent=False)
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
         self.reach = config.renderer_depth * (config.renderer_kernel // 2)
 
@@ -202,10 +201,3 @@ def _at_hops(x: Tensor) -> Tensor:
 def _from_bin_zero(x: Tensor) -> Tensor:
     """Bins 1, 2, ... as 0, 1, ...: bin 0 is as bin 1, and the last one is left out."""
     return torch.cat([x[..., :1], x[..., :-1]], dim=-1)
-
-
-def _band_of_bin() -> Tensor:
-    """The short view's band of every bin, (BINS,)."""
-    ratio = WINDOW // SHORT_WINDOW
-    edges = torch.as_tensor(SHORT_EDGES[1:-1]) * ratio - ratio // 2
-    return torch.bucketize(torch.arange(BINS), edges, right=True)

@@ -139,3 +139,10 @@ def band_means() -> Tensor:
     for band, (low, high) in enumerate(pairwise(SHORT_EDGES)):
         matrix[low:high, band] = 1 / float(high - low)
     return matrix
+
+
+def band_of_bin(window: int) -> Tensor:
+    """The short view's band that each bin of a longer window lies in: (window // 2 + 1,)."""
+    ratio = window // SHORT_WINDOW
+    edges = torch.as_tensor(SHORT_EDGES[1:-1]) * ratio - ratio // 2
+    return torch.bucketize(torch.arange(window // 2 + 1), edges, right=True)

@@ -59,7 +59,6 @@ class LogSpectra:
     """Takes waveforms (batch, time) to their spectra in several windows."""
 
     def __init__(self, sample_rate: int, device: torch.device) -> None:
-        self.device = device
         self.filters, self.weights = {}, {}
         for window, bands in MEL.items():
             filters = mel_filters(sample_rate, window, bands, device)
