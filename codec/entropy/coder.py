@@ -1,15 +1,16 @@
-"""What turns symbols into bytes and back: a checkpoint's static tables or its context model."""
+"""What turns symbols into bytes and back: a checkpoint's tables or its context model."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 class SymbolCoder(Protocol):
-    """``EntropyTables`` (static_tables.py) or ``ContextModel`` (context_model.py).
+    """``EntropyTables`` (static_tables.py), ``ContextModel`` (context_model.py) or, of a model of
+    tokens, ``TokenTables`` (token_tables.py).
 
     A block's symbols are (streams, latent_dim, frames); a stream is one coded channel.
     """
@@ -17,8 +18,13 @@ class SymbolCoder(Protocol):
     @property
     def latent_dim(self) -> int: ...
 
-    def steps(self, step_index: int) -> NDArray[np.float64]:
-        """The quantiser step of every latent channel, (latent_dim,), in standard units."""
+    @property
+    def step_indices(self) -> int:
+        """How many steps there are; index 0 is the finest."""
+        ...
+
+    def quantise(self, latents: NDArray[Any], step_index: int) -> NDArray[np.integer]:
+        """The symbols of a block's latents (..., latent_dim, frames)."""
         ...
 
     def encode(self, symbols: NDArray[np.integer], step_index: int) -> bytes:
@@ -31,10 +37,10 @@ class SymbolCoder(Protocol):
 
     def decode(
         self, payloads: list[bytes], shape: tuple[int, int, int], step_index: int
-    ) -> NDArray[np.int16]:
+    ) -> NDArray[np.integer]:
         """The symbols (blocks, streams, latent_dim, frames) of blocks of one shape and step."""
         ...
 
-    def dequantise(self, symbols: NDArray[np.integer], step_index: int) -> NDArray[np.float32]:
-        """What a block's symbols stand for, in standard units."""
+    def dequantise(self, symbols: NDArray[np.integer], step_index: int) -> NDArray[Any]:
+        """What a block's symbols stand for: latents in standard units, or tokens."""
         ...

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from codec.entropy.coder import SymbolCoder
-from codec.entropy.quantise import STEP_INDICES, quantise
 from codec.errors import RateError
 from codec.lac.header import LacHeader
 from codec.lac.writer import ByteSink, LacWriter
@@ -25,21 +24,21 @@ class LatentSpool:
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the spool
-        self._shapes: list[tuple[tuple[int, ...], np.ndarray]] = []
+        self._shapes: list[tuple[tuple[int, ...], np.dtype, np.ndarray]] = []
 
     def append(self, block: LatentBlock) -> None:
         self._file.seek(0, io.SEEK_END)
-        self._file.write(np.ascontiguousarray(block.latents, np.float32).tobytes())
-        self._shapes.append((block.latents.shape, block.silent))
+        self._file.write(np.ascontiguousarray(block.latents).tobytes())
+        self._shapes.append((block.latents.shape, block.latents.dtype, block.silent))
 
     def __len__(self) -> int:
         return len(self._shapes)
 
     def __iter__(self) -> Iterator[LatentBlock]:
         self._file.seek(0)
-        for shape, silent in self._shapes:
-            data = self._file.read(4 * int(np.prod(shape)))
-            yield LatentBlock(np.frombuffer(data, np.float32).reshape(shape), silent)
+        for shape, dtype, silent in self._shapes:
+            data = self._file.read(dtype.itemsize * int(np.prod(shape)))
+            yield LatentBlock(np.frombuffer(data, dtype).reshape(shape), silent)
 
     def close(self) -> None:
         self._file.close()
@@ -71,7 +70,7 @@ class Draft:
         writer = LacWriter(counter, self.header, self._coder)
         for block, least in zip(self._spool, self.least_steps, strict=True):
             step = max(step_index, least)
-            writer.write_block(quantise(block.latents, self._coder.steps(step)), step, block.silent)
+            writer.write_block(self._coder.quantise(block.latents, step), step, block.silent)
         writer.close(self.samples)
         return counter.bytes
 
@@ -103,7 +102,7 @@ class Draft:
             seconds = max(1.0, block.latents.shape[-1] / self._frame_rate)
             least = self.finest_within(block, max_kbps * 1000 * seconds / 8)
             if least is None:
-                needed = self.block_bytes(block, STEP_INDICES - 1) * 8 / seconds / 1000
+                needed = self.block_bytes(block, self._coder.step_indices - 1) * 8 / seconds / 1000
                 start = index * self.header.frames_per_block / self._frame_rate
                 raise RateError(
                     f"--max-kbps {max_kbps:g} is less than the block at {start:.1f} s takes at the "
@@ -113,7 +112,7 @@ class Draft:
 
     def finest_within(self, block: LatentBlock, budget: float) -> int | None:
         """The finest step at which a block has at most ``budget`` bytes; None if there is none."""
-        low, high = 0, STEP_INDICES - 1
+        low, high = 0, self._coder.step_indices - 1
         if self.block_bytes(block, high) > budget:
             return None
         while low < high:
@@ -129,7 +128,7 @@ class Draft:
         return self.header.block_overhead + len(coded)
 
     def _symbols(self, block: LatentBlock, step_index: int) -> np.ndarray:
-        return quantise(block.latents[~block.silent], self._coder.steps(step_index))
+        return self._coder.quantise(block.latents[~block.silent], step_index)
 
 
 class _Counter:

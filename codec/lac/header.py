@@ -15,11 +15,14 @@ from typing import Self
 
 from codec.audio.waveform import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from codec.entropy.coder import SymbolCoder
+from codec.entropy.quantise import STEP_INDICES
 from codec.errors import FormatError
 
 VERSION = 2
 CONTEXT_CODED = 1
 """Flag: the blocks are coded with the model's context model, else with its static tables."""
+TOKENS = 2
+"""Flag: the blocks hold tokens, ``latent_dim`` books of them, coded with the model's table."""
 MAGIC = b"LAC\x1a"
 
 MAX_LATENT_DIM = 1024
@@ -66,6 +69,7 @@ class LacHeader:
     coded_channels: int
     """Latent streams: two for mid and side; one for mono, or for a network that takes stereo."""
     latent_dim: int
+    """Rows of a block; of a model of tokens its books."""
     frames_per_block: int
     """Latent frames in every block but the last, which may have fewer."""
     model_sample_rate: int
@@ -78,8 +82,15 @@ class LacHeader:
     tags: dict[str, str] = field(default_factory=dict)
     context_coded: bool = True
     """Coded with the model's context model, else with its static tables."""
+    tokens: bool = False
+    """Blocks hold tokens: their step index says how many of the last books are left out."""
 
     def __post_init__(self) -> None:
+        if self.tokens and self.context_coded:
+            raise FormatError(
+                "a file of tokens that is context coded, expected static tables: "
+                "the file is damaged or forged"
+            )
         for name, largest in (
             ("channels", MAX_CHANNELS),
             ("coded_channels", self.channels),
@@ -112,6 +123,11 @@ class LacHeader:
         return self.coded_channels * self.latent_dim * self.frames_per_block
 
     @property
+    def step_indices(self) -> int:
+        """How many a block's step index may be."""
+        return self.latent_dim if self.tokens else STEP_INDICES
+
+    @property
     def mask_bytes(self) -> int:
         """Length of a block's silence mask."""
         return (self.coded_channels + 7) // 8
@@ -140,7 +156,7 @@ class LacHeader:
         body = _FIELDS.pack(*(getattr(self, field_name) for field_name in _FIELD_NAMES))
         body += bytes([len(name)]) + name + bytes([len(self.tags)]) + self._tag_bytes()
         length = _PREFIX.size + len(body) + CRC_BYTES
-        flags = CONTEXT_CODED if self.context_coded else 0
+        flags = CONTEXT_CODED * self.context_coded | TOKENS * self.tokens
         return with_crc(_PREFIX.pack(MAGIC, VERSION, flags, length) + body)
 
     @classmethod
@@ -157,7 +173,7 @@ class LacHeader:
         if len(data) < _PREFIX.size:
             raise FormatError(f"the file ends after {len(data)} bytes, inside its header")
         _, version, flags, length = _PREFIX.unpack_from(data)
-        if version != VERSION or flags & ~CONTEXT_CODED:
+        if version != VERSION or flags & ~(CONTEXT_CODED | TOKENS):
             raise FormatError(
                 f"version {version} with flags {flags:#04x}, expected version {VERSION} and "
                 f"no unknown flags: the file is of another version of lacuna-codec"
@@ -183,8 +199,9 @@ class LacHeader:
                 raise FormatError(f"tag {key!r} stands twice in the header, expected once")
             tags[key] = texts.text(2)
         texts.finish()
-        coded = bool(flags & CONTEXT_CODED)
-        return cls(**fields, model=model, tags=tags, context_coded=coded), length
+        coded, tokens = bool(flags & CONTEXT_CODED), bool(flags & TOKENS)
+        header = cls(**fields, model=model, tags=tags, context_coded=coded, tokens=tokens)
+        return header, length
 
     def _tag_bytes(self) -> bytes:
         out = b""

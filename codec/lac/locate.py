@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.entropy.quantise import STEP_INDICES
 from codec.lac.header import BLOCK_FIELDS, BLOCK_SYNC, CRC_BYTES, LacHeader, crc_holds
 from codec.lac.trailer import (
     INDEX_MARKER,
@@ -182,7 +181,7 @@ class BlockMap:
         if (
             sync != BLOCK_SYNC
             or not 1 <= frames <= header.frames_per_block
-            or step_index >= STEP_INDICES
+            or step_index >= header.step_indices
             or length > header.max_payload
             or stop > end
         ):

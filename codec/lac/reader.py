@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,10 @@ SYMBOLS_AT_ONCE = 1 << 17
 class Block:
     """The content of a block."""
 
-    symbols: NDArray[np.int16]
+    symbols: NDArray[np.integer]
     """(coded_channels, latent_dim, frames); zeros where the channel is silent."""
-    latents: NDArray[np.float32]
-    """What the symbols stand for, in standard units; of their shape."""
+    latents: NDArray[Any]
+    """What the symbols stand for, of their shape: float32 in standard units, or tokens."""
     silent: NDArray[np.bool_]
     """(coded_channels,): the channel is digital silence throughout the block."""
 
@@ -131,9 +131,10 @@ class LacReader:
             decoded = coder.decode(payloads, (streams, coder.latent_dim, frames), step)
             for position, span, stored in zip(positions, group, decoded, strict=True):
                 shape = (self.header.coded_channels, coder.latent_dim, frames)
-                symbols, latents = np.zeros(shape, np.int16), np.zeros(shape, np.float32)
+                values = coder.dequantise(stored, step)
+                symbols, latents = np.zeros(shape, stored.dtype), np.zeros(shape, values.dtype)
                 symbols[~span.silent] = stored
-                latents[~span.silent] = coder.dequantise(stored, step)
+                latents[~span.silent] = values
                 found[position] = Block(symbols, latents, span.silent)
         return found
 

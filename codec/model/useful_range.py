@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from codec.entropy.coder import SymbolCoder
-from codec.entropy.quantise import STEP_INDICES, quantise
+from codec.entropy.quantise import STEP_INDICES
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,17 @@ class UsefulRange:
 
 
 def measure_range(
-    blocks: list[NDArray[np.float32]],
+    blocks: list[NDArray[Any]],
     coder: SymbolCoder,
     frame_rate: float,
     finest_step: int,
     coarsest_step: int,
 ) -> UsefulRange:
-    """What two steps cost on blocks of standardised latents (streams, latent_dim, frames)."""
+    """What two steps cost on blocks (streams, latent_dim, frames): latents, or tokens."""
     seconds = sum(block.shape[0] * block.shape[2] for block in blocks) / frame_rate
 
     def kbps(step: int) -> float:
-        sizes = coder.steps(step)
-        coded = sum(len(coder.encode(quantise(block, sizes), step)) for block in blocks)
+        coded = sum(len(coder.encode(coder.quantise(block, step), step)) for block in blocks)
         return coded * 8 / seconds / 1000
 
     return UsefulRange(finest_step, coarsest_step, kbps(coarsest_step), kbps(finest_step))

@@ -1,4 +1,4 @@
-"""The Gaussian VAE: an encoder, a bottleneck and a decoder chosen by the config.
+"""An encoder, a bottleneck (Gaussian, or of tokens) and a decoder chosen by the config.
 
 It knows waveforms of its own channel count and latents in the units of the network.
 Standardised latents, stereo and files are the business of codec/model/latent_codec.py.
@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from codec.network.bottleneck import Posterior
+from codec.network.bottleneck import MIN_LOGVAR, Posterior
 from codec.network.config import ModelConfig, SpectralConfig, SpectralMapConfig
 from codec.network.map_waveform import START, MapWaveformDecoder, Place
 from codec.network.oobleck import OobleckDecoder, OobleckEncoder
 from codec.network.spectral import SpectralDecoder, SpectralEncoder
 from codec.network.spectral_map import MapEncoder, MapReconstruction
+from codec.network.tokens import Quantised, TokenBottleneck
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class AutoencoderOutput:
     reconstruction: Tensor | MapReconstruction
     """A waveform, or what the latents say of its spectra where that is what is trained."""
     posterior: Posterior
+    quantised: Quantised | None = None
+    """Of a model of tokens: what its latents were drawn from in place of the posterior."""
 
 
 class Autoencoder(nn.Module):
@@ -37,22 +41,37 @@ class Autoencoder(nn.Module):
         self.encoder: SpectralEncoder | MapEncoder | OobleckEncoder
         self.decoder: SpectralDecoder | MapWaveformDecoder | OobleckDecoder
         network, channels, dim = config.network, config.channels, config.latent_dim
+        outputs = 2 * dim if config.tokens is None else dim
         if isinstance(network, SpectralConfig):
-            self.encoder = SpectralEncoder(network, channels, 2 * dim)
+            self.encoder = SpectralEncoder(network, channels, outputs)
             self.decoder = SpectralDecoder(network, channels, dim)
         elif isinstance(network, SpectralMapConfig):
             self.encoder = MapEncoder(network, dim)
             self.decoder = MapWaveformDecoder(network, dim, config.sample_rate)
         else:
-            self.encoder = OobleckEncoder(network, channels, 2 * dim)
+            self.encoder = OobleckEncoder(network, channels, outputs)
             self.decoder = OobleckDecoder(network, channels, dim)
+        self.tokens = None if config.tokens is None else TokenBottleneck(config.tokens, dim)
 
     def posterior(self, waveform: Tensor) -> Posterior:
         """q(z|x): (batch, channels, time) -> mean and log-variance (batch, latent_dim, frames).
 
+        Of a model of tokens it is a point: what the tokens stand for, at the least log-variance.
+
         Raises:
             ValueError: another channel count, or a time that is no multiple of hop_length.
         """
+        parameters = self._parameters(waveform)
+        if self.tokens is not None:
+            return _point(self.tokens.quantise(parameters[:, : self.config.latent_dim]))
+        return Posterior.from_parameters(parameters)
+
+    def quantise(self, waveform: Tensor) -> Quantised:
+        """Tokens and what they stand for, of a model of tokens; as for ``posterior``."""
+        assert self.tokens is not None, self.config
+        return self.tokens.quantise(self._parameters(waveform)[:, : self.config.latent_dim])
+
+    def _parameters(self, waveform: Tensor) -> Tensor:
         config = self.config
         if waveform.ndim != 3 or waveform.shape[1] != config.channels:
             raise ValueError(
@@ -64,7 +83,7 @@ class Autoencoder(nn.Module):
                 f"expected a time that is a positive multiple of hop_length "
                 f"{config.hop_length}, got {waveform.shape[2]}; pad it, as Codec.encode does"
             )
-        return Posterior.from_parameters(self.encoder(waveform))
+        return self.encoder(waveform)
 
     def decode(self, z: Tensor, place: Place = START) -> Tensor:
         """(batch, latent_dim, frames) -> (batch, channels, frames * hop_length).
@@ -76,14 +95,28 @@ class Autoencoder(nn.Module):
         return self.decoder(z).float()
 
     def forward(self, waveform: Tensor, sample: Callable[[Posterior], Tensor]) -> AutoencoderOutput:
-        """Encode, draw latents with ``sample(posterior)``, decode.
+        """Encode, draw latents with ``sample(posterior)``, or quantise them to tokens; decode.
 
         A spectral map is not made a waveform of for that: it has a likelihood of its own.
         """
         if isinstance(self.encoder, MapEncoder) and isinstance(self.decoder, MapWaveformDecoder):
             views = self.encoder.views(waveform)
-            posterior = Posterior.from_parameters(self.encoder.from_views(views))
-            expected = self.decoder.expect(sample(posterior))
-            return AutoencoderOutput(MapReconstruction(views, expected), posterior)
-        posterior = self.posterior(waveform)
-        return AutoencoderOutput(self.decode(sample(posterior)), posterior)
+            latents, posterior, quantised = self._draw(self.encoder.from_views(views), sample)
+            expected = self.decoder.expect(latents)
+            return AutoencoderOutput(MapReconstruction(views, expected), posterior, quantised)
+        latents, posterior, quantised = self._draw(self._parameters(waveform), sample)
+        return AutoencoderOutput(self.decode(latents), posterior, quantised)
+
+    def _draw(
+        self, parameters: Tensor, sample: Callable[[Posterior], Tensor]
+    ) -> tuple[Tensor, Posterior, Quantised | None]:
+        """Latents to decode, and where they are from."""
+        if self.tokens is not None:
+            quantised = self.tokens(parameters[:, : self.config.latent_dim])
+            return quantised.latents, _point(quantised), quantised
+        posterior = Posterior.from_parameters(parameters)
+        return sample(posterior), posterior, None
+
+
+def _point(quantised: Quantised) -> Posterior:
+    return Posterior(quantised.latents, torch.full_like(quantised.latents, MIN_LOGVAR))

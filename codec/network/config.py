@@ -157,6 +157,44 @@ class OobleckConfig(StrictConfig):
         return self
 
 
+CodebookSize = Annotated[int, Field(ge=2, le=1 << 16)]
+
+
+class VQConfig(StrictConfig):
+    """A vector of every latent frame in each of several codebooks (tokens.py)."""
+
+    kind: Literal["vq"] = "vq"
+    books: Annotated[int, Field(ge=1, le=64)] = 1
+    """Above 1 each book says what those before it left: residual vector quantisation."""
+    size: CodebookSize = 1024
+    """Codes in a book."""
+
+
+class FSQConfig(StrictConfig):
+    """Every latent rounded to one of a few values, all of them together one token (tokens.py)."""
+
+    kind: Literal["fsq"] = "fsq"
+    levels: Annotated[tuple[Annotated[int, Field(ge=3)], ...], Field(min_length=1)] = (8, 5, 5, 5)
+    """Values of each latent."""
+
+    @property
+    def books(self) -> int:
+        return 1
+
+    @property
+    def size(self) -> int:
+        return prod(self.levels)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.size > 1 << 16:
+            raise ValueError(f"levels {list(self.levels)} make {self.size} codes, at most 65536")
+        return self
+
+
+TokensConfig = VQConfig | FSQConfig
+
+
 class ModelConfig(StrictConfig):
     """What fixes a codec: its signal, its latents and its network."""
 
@@ -171,9 +209,18 @@ class ModelConfig(StrictConfig):
     network: Annotated[
         SpectralConfig | SpectralMapConfig | OobleckConfig, Field(discriminator="kind")
     ]
+    tokens: Annotated[VQConfig | FSQConfig, Field(discriminator="kind")] | None = None
+    """Latents are quantised to tokens in place of having a Gaussian posterior."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.tokens is not None and self.level_latents:
+            raise ValueError("tokens with level_latents: these are numbers; leave one of them out")
+        if isinstance(self.tokens, FSQConfig) and len(self.tokens.levels) != self.latent_dim:
+            raise ValueError(
+                f"tokens.levels has {len(self.tokens.levels)} entries, expected latent_dim "
+                f"{self.latent_dim}: one for each latent"
+            )
         if self.level_latents + self.mdct_latents > self.latent_dim:
             raise ValueError(
                 f"level_latents {self.level_latents} and mdct_latents {self.mdct_latents} exceed "
