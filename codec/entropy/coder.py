@@ -18,11 +18,6 @@ class SymbolCoder(Protocol):
     @property
     def latent_dim(self) -> int: ...
 
-    @property
-    def step_indices(self) -> int:
-        """How many steps there are; index 0 is the finest."""
-        ...
-
     def quantise(self, latents: NDArray[Any], step_index: int) -> NDArray[np.integer]:
         """The symbols of a block's latents (..., latent_dim, frames)."""
         ...

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from codec.entropy.context_network import ONE, ContextNetwork, Prediction, StepUnits, network_inputs
 from codec.entropy.context_rows import COLUMNS, WINDOW, frequency_rows
-from codec.entropy.quantise import STEP_INDICES, quantise, symbol_limits
+from codec.entropy.quantise import quantise, symbol_limits
 from codec.entropy.static_tables import (
     FREQUENCY_BITS,
     EntropyTables,
@@ -55,10 +55,6 @@ class ContextModel:
     def steps(self, step_index: int) -> NDArray[np.float64]:
         """The quantiser step of every latent channel, (latent_dim,), in standard units."""
         return self._tables.steps(step_index)
-
-    @property
-    def step_indices(self) -> int:
-        return STEP_INDICES
 
     def quantise(self, latents: NDArray[Any], step_index: int) -> NDArray[np.int16]:
         """Symbols of latents (..., latent_dim, frames) in standard units: see quantise.py."""

@@ -27,7 +27,6 @@ from codec.entropy.histogram import mass_below, means_between
 from codec.entropy.quantise import (
     MAX_STEP_UNITS,
     RANGE,
-    STEP_INDICES,
     UNITS,
     dequantise,
     quantise,
@@ -139,10 +138,6 @@ class EntropyTables:
     def steps(self, step_index: int) -> NDArray[np.float64]:
         """The quantiser step of every latent channel, (latent_dim,), in standard units."""
         return step_sizes(self.sigma_units, step_index)
-
-    @property
-    def step_indices(self) -> int:
-        return STEP_INDICES
 
     def quantise(self, latents: NDArray[Any], step_index: int) -> NDArray[np.int16]:
         """Symbols of latents (..., latent_dim, frames) in standard units: see quantise.py."""

@@ -53,10 +53,6 @@ class TokenTables:
         """Rows of a block: books."""
         return len(self.frequencies)
 
-    @property
-    def step_indices(self) -> int:
-        return self.latent_dim
-
     @classmethod
     def fit(cls, tokens: ArrayLike, size: int) -> Self:
         """Count tokens (books, n) of training data, ``size`` codes to a book.

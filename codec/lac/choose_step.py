@@ -38,8 +38,16 @@ def choose_step(draft: Draft, useful: UsefulRange, target: RateTarget) -> StepCh
     """
     if target.max_kbps is not None:
         draft.limit_blocks(target.max_kbps)
+    fixed_rate = useful.finest_step == useful.coarsest_step
+    if target.quality is not None and draft.header.tokens and fixed_rate:
+        raise RateError(
+            f"--quality {target.quality:g}: the model '{draft.header.model}' has one quality, "
+            f"{useful.high_kbps:.2f} kbps per channel; leave --quality out"
+        )
     if target.quality is not None:
         choice = step_of_quality(useful, target.quality)
+    elif draft.header.tokens and target.kbps is None:  # as many books as there are
+        choice = StepChoice(useful.finest_step, at_finest=True)
     else:
         choice = step_within(draft, useful, target.budget(draft.header.channels, draft.seconds))
     limited = any(least > choice.step_index for least in draft.least_steps)
@@ -88,8 +96,13 @@ def step_within(draft: Draft, useful: UsefulRange, budget: float) -> StepChoice:
             size * 8 / seconds / 1000
             for size in (sizes[useful.coarsest_step], draft.size(useful.finest_step))
         )
+        least = math.ceil(low * 100) / 100
+        if useful.finest_step == useful.coarsest_step:
+            remedy = f"it has one rate, {least:.2f}: give that or more, or leave the rate out"
+        else:
+            remedy = f"choose between {least:.2f} and {high:.2f}"
         raise RateError(
             f"{budget * 8 / seconds / 1000:g} kbps is below what this model reaches on this "
-            f"audio: choose between {math.ceil(low * 100) / 100:.2f} and {high:.2f}"
+            f"audio: {remedy}"
         )
     return StepChoice(fits, at_finest=fits == useful.finest_step)

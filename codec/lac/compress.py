@@ -72,7 +72,8 @@ def compress_stream(
     taken, spool = Counted(chunks), LatentSpool()
     try:
         at_model_rate = resampled(taken, sample_rate, codec.sample_rate, channels)
-        for block in encode_blocks(codec, at_model_rate):
+        tokens = codec.config.tokens is not None
+        for block in encode_blocks(codec, at_model_rate, tokens=tokens):
             spool.append(block)
             coded_seconds = len(spool) * FRAMES_PER_BLOCK / codec.frame_rate
             progress(min(taken.samples / sample_rate, coded_seconds))
@@ -82,7 +83,7 @@ def compress_stream(
             sample_rate=sample_rate,
             channels=channels,
             coded_channels=coded,
-            latent_dim=codec.latent_dim,
+            latent_dim=codec.coder.latent_dim,
             frames_per_block=FRAMES_PER_BLOCK,
             model_sample_rate=codec.sample_rate,
             hop_length=codec.hop_length,
@@ -90,6 +91,7 @@ def compress_stream(
             model=portable_name(codec.config.name),
             tags={key: text[:MAX_TAG_CHARACTERS] for key, text in (tags or {}).items()},
             context_coded=codec.context is not None,
+            tokens=tokens,
         )
         draft = Draft(codec.coder, header, spool, taken.samples)
         choice = choose_step(draft, codec.useful, target)

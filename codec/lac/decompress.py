@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
+import torch
 
 from codec.audio.pieces import Progress, cut, no_progress
 from codec.audio.resampling import input_start, resampled, resampled_length
 from codec.entropy.coder import SymbolCoder
 from codec.errors import AudioError, FormatError
 from codec.lac.header import LacHeader
-from codec.lac.reader import LacReader
+from codec.lac.reader import Block, LacReader
 from codec.model.blocks import FRAMES_PER_BLOCK, LatentBlock, decode_blocks
 from codec.model.latent_codec import LatentCodec
 
@@ -52,7 +53,8 @@ def check_model(codec: LatentCodec, header: LacHeader) -> None:
         )
     expected = {
         "coded_channels": codec.coded_channels(header.channels),
-        "latent_dim": codec.latent_dim,
+        "tokens": codec.config.tokens is not None,
+        "latent_dim": codec.tables.latent_dim,
         "frames_per_block": FRAMES_PER_BLOCK,
         "model_sample_rate": codec.sample_rate,
         "hop_length": codec.hop_length,
@@ -116,7 +118,7 @@ def decompress_stream(
     # One block to the left as well: its latents are the first block's halo.
     coder, left = coder_for(codec, header), max(0, first_block - 1)
     stored = chain(reader.blocks(coder, left, likely_end), reader.blocks(coder, likely_end))
-    blocks = (b if b is None else LatentBlock(b.latents, b.silent) for b in stored)
+    blocks = (b if b is None else _latent_block(codec, b) for b in stored)
     decoded = decode_blocks(codec, blocks, header.channels, first_block=left)
     if first_block > 0:
         next(decoded)
@@ -132,6 +134,13 @@ def decompress_stream(
         report.samples += piece.shape[1]
         progress(report.samples / rate)
     return report
+
+
+def _latent_block(codec: LatentCodec, block: Block) -> LatentBlock:
+    if codec.config.tokens is None:
+        return LatentBlock(block.latents, block.silent)
+    tokens = torch.from_numpy(block.latents).to(codec.device)
+    return LatentBlock(codec.latents_of(tokens).cpu().numpy(), block.silent)
 
 
 def survey(reader: LacReader, start: float, duration: float | None) -> DecompressionReport:

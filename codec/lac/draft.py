@@ -102,7 +102,7 @@ class Draft:
             seconds = max(1.0, block.latents.shape[-1] / self._frame_rate)
             least = self.finest_within(block, max_kbps * 1000 * seconds / 8)
             if least is None:
-                needed = self.block_bytes(block, self._coder.step_indices - 1) * 8 / seconds / 1000
+                needed = self.block_bytes(block, self.header.step_indices - 1) * 8 / seconds / 1000
                 start = index * self.header.frames_per_block / self._frame_rate
                 raise RateError(
                     f"--max-kbps {max_kbps:g} is less than the block at {start:.1f} s takes at the "
@@ -112,7 +112,7 @@ class Draft:
 
     def finest_within(self, block: LatentBlock, budget: float) -> int | None:
         """The finest step at which a block has at most ``budget`` bytes; None if there is none."""
-        low, high = 0, self._coder.step_indices - 1
+        low, high = 0, self.header.step_indices - 1
         if self.block_bytes(block, high) > budget:
             return None
         while low < high:

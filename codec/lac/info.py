@@ -12,7 +12,6 @@ def file_facts(reader: LacReader, size: int) -> dict[str, Any]:
     """What stands in a file of ``size`` bytes; None for what is lost."""
     header = reader.header
     seconds = reader.samples / header.sample_rate if reader.samples is not None else None
-    steps = [step_multiple(step) for step in reader.block_steps if step is not None]
     return {
         "seconds": seconds,
         "samples": reader.samples,
@@ -27,12 +26,28 @@ def file_facts(reader: LacReader, size: int) -> dict[str, Any]:
         "latent_dim": header.latent_dim,
         "coded_channels": header.coded_channels,
         "context_coded": header.context_coded,
-        "finest_step_in_sigmas": min(steps, default=None),
-        "coarsest_step_in_sigmas": max(steps, default=None),
+        "tokens": header.tokens,
+        **_step_facts(reader),
         "blocks": reader.block_count,
         "damaged_blocks": reader.damaged,
         "complete": reader.complete,
         "tags": header.tags,
+    }
+
+
+def _step_facts(reader: LacReader) -> dict[str, Any]:
+    """The range of its blocks' steps, or of their books."""
+    steps = [step for step in reader.block_steps if step is not None]
+    finest, coarsest = min(steps, default=None), max(steps, default=None)
+    if reader.header.tokens:
+        books = reader.header.latent_dim
+        return {
+            "most_books": None if finest is None else books - finest,
+            "fewest_books": None if coarsest is None else books - coarsest,
+        }
+    return {
+        "finest_step_in_sigmas": None if finest is None else step_multiple(finest),
+        "coarsest_step_in_sigmas": None if coarsest is None else step_multiple(coarsest),
     }
 
 

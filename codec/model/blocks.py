@@ -35,22 +35,27 @@ class LatentBlock:
     """Standardised latents (coded_channels, latent_dim, frames) of one block."""
 
     latents: np.ndarray
+    """Or tokens (coded_channels, books, frames), on their way into a file."""
     silent: np.ndarray
     """(coded_channels,) bool: digital silence, to be decoded as such whatever the latents are."""
 
 
 def encode_blocks(
-    codec: LatentCodec, chunks: Iterable[np.ndarray], skip_silence: bool = True
+    codec: LatentCodec,
+    chunks: Iterable[np.ndarray],
+    skip_silence: bool = True,
+    tokens: bool = False,
 ) -> Iterator[LatentBlock]:
     """The latents of a stream of (channels, any length) chunks at the codec's sample rate.
 
     With ``skip_silence`` digital silence does not go through the network, and its latents are 0.
+    ``tokens`` asks for tokens in place of latents, of a model that has them.
 
     Raises:
         AudioError: samples so far beyond full scale that the network cannot work with them.
     """
     for window, samples in block_windows(codec, chunks):
-        yield _encode_block(codec, window, samples, skip_silence)
+        yield _encode_block(codec, window, samples, skip_silence, tokens)
 
 
 def block_windows(
@@ -82,7 +87,7 @@ def block_windows(
 
 @torch.inference_mode()
 def _encode_block(
-    codec: LatentCodec, window: np.ndarray, samples: int, skip_silence: bool
+    codec: LatentCodec, window: np.ndarray, samples: int, skip_silence: bool, tokens: bool
 ) -> LatentBlock:
     """One window of a block and its halos, of which ``samples`` after the first halo are real."""
     halo = codec.autoencoder.encoder.receptive_frames
@@ -90,12 +95,14 @@ def _encode_block(
     frames = -(-samples // codec.hop_length)
     rows = codec.to_rows(torch.from_numpy(window)[None])[0]
     silent = (rows[..., start : start + samples].abs().amax(dim=(1, 2)) <= SILENCE).numpy()
-    latents = np.zeros((len(rows), codec.latent_dim, frames), np.float32)
+    shape = (len(rows), codec.tables.latent_dim if tokens else codec.latent_dim, frames)
+    latents = np.zeros(shape, np.int32 if tokens else np.float32)
     for channel, row in enumerate(rows):
         if silent[channel] and skip_silence:
             continue
         # One row at a time: the result must not depend on what else is in a batch.
-        z = codec.posterior(row[None].contiguous().to(codec.device)).mean
+        one = row[None].contiguous().to(codec.device)
+        z = codec.quantise(one) if tokens else codec.posterior(one).mean
         latents[channel] = z[0, :, halo : halo + frames].cpu().numpy()
     if not np.isfinite(latents).all():
         raise AudioError(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from codec.entropy.context_model import ContextModel
 from codec.entropy.static_tables import EntropyTables
+from codec.entropy.token_tables import TokenTables
 from codec.errors import CheckpointError, ConfigError
 from codec.files import atomic_path, unicode_path
 from codec.model.precision import float32_by_default
@@ -39,7 +40,7 @@ class Checkpoint:
     config: ModelConfig
     autoencoder: Autoencoder
     statistics: LatentStatistics
-    tables: EntropyTables
+    tables: EntropyTables | TokenTables
     useful: UsefulRange
     """The quantiser steps that are of use, and their bit rates."""
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -160,7 +161,7 @@ def load(path: str | Path) -> Checkpoint:
             {k: v.numpy() for k, v in _below(tensors, prefix).items()}
             for prefix in ("entropy.", "context.")
         )
-        entropy = EntropyTables.from_arrays(tables)
+        entropy = _entropy(config, tables)
         checkpoint = Checkpoint(
             config,
             autoencoder.eval(),
@@ -168,7 +169,7 @@ def load(path: str | Path) -> Checkpoint:
             entropy,
             UsefulRange(**json.loads(metadata["useful"])),
             json.loads(metadata.get("provenance", "{}")),
-            ContextModel(context, entropy) if context else None,
+            _context(context, entropy),
         )
     except CheckpointError as error:
         raise CheckpointError(f"'{path}': {error}") from None
@@ -182,6 +183,27 @@ def load(path: str | Path) -> Checkpoint:
             f"its header says {metadata.get('latent_id')}; fetch it again"
         )
     return checkpoint
+
+
+def _entropy(config: ModelConfig, arrays: dict[str, Any]) -> EntropyTables | TokenTables:
+    if config.tokens is None:
+        return EntropyTables.from_arrays(arrays)
+    tables = TokenTables.from_arrays(arrays)
+    expected = (config.tokens.books, config.tokens.size)
+    if tables.frequencies.shape != expected:
+        raise CheckpointError(
+            f"token tables of shape {tables.frequencies.shape}, expected {expected} (books, size); "
+            f"fetch the checkpoint again"
+        )
+    return tables
+
+
+def _context(arrays: dict[str, Any], tables: EntropyTables | TokenTables) -> ContextModel | None:
+    if not arrays:
+        return None
+    if isinstance(tables, TokenTables):
+        raise CheckpointError("it has a context model for tokens, which there is none for")
+    return ContextModel(arrays, tables)
 
 
 def _check_statistics(statistics: LatentStatistics, latent_dim: int) -> None:

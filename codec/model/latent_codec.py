@@ -16,11 +16,13 @@ from codec.audio.waveform import check_floating, check_layout
 from codec.entropy.coder import SymbolCoder
 from codec.entropy.context_model import ContextModel
 from codec.entropy.static_tables import EntropyTables
+from codec.entropy.token_tables import TokenTables
 from codec.errors import AudioError, LacunaError
 from codec.model.checkpoint import Checkpoint
 from codec.model.precision import float32_by_default
 from codec.model.shipped import DEFAULT_MODEL
 from codec.model.statistics import Standardizer
+from codec.model.tokens import check_tokens, token_config
 from codec.network import channel_layout
 from codec.network.bottleneck import Posterior
 from codec.network.config import ModelConfig
@@ -46,7 +48,7 @@ class LatentCodec(nn.Module):
         super().__init__()
         self.config: ModelConfig = loaded.config
         self.autoencoder = loaded.autoencoder
-        self.tables: EntropyTables = loaded.tables
+        self.tables: EntropyTables | TokenTables = loaded.tables
         self.context: ContextModel | None = loaded.context
         self.latent_id = loaded.latent_id
         self.useful = loaded.useful
@@ -119,6 +121,20 @@ class LatentCodec(nn.Module):
         return self.standardizer.posterior(self.autoencoder.posterior(rows))
 
     @float32_by_default()
+    def quantise(self, rows: Tensor) -> Tensor:
+        """(n, network channels, time) -> tokens (n, books, frames), of a model of tokens."""
+        self._check_float32()
+        return self.autoencoder.quantise(rows).tokens
+
+    def latents_of(self, tokens: Tensor) -> Tensor:
+        """What tokens (n, 1..books, frames) stand for, in standard units: (n, latent_dim, frames).
+
+        Books that are missing, or are -1, add nothing.
+        """
+        assert self.autoencoder.tokens is not None, self.config
+        return self.standardizer(self.autoencoder.tokens.lookup(tokens))
+
+    @float32_by_default()
     def synthesize(self, z: Tensor, place: Place = START) -> Tensor:
         """(n, latent_dim, frames) -> (n, network channels, frames * hop_length).
 
@@ -142,6 +158,11 @@ class LatentCodec(nn.Module):
                 code.
             LacunaError: the weights are no longer float32.
         """
+        rows, coded = self._rows_of(waveform)
+        return self.posterior(rows).mean.unflatten(0, (-1, coded))
+
+    def _rows_of(self, waveform: Tensor | np.ndarray) -> tuple[Tensor, int]:
+        """A waveform as rows of whole frames, and how many of them are an item's."""
         waveform = self._as_tensor(waveform)
         if waveform.ndim != 3 or 0 in waveform.shape:
             raise AudioError(
@@ -152,8 +173,35 @@ class LatentCodec(nn.Module):
         check_layout(waveform.shape)
         coded = self.coded_channels(waveform.shape[1])
         waveform = F.pad(waveform.float(), (0, -waveform.shape[2] % self.hop_length))
-        z = self.posterior(self.to_rows(waveform).flatten(0, 1)).mean
-        return z.unflatten(0, (-1, coded))
+        return self.to_rows(waveform).flatten(0, 1), coded
+
+    def encode_tokens(self, waveform: Tensor | np.ndarray) -> Tensor:
+        """(batch, channels, time) at ``sample_rate`` -> (batch, coded, books, frames), int64.
+
+        Each from 0 to ``config.tokens.size - 1``. ``decode_tokens`` takes them, or those of the
+        first books alone.
+
+        Raises:
+            LacunaError: the model has a Gaussian bottleneck.
+            AudioError: as for ``encode``.
+        """
+        token_config(self.config)
+        rows, coded = self._rows_of(waveform)
+        return self.quantise(rows).unflatten(0, (-1, coded))
+
+    def decode_tokens(self, tokens: Tensor | np.ndarray, length: int | None = None) -> Tensor:
+        """(batch, coded, 1..books, frames), integers -> (batch, channels, time).
+
+        ``length`` is as for ``decode``.
+
+        Raises:
+            LacunaError: the model has a Gaussian bottleneck, no such shape, tokens that are no
+                integers or not in their book, or a length beyond the frames.
+        """
+        tokens = self._as_tensor(tokens)
+        check_tokens(self.config, tokens)
+        latents = self.latents_of(tokens.long().flatten(0, 1))
+        return self._decode(latents.unflatten(0, tokens.shape[:2]), length)
 
     def decode(self, z: Tensor | np.ndarray, length: int | None = None) -> Tensor:
         """(batch, coded, latent_dim, frames) -> (batch, channels, time) at ``sample_rate``.

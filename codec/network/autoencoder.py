@@ -61,7 +61,7 @@ class Autoencoder(nn.Module):
         Raises:
             ValueError: another channel count, or a time that is no multiple of hop_length.
         """
-        parameters = self._parameters(waveform)
+        parameters = self._encoded(waveform)
         if self.tokens is not None:
             return _point(self.tokens.quantise(parameters[:, : self.config.latent_dim]))
         return Posterior.from_parameters(parameters)
@@ -69,9 +69,9 @@ class Autoencoder(nn.Module):
     def quantise(self, waveform: Tensor) -> Quantised:
         """Tokens and what they stand for, of a model of tokens; as for ``posterior``."""
         assert self.tokens is not None, self.config
-        return self.tokens.quantise(self._parameters(waveform)[:, : self.config.latent_dim])
+        return self.tokens.quantise(self._encoded(waveform)[:, : self.config.latent_dim])
 
-    def _parameters(self, waveform: Tensor) -> Tensor:
+    def _encoded(self, waveform: Tensor) -> Tensor:
         config = self.config
         if waveform.ndim != 3 or waveform.shape[1] != config.channels:
             raise ValueError(
@@ -104,7 +104,7 @@ class Autoencoder(nn.Module):
             latents, posterior, quantised = self._draw(self.encoder.from_views(views), sample)
             expected = self.decoder.expect(latents)
             return AutoencoderOutput(MapReconstruction(views, expected), posterior, quantised)
-        latents, posterior, quantised = self._draw(self._parameters(waveform), sample)
+        latents, posterior, quantised = self._draw(self._encoded(waveform), sample)
         return AutoencoderOutput(self.decode(latents), posterior, quantised)
 
     def _draw(

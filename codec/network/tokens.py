@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,7 @@ DEAD = 0.1
 
 LEFT_OUT = -1
 """In place of the token of a book that is left out; it stands for the vector 0."""
+
 
 @dataclass(frozen=True)
 class Quantised:
@@ -57,7 +59,7 @@ class TokenBottleneck(nn.Module):
         from vector_quantize_pytorch import FSQ, ResidualVQ  # it takes a second to import
 
         self.books, self.size = config.books, config.size
-        self.quantiser: nn.Module
+        self.quantiser: Any  # a class of that package
         if isinstance(config, VQConfig):
             self.quantiser = ResidualVQ(
                 dim=latent_dim,
@@ -95,8 +97,9 @@ class TokenBottleneck(nn.Module):
             quantised = self.quantise(latents)
         finally:
             self.quantiser.eval()
-        for buffer, old in zip(self.quantiser.buffers(), before, strict=True):
-            buffer.copy_(torch.where(finite, buffer, old))  # else no later step would mend it
+        with torch.no_grad():
+            for buffer, old in zip(self.quantiser.buffers(), before, strict=True):
+                buffer.copy_(torch.where(finite, buffer, old))  # else no later step would mend it
         return quantised
 
     def quantise(self, latents: Tensor) -> Quantised:

@@ -36,6 +36,9 @@ class LossConfig(StrictConfig):
     low_band: NonNegative = 1.0
     """One minus the waveforms' correlation below ``low_band_hz``: the term that asks for phase."""
     low_band_hz: Positive = 150.0
+    commitment: NonNegative = 0.25
+    """Of the distance of latents to their codes, in a model of tokens (van den Oord et al. 2017,
+    eq. 3)."""
     stft_windows: Annotated[tuple[Window, ...], Field(min_length=1)] = (2048, 1024, 512, 256, 128)
     mel_windows: tuple[int, ...] = MEL_WINDOWS
 

@@ -29,6 +29,7 @@ from codec.model.statistics import Standardizer
 from codec.network.config import FRAME, ModelConfig
 from codec.network.map_waveform import START, MapWaveformDecoder, Randomness
 from codec.network.renderer import BIRTHS
+from codec.network.tokens import LEFT_OUT
 from codec.settings import check_same
 from codec.training.adversarial import WaveformLoss
 from codec.training.average import moving_average
@@ -95,6 +96,23 @@ class Quantiser:
         return torch.where((number == UNQUANTISED)[:, None, None], latents, rounded)
 
 
+class BooksLeftOut:
+    """What files do to tokens, at any of some steps."""
+
+    def __init__(self, steps: np.ndarray, device: torch.device) -> None:
+        self._count = torch.from_numpy(steps).to(device, torch.long)
+
+    def __call__(self, tokens: Tensor, number: Tensor) -> Tensor:
+        """Without as many last books as each item's step says; with all of them if UNQUANTISED.
+
+        Shape: (batch, books, frames), (batch,) -> (batch, books, frames)
+        """
+        count = torch.where(number == UNQUANTISED, 0, self._count[number.clamp(min=0)])
+        kept = tokens.shape[1] - count[:, None, None]
+        book = torch.arange(tokens.shape[1], device=tokens.device)[:, None]
+        return torch.where(book < kept, tokens, LEFT_OUT)
+
+
 class DecoderTask:
     """Trains the decoder of ``start`` on crops of ``source``."""
 
@@ -126,7 +144,11 @@ class DecoderTask:
         self._standardizer = Standardizer(start.statistics).to(device)
         useful = start.useful
         self.steps = np.linspace(useful.finest_step, useful.coarsest_step, STEPS).round()
-        self._quantise = Quantiser(start.tables, self.steps, device)
+        self._quantise: Quantiser | BooksLeftOut
+        if isinstance(start.tables, EntropyTables):
+            self._quantise = Quantiser(start.tables, self.steps, device)
+        else:
+            self._quantise = BooksLeftOut(self.steps, device)
 
     # -- training --------------------------------------------------------------------------
 
@@ -183,6 +205,9 @@ class DecoderTask:
         """
         # In float32 whatever the precision of the training: other latents, other symbols.
         with torch.autocast(self.device.type, enabled=False):
+            if self._frozen.tokens is not None:
+                tokens = self._frozen.quantise(waveform).tokens
+                return self._frozen.tokens.lookup(self._quantise(tokens, number))
             exact = self._frozen.posterior(waveform).mean
         standardised = self._standardizer(exact)
         return self._standardizer.inverse(self._quantise(standardised, number))

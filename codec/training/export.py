@@ -18,6 +18,7 @@ from codec.entropy.quantise import (
     step_multiple,
 )
 from codec.entropy.static_tables import EntropyTables
+from codec.entropy.token_tables import TokenTables
 from codec.metrics.mel import mel_distance
 from codec.model.checkpoint import Checkpoint
 from codec.model.statistics import LatentStatistics, Standardizer
@@ -72,6 +73,28 @@ def fit_checkpoint(
     blocks = [standardised[None].astype(np.float32)]
     useful: UsefulRange = measure_range(blocks, tables, frame_rate, finest, coarsest)
     return Checkpoint(autoencoder.config, autoencoder, statistics, tables, useful, provenance)
+
+
+def fit_tokens(
+    autoencoder: Autoencoder, source: AudioSource, device: torch.device, provenance: dict[str, Any]
+) -> Checkpoint:
+    """Count the tokens of training crops, and measure what they stand for."""
+    config = autoencoder.config
+    assert config.tokens is not None, config
+    latents, tokens = [], []
+    for first in range(FIRST_INDEX, FIRST_INDEX + ITEMS, BATCH):
+        batch = source.batch(range(first, first + BATCH))
+        quantised = autoencoder.quantise(batch.waveform.to(device))
+        latents.append(quantised.latents.transpose(0, 1).flatten(1).cpu())
+        tokens.append(quantised.tokens.transpose(0, 1).flatten(1).cpu())
+    values, counted = torch.cat(latents, 1), torch.cat(tokens, 1).numpy()
+    mean, std = values.mean(1), values.std(1).clamp(min=1e-4)
+    # No posterior, hence no deviation of one; nothing reads it.
+    statistics = LatentStatistics(mean, std, torch.ones_like(std))
+    tables = TokenTables.fit(counted, config.tokens.size)
+    coarsest = config.tokens.books - 1
+    useful = measure_range([counted[None]], tables, config.frame_rate, 0, coarsest)
+    return Checkpoint(config, autoencoder, statistics, tables, useful, provenance)
 
 
 def _finest_useful_step(

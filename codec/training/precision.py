@@ -33,6 +33,9 @@ def step_seconds(task: Task, items: int, device: torch.device) -> dict[str, floa
     """
     batch = task.load(range(items))
     state = task.state()
+    buffers = [
+        buffer.clone() for buffer in task.model.buffers()
+    ]  # codebooks learn as they are used
     task.model.train()
     seconds = {}
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -41,6 +44,9 @@ def step_seconds(task: Task, items: int, device: torch.device) -> dict[str, floa
             seconds[precision] = min(times[1:])
     task.model.zero_grad(set_to_none=True)
     task.load_state(state)
+    with torch.no_grad():
+        for buffer, before in zip(task.model.buffers(), buffers, strict=True):
+            buffer.copy_(before)
     return seconds
 
 

@@ -23,6 +23,7 @@ from codec.training.decoder_task import DecoderTask, checkpoint_to_train_on
 from codec.training.loop import Trainer
 from codec.training.run_folder import RunState, SavedStates
 from codec.training.schedule import Budget
+from codec.training.token_task import TokenTask
 
 
 def train_codec(
@@ -163,7 +164,9 @@ class _Run:
         elif not SavedStates(out).paths():
             fit_levels(autoencoder, self.source)
         device = self.accelerator.device
-        task = CodecTask(autoencoder, config, self.source, self.validation, device)
+        of_tokens = autoencoder.config.tokens is not None
+        kind = TokenTask if of_tokens else CodecTask
+        task = kind(autoencoder, config, self.source, self.validation, device)
         return self._train(task, config, out, schedule_minutes, validate_first=fine_tuning)
 
     def decoder(

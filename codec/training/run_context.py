@@ -15,6 +15,7 @@ from codec.audio import AudioReader
 from codec.audio.pieces import CHUNK
 from codec.audio.resampling import resampled
 from codec.entropy.quantise import STEPS_PER_OCTAVE
+from codec.entropy.token_tables import TokenTables
 from codec.errors import LacunaError
 from codec.model import checkpoint
 from codec.model.blocks import encode_blocks
@@ -42,6 +43,11 @@ def train_context(
     if out.exists() and not force:
         raise LacunaError(f"'{out}' exists; --force overwrites it")
     loaded = checkpoint.load(find_checkpoint(source))
+    if isinstance(loaded.tables, TokenTables):
+        raise LacunaError(
+            f"'{source}' is a model of tokens, which have static tables alone: a context model "
+            f"is for continuous latents"
+        )
     codec = Codec(loaded).eval().requires_grad_(False).to(device)
     paths = find_audio(data)
     with file_progress("encoding") as progress:

@@ -124,6 +124,21 @@ def decode_static(
     return symbols
 
 
+def decode_tokens(
+    data: bytes, shape: tuple[int, int, int], index: int, frequencies: list[list[int]]
+) -> Symbols:
+    """A block's tokens; those of books that are left out are -1: the section "Tokens"."""
+    streams, books, frames = shape
+    decoder = RangeDecoder(data)
+    tokens = [[[-1] * frames for _ in range(books)] for _ in range(streams)]
+    for d in range(books - index):
+        for s in range(streams):
+            cum = _sums(frequencies[d])
+            tokens[s][d] = [decoder.decode(cum) for _ in range(frames)]
+    assert decoder.at_end
+    return tokens
+
+
 def neural_layer(x: list[int], weight: list[list[int]], bias: list[int]) -> list[int]:
     return [
         (sum(value * row[j] for value, row in zip(x, weight, strict=True)) + bias[j]) >> 12

@@ -13,6 +13,7 @@ from codec.entropy.context_model import ContextModel
 from codec.entropy.context_network import array_shapes
 from codec.entropy.context_rows import SHAPE_BITS, SHAPE_CELLS
 from codec.entropy.static_tables import EntropyTables
+from codec.entropy.token_tables import TokenTables
 
 # How far an array's values reach; biases are in units of 2^-22, weights of 2^-12.
 _REACH = {
@@ -48,6 +49,15 @@ def fixed_context(latent_dim: int = 4) -> ContextModel:
     below = np.concatenate([[0], np.cumsum(density)])
     counts = np.diff(below * ((1 << SHAPE_BITS) - SHAPE_CELLS) // below[-1]) + 1
     return ContextModel({**arrays, "shape": counts.astype(np.int32)}, fixed_tables(latent_dim))
+
+
+def fixed_token_tables(books: int = 4) -> TokenTables:
+    """Twelve codes to a book, some of them rare, others in every book."""
+    code, book = np.arange(12), np.arange(books)[:, None]
+    frequencies = 1 + (code + 3) * (book + 5) * 7919 % 4001
+    frequencies[:, 3] = 1
+    frequencies[:, 5] += (1 << 24) - frequencies.sum(axis=1)
+    return TokenTables(frequencies.astype(np.int32))
 
 
 def fixed_symbols(shape: tuple[int, int, int], limit: NDArray[np.int64]) -> NDArray[np.int16]:

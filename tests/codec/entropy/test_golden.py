@@ -1,4 +1,4 @@
-"""Files of both coders, kept as bytes: they hold the same symbols on every machine.
+"""Files of all coders, kept as bytes: they hold the same symbols on every machine.
 
 tests/data/golden/symbols.json has what each file holds; golden_coder.py has the tables.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import by_the_book
 import numpy as np
 import pytest
-from golden_coder import fixed_context, fixed_tables
+from golden_coder import fixed_context, fixed_tables, fixed_token_tables
 
 from codec.entropy.coder import SymbolCoder
 from codec.errors import FormatError
@@ -23,11 +23,12 @@ from codec.lac.writer import LacWriter
 
 FOLDER = Path(__file__).parents[2] / "data" / "golden"
 EXPECTED: dict[str, Any] = json.loads((FOLDER / "symbols.json").read_text(encoding="utf-8"))
-TABLES, CONTEXT = fixed_tables(4), fixed_context(4)
+TABLES, CONTEXT, TOKENS = fixed_tables(4), fixed_context(4), fixed_token_tables(4)
+CODERS: dict[str, SymbolCoder] = {"static": TABLES, "context": CONTEXT, "tokens": TOKENS}
 
 
 def coder_of(name: str) -> SymbolCoder:
-    return CONTEXT if "context" in name else TABLES
+    return CODERS[name.split("_")[0]]
 
 
 def read(name: str) -> bytes:
@@ -36,7 +37,7 @@ def read(name: str) -> bytes:
 
 def test_every_file_is_listed():
     assert sorted(path.stem for path in FOLDER.glob("*.lac")) == sorted(EXPECTED)
-    assert {name.split("_")[0] for name in EXPECTED} == {"static", "context"}
+    assert {name.split("_")[0] for name in EXPECTED} == {"static", "context", "tokens"}
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -47,6 +48,7 @@ def test_the_file_holds_what_it_held(name: str):
     assert verify(read(name)).ok
     assert reader.samples == expected["samples"]
     assert header.context_coded == ("context" in name)
+    assert header.tokens == ("tokens" in name)
     assert (header.model, header.tags) == ("golden", {"title": "Lücke"})
     assert (header.sample_rate, header.model_sample_rate, header.hop_length) == (44100, 44100, 1024)
     assert header.latent_id == bytes(range(8))
@@ -56,6 +58,9 @@ def test_the_file_holds_what_it_held(name: str):
         assert block is not None
         assert block.silent.tolist() == facts["silent"]
         assert block.symbols.tolist() == facts["symbols"]
+        if "tokens" in name:
+            assert (block.latents == block.symbols).all()
+            continue
         # The latents are those of the block's own step.
         step = TABLES.steps(facts["step_index"])[:, None]
         cells = np.where(block.silent[:, None, None], 0, block.symbols * step)
@@ -67,7 +72,7 @@ def test_the_file_holds_what_it_held(name: str):
 def test_the_page_alone_is_enough_to_read_it(name: str):
     fields, blocks = by_the_book.read_file(read(name))
     assert fields["version"] == 2
-    assert fields["flags"] == ("context" in name)
+    assert fields["flags"] == {"static": 0, "context": 1, "tokens": 2}[name.split("_")[0]]
     assert fields["samples"] == EXPECTED[name]["samples"]
     assert fields["latent_id"].to_bytes(8, "little") == bytes(range(8))
     assert (fields["model_sample_rate"], fields["hop_length"]) == (44100, 1024)
@@ -81,6 +86,10 @@ def test_the_page_alone_is_enough_to_read_it(name: str):
                 CONTEXT.arrays, sigma_units, block.step_index, len(stored)
             )
             found = decoder.decode(block.payload, block.frames)
+        elif "tokens" in name:
+            shape = (len(stored), fields["latent_dim"], block.frames)
+            frequencies = TOKENS.frequencies.tolist()
+            found = by_the_book.decode_tokens(block.payload, shape, block.step_index, frequencies)
         else:
             shape = (len(stored), fields["latent_dim"], block.frames)
             found = by_the_book.decode_static(
@@ -105,17 +114,18 @@ def test_the_writer_still_writes_these_bytes(name: str):
         model="golden",
         tags={"title": "Lücke"},
         context_coded="context" in name,
+        tokens="tokens" in name,
     )
     output = io.BytesIO()
     writer = LacWriter(output, header, coder_of(name))
     for block in blocks:
-        symbols = np.array(block["symbols"], np.int16)
+        symbols = np.array(block["symbols"], np.int32)
         writer.write_block(symbols, block["step_index"], np.array(block["silent"]))
     writer.close(EXPECTED[name]["samples"])
     assert output.getvalue() == read(name)
 
 
-@pytest.mark.parametrize("name", ["static_stereo", "context_stereo"])
+@pytest.mark.parametrize("name", ["static_stereo", "context_stereo", "tokens_stereo"])
 def test_the_other_coder_does_not_open_it(name: str):
     other = TABLES if "context" in name else CONTEXT
     with pytest.raises(FormatError, match="do not decode"):

@@ -10,6 +10,7 @@ import by_the_book
 import numpy as np
 import pytest
 from codec_helpers import BLOCK, music
+from lac_helpers import HEADER
 
 from codec.api import Codec
 from codec.entropy.quantise import nearest_step, quantise
@@ -92,6 +93,7 @@ class Sized(Draft):
         self.measured: list[int] = []
 
     seconds = 10.0
+    header = HEADER
 
     def size(self, step: int) -> int:
         self.measured.append(step)
