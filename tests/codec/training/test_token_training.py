@@ -172,7 +172,7 @@ def test_a_rate_chooses_the_number_of_books(models: dict[str, codec.Codec]) -> N
         model.compress(waveform, 16000, kbps=0.9 * sizes[0] / 1000)
     limited = model.compress(waveform, 16000, max_kbps=(sizes[0] + sizes[1]) / 2 / 1000)
     assert set(LacReader(limited).block_steps) <= {2, 3}
-    with pytest.raises(RateError, match="--max-kbps 0.01 is less than the block at 0.0 s takes"):
+    with pytest.raises(RateError, match=r"--max-kbps 0\.01 is less than the block at 0\.0 s"):
         model.compress(waveform, 16000, max_kbps=0.01)
 
 
@@ -202,7 +202,7 @@ def test_wrong_tokens_are_refused_with_the_remedy(models: dict[str, codec.Codec]
         model.decode_tokens(torch.zeros(1, 1, 5, 10, dtype=torch.int64))
     with pytest.raises(LacunaError, match=r"tokens are torch\.float32, expected integers"):
         model.decode_tokens(torch.zeros(1, 1, 4, 10))
-    with pytest.raises(LacunaError, match="outside 0..1280"):
+    with pytest.raises(LacunaError, match=r"outside 0\.\.1280"):
         model.decode_tokens(torch.zeros(1, 1, 4, 10, dtype=torch.int64), length=1281)
 
 
@@ -238,9 +238,10 @@ def test_a_killed_run_goes_on_to_the_same_end(
             raise KeyboardInterrupt
         return original(self, model, batch, step)
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TokenTask, "loss", killed)
-        train("residual", audio_folder, tmp_path)
+        with pytest.raises(KeyboardInterrupt):
+            train("residual", audio_folder, tmp_path)
     train("residual", audio_folder, tmp_path)
     whole, parts = (
         load_file(max((run / "state").glob("step-*")) / "tensors.safetensors")
