@@ -1,17 +1,21 @@
-"""Fixtures that all tests share: the tiny model's config, short recordings, logs of runs."""
+"""Fixtures that all tests share: the tiny model's config, recordings, logs of runs, a browser."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import soundfile
+from browsing import open_browser
 
 from codec.network.config import ModelConfig, load_model_config
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +52,9 @@ def read_log() -> Callable[..., list[dict[str, Any]]]:
         ]
 
     return read
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as browser:
+        yield browser

@@ -16,11 +16,12 @@ from diffusion.cli.edit import extend, inpaint, vary
 from diffusion.cli.generate import generate
 from diffusion.cli.mix import blend, interpolate
 from diffusion.cli.models import models
+from diffusion.cli.studio import studio
 from diffusion.cli.train import latents, train_diffusion
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     LATENTS: (generate, vary, inpaint, extend, interpolate, blend),
-    MODELS: (latents, models, demo),
+    MODELS: (latents, models, demo, studio),
 }
 
 

@@ -28,6 +28,7 @@ from codec.evaluation.codecs.perceptual import Perceptual, middle
 from codec.evaluation.estimate import Estimate
 from codec.lac.compress import CompressionReport, compress_array
 from codec.lac.rate import RateTarget
+from codec.metrics.loudness import loudness
 
 SPEECH = "speech"
 """The class, that is the folder, whose files are judged as speech."""
@@ -63,6 +64,8 @@ class Row:
     """Of measures.ALL, those that could judge the file."""
     media: str = ""
     """What the paths of its sound and pictures begin with (media.py); empty if there are none."""
+    loudness: float | None = None
+    """LUFS of what is to be heard; None of silence, and where there is no sound on the page."""
 
 
 @dataclass(frozen=True)
@@ -182,15 +185,16 @@ def evaluate(
                 continue
             if note:
                 cut.append(f"{file}, {what}: {note}")
-            media = ""
+            media, level = "", None
             if out is not None:
                 try:
                     names = (number + 1, file), (index + 1, what)
                     media = write_media(out, *names, (decoded, original), sample_rate)
+                    level = loudness(decoded, sample_rate)
                 except (LacunaError, OSError) as error:
                     skipped.append(f"{file}, {what}: measured, but not on the page: {error}")
             length = waveform.shape[1] / sample_rate
-            rows.append(_row(file, kind, coder, trip, length, values, media))
+            rows.append(_row(file, kind, coder, trip, length, values, media, level))
     if not any(row.asked_kbps is not None for row in rows):
         raise AudioError(f"nothing below '{folder}' could be evaluated:\n" + "\n".join(skipped[:5]))
     groups = []
@@ -264,6 +268,7 @@ def _row(
     seconds: float,
     values: dict[str, float],
     media: str,
+    level: float | None,
 ) -> Row:
     coded = coder.kbps is not None
     return Row(
@@ -280,6 +285,7 @@ def _row(
         finest=trip.finest,
         values=values,
         media=media,
+        loudness=level,
     )
 
 

@@ -13,12 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from codec import audio
-from codec.metrics.pictures import PARTIALS_HZ, spectrogram_png
+from codec.player.media import write_sound
 
 FOLDER = "media"
-SOUND, PARTIALS, FULL_BAND = ".flac", "-partials.png", "-full.png"
-"""What follows the name that ``write_media`` returns."""
+SOUND = ".flac"
 LONGEST_SLUG = 60
 
 
@@ -37,7 +35,8 @@ def write_media(
         sounds: decoded and original, (channels, time) each; colors refer to the original.
 
     Returns:
-        The path relative to ``out`` that all three share: ASCII letters, digits, "-" and "/".
+        The path relative to ``out`` that all three share (codec/player/media.py): ASCII letters,
+        digits, "-" and "/".
 
     Raises:
         AudioError, LacunaError, OSError: FLAC cannot hold it, or it could not be written.
@@ -46,10 +45,7 @@ def write_media(
     stem = str(out / name)
     decoded, original = sounds
     Path(stem).parent.mkdir(parents=True, exist_ok=True)
-    audio.write(stem + SOUND, decoded, sample_rate, force=True)
-    for ending, top_hz in ((PARTIALS, PARTIALS_HZ), (FULL_BAND, None)):
-        picture = spectrogram_png(decoded, original, sample_rate, top_hz)
-        Path(stem + ending).write_bytes(picture)
+    write_sound(stem, SOUND, decoded, original, sample_rate)
     return name
 
 

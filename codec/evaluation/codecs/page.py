@@ -13,9 +13,11 @@ from itertools import groupby
 from codec.evaluation.codecs.controls import CONTROLS
 from codec.evaluation.codecs.evaluate import Evaluation, Row, name_of
 from codec.evaluation.codecs.measures import QUALITY
-from codec.evaluation.codecs.media import FULL_BAND, PARTIALS, SOUND
+from codec.evaluation.codecs.media import SOUND
 from codec.evaluation.codecs.tables import BLIND, Table, speeds, summary, tables_of_class
+from codec.metrics.loudness import matching_gains
 from codec.metrics.pictures import PARTIALS_HZ, Curve, rate_distortion
+from codec.player import html as player
 
 CAPTIONED = ("tonal_recall", "zimtohrli", "pesq")
 
@@ -31,19 +33,7 @@ th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: l
 tbody tr.lacuna { background: var(--back); font-weight: 600; }
 .plots { display: flex; flex-wrap: wrap; }
 svg { max-width: 100%; height: auto; }
-.sounds { display: grid; grid-auto-flow: column; grid-auto-columns: 17rem; gap: 0.5rem; }
-figure { margin: 0; border: 1px solid var(--line); border-radius: 6px; padding: 0.5rem; }
-figure:first-child { position: sticky; left: 0; background: Canvas; }
-figure img { width: 100%; height: 13rem; display: block; margin-top: 0.3rem; }
-figure img + img { height: 8rem; }
-figure audio { width: 100%; margin-top: 0.4rem; }
-figcaption { font-size: 0.85rem; height: 2.7rem; overflow: auto; }
-"""
-
-SCRIPT = """
-document.addEventListener("play", event => {
-  for (const other of document.querySelectorAll("audio")) if (other !== event.target) other.pause();
-}, true);
+lacuna-player .sounds { grid-auto-columns: 17rem; }
 """
 
 
@@ -53,7 +43,7 @@ def page(evaluation: Evaluation, command: str, explanation: Sequence[str]) -> st
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8"><title>Lacuna: evaluation</title>',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<style>{STYLE}</style></head><body>",
+        f"<style>{player.style()}{STYLE}</style></head><body>",
         f"<h1>Evaluation</h1><p>Made by <code>{escape(command)}</code>.</p>",
         *(f"<p>{escape(paragraph)}</p>" for paragraph in explanation),
         '<p><a href="#clips">Listen and look</a></p>',
@@ -69,18 +59,19 @@ def page(evaluation: Evaluation, command: str, explanation: Sequence[str]) -> st
     parts.append(
         '</div><h2 id="clips">Listen and look</h2><p>What was judged of each file. Above, 0 to '
         f"{PARTIALS_HZ / 1000:g} kHz with a window of 93 ms, where missing partials are plain to "
-        f"see; below, the full band. More to the right: the original stays in sight.</p>"
+        f"see; below, the full band. All sounds of a clip play in step: switch between them by "
+        f"their numbers or with a click on a picture, which also goes to that place.</p>"
     )
     for file, rows in groupby(evaluation.rows, key=lambda row: row.file):
-        figures = "".join(_figure(row) for row in sorted(rows, key=_place) if row.media)
-        parts.append(f'<h3>{escape(file)}</h3><div class="wide sounds">{figures}</div>')
+        heard = sorted((row for row in rows if row.media), key=_place)
+        parts += [f"<h3>{escape(file)}</h3>", player.player(_tracks(heard)) if heard else ""]
     parts.append("<h2>Files</h2><details><summary>Every file</summary>")
     parts += [_html_table(_files(evaluation.rows)), "</details>"]
     for title, reasons in (("Skipped", evaluation.skipped), ("Cut", evaluation.cut)):
         if reasons:
             lines = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
             parts.append(f"<h2>{title}</h2><ul>{lines}</ul>")
-    parts.append(f"<script>{SCRIPT}</script></body></html>\n")
+    parts.append(f"<script>{player.script()}</script></body></html>\n")
     return "\n".join(parts)
 
 
@@ -143,19 +134,19 @@ def _place(row: Row) -> int:
     return {"original": 0, "lacuna": 1}.get(row.codec, 2)
 
 
-def _figure(row: Row) -> str:
+def _tracks(rows: Sequence[Row]) -> list[player.Track]:
+    gains = matching_gains([row.loudness for row in rows])
+    return [
+        player.Track(_caption(row), row.media, SOUND, gain)
+        for row, gain in zip(rows, gains, strict=True)
+    ]
+
+
+def _caption(row: Row) -> str:
     scores = [
         f"{QUALITY[name].label} {row.values[name]:.2f}"
         for name in CAPTIONED
         if name in row.values and row.codec != "original"
     ]
     rate = [] if row.kbps is None else [f"{row.kbps:.2f} kbps"]
-    title, media = escape(", ".join([row.codec, *rate, *scores])), escape(row.media)
-    pictures = [
-        f'<img loading="lazy" src="{media}{ending}" alt="spectrogram {what}: {title}">'
-        for what, ending in (("of partials", PARTIALS), ("of the full band", FULL_BAND))
-    ]
-    return (
-        f"<figure><figcaption>{title}</figcaption>{''.join(pictures)}"
-        f'<audio controls preload="none" src="{media}{SOUND}"></audio></figure>\n'
-    )
+    return ", ".join([row.codec, *rate, *scores])

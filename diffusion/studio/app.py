@@ -1,0 +1,51 @@
+"""The whole application: Gradio's page, the files that were made, and the guard around both."""
+
+from __future__ import annotations
+
+import gradio as gr
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import FileResponse
+from starlette.types import ASGIApp
+
+from codec.player import html as player
+from diffusion.studio.guard import Guard
+from diffusion.studio.html import STYLE
+from diffusion.studio.page import build
+from diffusion.studio.picker import Studio
+from diffusion.studio.store import URL
+
+MAX_UPLOAD = 256 * 2**20
+"""Bytes of a file."""
+FONT, MONO = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
+"""Of the visitor's own: none is fetched."""
+
+
+def build_app(studio: Studio) -> ASGIApp:
+    """An ASGI app."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get(URL + "/{token}/{name}")
+    def made(token: str, name: str) -> FileResponse:
+        path = studio.store.find(token, name)
+        if path is None:
+            raise HTTPException(404)
+        return FileResponse(path)
+
+    gr.mount_gradio_app(
+        app,
+        build(studio),
+        path="/",
+        server_name="127.0.0.1",
+        footer_links=[],
+        run_history=False,
+        allowed_paths=[],
+        max_file_size=MAX_UPLOAD,
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        theme=gr.themes.Default(font=FONT, font_mono=MONO),
+        css=player.style() + STYLE,
+        head=f"<script>{player.script()}</script>",
+    )
+    return Guard(app)

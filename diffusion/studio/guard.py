@@ -1,0 +1,59 @@
+"""Who may ask the studio's server, and what the browser may load.
+
+The server listens on this machine alone, but any page in the visitor's browser can send requests
+there. So a request must name this machine (a foreign name that was pointed here does not), and one
+that a page has sent must come from the studio's own. And the studio's page loads nothing from
+anywhere else.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+NAMES = ("127.0.0.1", "localhost")
+POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+ELSEWHERE = ("/gradio_api/proxy=", "/gradio_api/file=http")
+"""What Gradio would fetch from other machines."""
+
+
+class Guard:
+    """An ASGI app around another."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        reason = refusal(scope["path"], Headers(scope=scope))
+        app = self._app if reason is None else PlainTextResponse(reason, 403)
+        await app(scope, receive, answer)
+
+
+def refusal(path: str, headers: Headers) -> str | None:
+    """Why a request is not answered; None if it is."""
+    host = headers.get("host", "")
+    if urlsplit(f"//{host}").hostname not in NAMES:
+        return "This server answers to 127.0.0.1 only."
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != host:
+        return "This server answers to its own page only."
+    if path.startswith(ELSEWHERE):
+        return "This server fetches nothing from elsewhere."
+    return None
