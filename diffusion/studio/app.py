@@ -31,9 +31,10 @@ def build_app(studio: Studio) -> ASGIApp:
             raise HTTPException(404)
         return FileResponse(path)
 
+    page = build(studio)
     gr.mount_gradio_app(
         app,
-        build(studio),
+        page,
         path="/",
         server_name="127.0.0.1",
         footer_links=[],
@@ -48,4 +49,6 @@ def build_app(studio: Studio) -> ASGIApp:
         css=player.style() + STYLE,
         head=f"<script>{player.script()}</script>",
     )
+    # Before its launch Gradio takes any file of the machine for an upload, and mounting is none.
+    page.has_launched = True
     return Guard(app)

@@ -112,7 +112,9 @@ def _opus(
             told.append(f"Opus at {peer.kbps:g} kbps is left out: {error}")
             continue
         write_sound(str(folder / f"opus-{number}"), ".wav", decoded, original, sample_rate)
-        yield Version(f"Opus, asked for {peer.kbps:g} kbps", decoded, trip.bytes, f"{url}/opus-{number}")
+        yield Version(
+            f"Opus, asked for {peer.kbps:g} kbps", decoded, trip.bytes, f"{url}/opus-{number}"
+        )
 
 
 def _facts(

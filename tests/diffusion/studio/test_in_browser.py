@@ -1,0 +1,219 @@
+"""The studio as a visitor meets it: every panel, in a real browser, with tiny models."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import soundfile
+from browsing import Watched
+from generation_helpers import save_both, tone
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytest.importorskip("gradio", reason="gradio is not installed")
+
+SLOW = 60_000
+"""Milliseconds: a busy machine may take so long."""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """The options that name them."""
+    model, codec = save_both(tmp_path_factory.mktemp("models"))
+    return ("--model", str(model), "--codec", str(codec))
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the studio was started, with files that it must not give away."""
+    folder = tmp_path_factory.mktemp("work")
+    for name, seed in (("song.wav", 0), ("other.wav", 1)):
+        soundfile.write(folder / name, tone(1.0, 16000, 2, seed).T, 16000)
+    (folder / "text.wav").write_text("no sound at all")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(browser: Browser, models: tuple[str, ...], work: Path) -> Iterator[str]:
+    command = [sys.executable, "-m", "diffusion", "studio", "--port", "0", "--no-browser"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(
+        [*command, "--threads", "1", *models],
+        cwd=work,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as studio:
+        assert studio.stdout is not None
+        line = studio.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert found, line
+        yield found[0]
+        studio.terminate()
+        studio.wait(30)
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    page.set_default_timeout(SLOW)
+    watched = Watched(page, address)
+    page.goto(address)
+    page.wait_for_selector("#compress-run")
+    yield page
+    page.close()
+    assert not watched.errors
+    assert not watched.elsewhere  # all of it comes from this machine
+
+
+def drop(page: Page, panel: str, path: Path) -> None:
+    page.set_input_files(f"#{panel}-drop input[type=file]", path)
+    page.wait_for_selector(f"#{panel}-view :is(lacuna-player canvas, .wrong)")
+
+
+def saved(page: Page, name: str, folder: Path) -> Path:
+    """The file behind the link that saves it."""
+    with page.expect_download() as download:
+        page.get_by_role("link", name=f"Save {name}").last.click()
+    assert download.value.suggested_filename == name
+    download.value.save_as(folder / name)
+    return folder / name
+
+
+def run_shown_command(page: Page, panel: str, models: tuple[str, ...], folder: Path) -> None:
+    """Types what the page says makes the same, with the tiny models."""
+    for line in page.locator(f"#{panel}-result .command code").last.inner_text().splitlines():
+        program, *words = shlex.split(line)
+        assert program == "lacuna"
+        options: tuple[str, ...] = models
+        if words[0] in ("compress", "decompress"):
+            options = ("--model", models[3])
+        elif words[0] == "interpolate":
+            options = models[2:]
+        command = [sys.executable, "-m", "diffusion", *words, "--threads", "1", *options]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+
+
+def plays(page: Page, panel: str) -> None:
+    """The last sound of the panel's result is heard, and time goes on."""
+    player = page.locator(f"#{panel}-result lacuna-player").last
+    player.get_by_text("Play", exact=True).click()
+    handle = player.element_handle()
+    page.wait_for_function("player => player.running && player.engine.position > 0.05", arg=handle)
+    loud = player.evaluate(
+        """player => player.engine.buffers.every(
+             buffer => buffer.getChannelData(0).some(sample => Math.abs(sample) > 0.001))"""
+    )
+    assert loud
+
+
+def test_compress(page: Page, work: Path, models: tuple[str, ...], tmp_path: Path):
+    drop(page, "compress", work / "song.wav")
+    page.fill("#compress-kbps input[type=number]", "8")
+    page.click("#compress-run")
+    page.wait_for_selector("#compress-result lacuna-player canvas")
+    facts = page.locator("#compress-result .facts").inner_text()
+    assert "times smaller" in facts
+    assert "mel distance" in facts
+    assert page.locator("#compress-result figure").count() >= 2
+    pictures = page.locator("#compress-result img")
+    for number in range(pictures.count()):
+        assert pictures.nth(number).evaluate("img => img.decode().then(() => img.naturalWidth)") > 1
+    plays(page, "compress")
+    theirs, other = tmp_path / "saved", tmp_path / "typed"
+    theirs.mkdir()
+    other.mkdir()
+    for name in ("song.lac", "song_decoded.wav"):
+        saved(page, name, theirs)
+    (other / "song.wav").write_bytes((work / "song.wav").read_bytes())
+    run_shown_command(page, "compress", models, other)
+    for name in ("song.lac", "song_decoded.wav"):
+        assert (theirs / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_make(page: Page, models: tuple[str, ...], tmp_path: Path):
+    page.get_by_role("tab", name="Make").click()
+    page.fill("#make-seconds input", "0.5")
+    page.fill("#make-seed input", "5")
+    page.fill("#make-count input[type=number]", "2")
+    page.fill("#make-steps input[type=number]", "2")
+    page.click("#make-run")
+    page.wait_for_selector("#make-result lacuna-player canvas")
+    captions = page.locator("#make-result figcaption").all_inner_texts()
+    assert [caption.split(",")[0] for caption in captions] == ["seed 5", "seed 6"]
+    plays(page, "make")
+    mine = saved(page, "sound-6.wav", tmp_path).read_bytes()
+    (tmp_path / "typed").mkdir()
+    run_shown_command(page, "make", models, tmp_path / "typed")
+    assert (tmp_path / "typed" / "sound-6.wav").read_bytes() == mine
+
+
+def test_mistakes_are_sentences(page: Page, work: Path):
+    page.click("#compress-run")
+    page.get_by_text("Drop a sound first").wait_for()
+    drop(page, "compress", work / "text.wav")
+    wrong = page.locator("#compress-view .wrong").inner_text()
+    assert wrong.startswith("text.wav is not audio, or of a format that is not supported")
+    page.get_by_role("tab", name="Make").click()
+    page.fill("#make-seconds input", "0")
+    page.click("#make-run")
+    page.get_by_text("0 seconds to make, expected more than 0").wait_for()
+
+
+def test_no_file_of_the_machine_is_served(page: Page, address: str, work: Path):
+    drop(page, "compress", work / "song.wav")
+    source = page.locator("#compress-view audio").get_attribute("src")
+    assert source is not None
+    folder, _, name = source.rpartition("/")
+    assert status(f"{address}{source}") == 200
+    secret = work / "other.wav"
+    files = ["/etc/passwd", str(secret), "other.wav", str(work / "song.wav")]
+    paths = [f"/gradio_api/file={file}" for file in files]
+    paths += [f"/gradio_api/file={work}/../../../../../../etc/passwd", "/gradio_api/file=.."]
+    paths += [
+        f"{folder}/../../../{name}",
+        f"{folder}/..%2f..%2fetc%2fpasswd",
+        f"{folder}/",
+        "/made/",
+    ]
+    paths += ["/static/../../../etc/passwd", "/assets/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd"]
+    paths += ["/gradio_api/file=http://127.0.0.1/", "/gradio_api/proxy=http://127.0.0.1/"]
+    assert {path: status(address + path) for path in paths if status(address + path) == 200} == {}
+    answer = page.evaluate(
+        """async path => {  // an upload that was none
+          const config = window.gradio_config;
+          const index = config.dependencies.findIndex(
+            d => d.targets.some(target => target[1] === "upload"));
+          const data = [{path, meta: {_type: "gradio.FileData"}}];
+          const asked = await fetch("/gradio_api/queue/join?", {method: "POST",
+            headers: {"Content-Type": "application/json"},
+            body: JSON.stringify({data, fn_index: config.dependencies[index].id,
+                                  session_hash: "mallory"})});
+          if (!asked.ok) return `refused ${asked.status}`;
+          const told = await fetch("/gradio_api/queue/data?session_hash=mallory");
+          return await told.text();
+        }""",
+        str(secret),
+    )
+    assert "lacuna-player" not in answer
+    assert "it was not uploaded by a user" in answer
+
+
+def status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
