@@ -36,5 +36,5 @@ class RateError(LacunaError):
 
 
 def install_hint(extra: str) -> str:
-    """The remedy where the packages of an extra (train or evaluate) are missing."""
+    """The remedy where the packages of an extra (train, evaluate or hub) are missing."""
     return f'pip install ".[{extra}]" in a checkout of Lacuna'

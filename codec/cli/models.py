@@ -39,7 +39,7 @@ def codec_rows() -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for name, path in shipped_models().items():
         loaded = load_checkpoint(path)
-        config = loaded.config
+        config, (_, useful) = loaded.config, loaded.fitted()
         rows.append(
             {
                 "name": name,
@@ -49,8 +49,8 @@ def codec_rows() -> list[dict[str, Any]]:
                 "latent_dim": config.latent_dim,
                 "frame_rate": round(config.frame_rate, 2),
                 "kbps_per_channel": [
-                    round(loaded.useful.low_kbps, 2),
-                    round(loaded.useful.high_kbps, 2),
+                    round(useful.low_kbps, 2),
+                    round(useful.high_kbps, 2),
                 ],
                 "latent_id": loaded.latent_id,
                 "path": str(path),

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
+from codec.cli.bring import calibrate, convert
 from codec.cli.demo import demo
 from codec.cli.evaluate import evaluate
 from codec.cli.files import compress, decompress
@@ -27,7 +28,7 @@ FILES, LATENTS, MODELS = "Files", "Latents and sound", "Models"
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     FILES: (compress, decompress, info, verify),
     LATENTS: (encode, decode),
-    MODELS: (models, evaluate, demo),
+    MODELS: (models, convert, calibrate, evaluate, demo),
 }
 """In the groups that --help shows."""
 

@@ -62,9 +62,11 @@ def compress_stream(
     Raises:
         AudioError: no samples, a sample rate outside 1,000..768,000 Hz, or more channels than the
             format or the model can code.
+        CheckpointError: the model was not calibrated.
         RateError: the model cannot reach so low a rate.
     """
-    coded, sample_rate = codec.coded_channels(channels), checked_rate(sample_rate)
+    coder, coded = codec.coder, codec.coded_channels(channels)
+    sample_rate = checked_rate(sample_rate)
     if channels > MAX_CHANNELS:
         raise AudioError(
             f"{channels} channels, expected at most {MAX_CHANNELS}; split them into several files"
@@ -93,7 +95,7 @@ def compress_stream(
             context_coded=codec.context is not None,
             tokens=tokens,
         )
-        draft = Draft(codec.coder, header, spool, taken.samples)
+        draft = Draft(coder, header, spool, taken.samples)
         choice = choose_step(draft, codec.useful, target)
         size = draft.write(output, choice.step_index)
     finally:

@@ -40,21 +40,34 @@ class Checkpoint:
     config: ModelConfig
     autoencoder: Autoencoder
     statistics: LatentStatistics
-    tables: EntropyTables | TokenTables
-    useful: UsefulRange
-    """The quantiser steps that are of use, and their bit rates."""
+    tables: EntropyTables | TokenTables | None
+    """None where nothing has been fitted to audio yet, as after `lacuna convert`."""
+    useful: UsefulRange | None
+    """The quantiser steps that are of use, and their bit rates; None without tables."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """How it was trained: for people, never read by code."""
     context: ContextModel | None = None
     """What codes the symbols; without it the static tables do."""
+    weights_dtype: torch.dtype = torch.float16
+    """Of the networks' weights in the file: float16 or float32."""
+
+    def fitted(self) -> tuple[EntropyTables | TokenTables, UsefulRange]:
+        """What was fitted to audio for making files.
+
+        Raises:
+            CheckpointError: nothing yet.
+        """
+        if self.tables is None or self.useful is None:
+            raise not_calibrated(self.config.name)
+        return self.tables, self.useful
 
     @property
     def latent_id(self) -> str:
         """16 hex digits over all that fixes the meaning of a stored symbol.
 
         Encoder, statistics, entropy tables and what their frames stand for in time; not the
-        decoder, which may be trained on or replaced. Computed from the weights as stored
-        (float16), so saving and loading keeps it. The config's text stays out: a field that a
+        decoder, which may be trained on or replaced. Computed from the weights as stored,
+        so saving and loading keeps it. The config's text stays out: a field that a
         later version adds to it must not change the id of older models.
         """
         c = self.config
@@ -67,15 +80,24 @@ class Checkpoint:
         return digest.hexdigest()[:16]
 
 
+def not_calibrated(name: str) -> CheckpointError:
+    """The error where a model is to code symbols and has no tables for it."""
+    return CheckpointError(
+        f"the model '{name}' has no entropy tables yet, which .lac files need; fit them to a "
+        f"folder of audio: lacuna calibrate MODEL --data DIR --out NEW.safetensors"
+    )
+
+
 def _tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
     tensors = {
-        f"autoencoder.{key}": value.detach().cpu().half().contiguous()
+        f"autoencoder.{key}": value.detach().cpu().to(checkpoint.weights_dtype).contiguous()
         for key, value in checkpoint.autoencoder.state_dict().items()
     }
     for name in ("mean", "std", "sigma"):
         tensors[f"latents.{name}"] = getattr(checkpoint.statistics, name).detach().cpu().float()
-    for name, array in checkpoint.tables.to_arrays().items():
-        tensors[f"entropy.{name}"] = torch.from_numpy(np.ascontiguousarray(array))
+    if checkpoint.tables is not None:
+        for name, array in checkpoint.tables.to_arrays().items():
+            tensors[f"entropy.{name}"] = torch.from_numpy(np.ascontiguousarray(array))
     if checkpoint.context is not None:
         for name, array in checkpoint.context.arrays.items():
             tensors[f"context.{name}"] = torch.from_numpy(np.ascontiguousarray(array))
@@ -83,22 +105,26 @@ def _tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def save(checkpoint: Checkpoint, path: str | Path) -> None:
-    """Write a checkpoint, weights as float16; replaces an older file in one step.
+    """Write a checkpoint; replaces an older file in one step.
 
     Raises:
-        CheckpointError: a weight is not finite, or too large for float16.
+        CheckpointError: a weight is not finite, or too large for the file's dtype.
     """
     tensors = _tensors(checkpoint)
     for key, value in tensors.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
-            raise CheckpointError(f"'{key}' is not finite as float16; the training has diverged")
+            raise CheckpointError(
+                f"'{key}' is not finite as {str(value.dtype).removeprefix('torch.')}; "
+                f"the training has diverged"
+            )
     metadata = {
         "format": FORMAT,
         "config": checkpoint.config.model_dump_json(),
         "latent_id": checkpoint.latent_id,
-        "useful": json.dumps(asdict(checkpoint.useful)),
         "provenance": json.dumps(checkpoint.provenance),
     }
+    if checkpoint.useful is not None:
+        metadata["useful"] = json.dumps(asdict(checkpoint.useful))
     with atomic_path(Path(path), force=True) as partial:
         # Not save_file, which makes files that only their owner may read.
         partial.write_bytes(to_bytes(tensors, metadata))
@@ -154,22 +180,25 @@ def load(path: str | Path) -> Checkpoint:
     try:
         config = validate(ModelConfig, json.loads(metadata["config"]), str(path))
         autoencoder = Autoencoder(config)
-        autoencoder.load_state_dict(as_weights(_below(tensors, "autoencoder.")))
+        weights = _below(tensors, "autoencoder.")
+        autoencoder.load_state_dict(as_weights(weights))
         statistics = LatentStatistics(**_below(tensors, "latents."))
         _check_statistics(statistics, config.latent_dim)
         tables, context = (
             {k: v.numpy() for k, v in _below(tensors, prefix).items()}
             for prefix in ("entropy.", "context.")
         )
-        entropy = _entropy(config, tables)
+        fitted = bool(tables or context or "useful" in metadata)
+        entropy = _entropy(config, tables) if fitted else None
         checkpoint = Checkpoint(
             config,
             autoencoder.eval(),
             statistics,
             entropy,
-            UsefulRange(**json.loads(metadata["useful"])),
+            UsefulRange(**json.loads(metadata["useful"])) if fitted else None,
             json.loads(metadata.get("provenance", "{}")),
             _context(context, entropy),
+            _dtype_of(weights),
         )
     except CheckpointError as error:
         raise CheckpointError(f"'{path}': {error}") from None
@@ -198,12 +227,19 @@ def _entropy(config: ModelConfig, arrays: dict[str, Any]) -> EntropyTables | Tok
     return tables
 
 
-def _context(arrays: dict[str, Any], tables: EntropyTables | TokenTables) -> ContextModel | None:
-    if not arrays:
+def _context(
+    arrays: dict[str, Any], tables: EntropyTables | TokenTables | None
+) -> ContextModel | None:
+    if tables is None or not arrays:
         return None
     if isinstance(tables, TokenTables):
         raise CheckpointError("it has a context model for tokens, which there is none for")
     return ContextModel(arrays, tables)
+
+
+def _dtype_of(weights: dict[str, Tensor]) -> torch.dtype:
+    half = all(weight.dtype == torch.float16 for weight in weights.values())
+    return torch.float16 if half else torch.float32
 
 
 def _check_statistics(statistics: LatentStatistics, latent_dim: int) -> None:

@@ -18,11 +18,12 @@ from codec.entropy.context_model import ContextModel
 from codec.entropy.static_tables import EntropyTables
 from codec.entropy.token_tables import TokenTables
 from codec.errors import AudioError, LacunaError
-from codec.model.checkpoint import Checkpoint
+from codec.model.checkpoint import Checkpoint, not_calibrated
 from codec.model.precision import float32_by_default
 from codec.model.shipped import DEFAULT_MODEL
 from codec.model.statistics import Standardizer
 from codec.model.tokens import check_tokens, token_config
+from codec.model.useful_range import UsefulRange
 from codec.network import channel_layout
 from codec.network.bottleneck import Posterior
 from codec.network.config import ModelConfig
@@ -48,10 +49,9 @@ class LatentCodec(nn.Module):
         super().__init__()
         self.config: ModelConfig = loaded.config
         self.autoencoder = loaded.autoencoder
-        self.tables: EntropyTables | TokenTables = loaded.tables
+        self._tables, self._useful = loaded.tables, loaded.useful
         self.context: ContextModel | None = loaded.context
         self.latent_id = loaded.latent_id
-        self.useful = loaded.useful
         self.provenance: dict[str, Any] = loaded.provenance
         self.standardizer = Standardizer(loaded.statistics)
 
@@ -79,8 +79,26 @@ class LatentCodec(nn.Module):
         return self.standardizer.mean.device
 
     @property
+    def tables(self) -> EntropyTables | TokenTables:
+        """Raises CheckpointError where the model was not calibrated."""
+        if self._tables is None:
+            raise not_calibrated(self.config.name)
+        return self._tables
+
+    @property
+    def useful(self) -> UsefulRange:
+        """Raises CheckpointError where the model was not calibrated."""
+        if self._useful is None:
+            raise not_calibrated(self.config.name)
+        return self._useful
+
+    @property
     def coder(self) -> SymbolCoder:
-        """What codes the symbols of new files: the context model, if the checkpoint has one."""
+        """What codes the symbols of new files: the context model, if the checkpoint has one.
+
+        Raises:
+            CheckpointError: it has not even tables, since the model was not calibrated.
+        """
         return self.tables if self.context is None else self.context
 
     def coded_channels(self, channels: int) -> int:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from codec.network.bottleneck import MIN_LOGVAR, Posterior
-from codec.network.config import ModelConfig, SpectralConfig, SpectralMapConfig
+from codec.network.config import ModelConfig, OobleckConfig, SpectralConfig, SpectralMapConfig
 from codec.network.map_waveform import START, MapWaveformDecoder, Place
 from codec.network.oobleck import OobleckDecoder, OobleckEncoder
 from codec.network.spectral import SpectralDecoder, SpectralEncoder
@@ -64,12 +64,18 @@ class Autoencoder(nn.Module):
         parameters = self._encoded(waveform)
         if self.tokens is not None:
             return _point(self.tokens.quantise(parameters[:, : self.config.latent_dim]))
-        return Posterior.from_parameters(parameters)
+        return self._gaussian(parameters)
 
     def quantise(self, waveform: Tensor) -> Quantised:
         """Tokens and what they stand for, of a model of tokens; as for ``posterior``."""
         assert self.tokens is not None, self.config
         return self.tokens.quantise(self._encoded(waveform)[:, : self.config.latent_dim])
+
+    def _gaussian(self, parameters: Tensor) -> Posterior:
+        network = self.config.network
+        if isinstance(network, OobleckConfig) and network.posterior_scale == "softplus":
+            return Posterior.from_softplus(parameters)
+        return Posterior.from_parameters(parameters)
 
     def _encoded(self, waveform: Tensor) -> Tensor:
         config = self.config
@@ -114,7 +120,7 @@ class Autoencoder(nn.Module):
         if self.tokens is not None:
             quantised = self.tokens(parameters[:, : self.config.latent_dim])
             return quantised.latents, _point(quantised), quantised
-        posterior = Posterior.from_parameters(parameters)
+        posterior = self._gaussian(parameters)
         return sample(posterior), posterior, None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 MIN_LOGVAR, MAX_LOGVAR = -14.0, 4.0
@@ -22,6 +23,15 @@ class Posterior:
         """Split an encoder's (batch, 2 * latent_dim, frames) into mean and log-variance."""
         mean, logvar = parameters.float().chunk(2, dim=1)
         return cls(mean, logvar.clamp(MIN_LOGVAR, MAX_LOGVAR))
+
+    @classmethod
+    def from_softplus(cls, parameters: Tensor) -> Posterior:
+        """The same where the second half is a scale, sigma = softplus(scale) + 1e-4.
+
+        So it is in Stable Audio's autoencoder (``vae_sample`` of stable-audio-tools).
+        """
+        mean, scale = parameters.float().chunk(2, dim=1)
+        return cls(mean, 2 * torch.log(F.softplus(scale) + 1e-4))
 
     @property
     def sigma(self) -> Tensor:

@@ -142,6 +142,11 @@ class OobleckConfig(StrictConfig):
     strides: tuple[PositiveInt, ...] = (2, 4, 4, 8, 8)
     dilations: tuple[PositiveInt, ...] = (1, 3, 9)
     pqmf_bands: Literal[1, 16] = 1
+    posterior_scale: Literal["log_variance", "softplus"] = "log_variance"
+    """What the second half of the encoder's output is: log sigma^2, or as in Stable Audio
+    sigma = softplus(scale) + 1e-4."""
+    final_tanh: bool = False
+    """Squash the decoded waveform to -1..1, as early models of stable-audio-tools do."""
 
     @property
     def hop_length(self) -> int:

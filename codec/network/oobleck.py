@@ -4,10 +4,9 @@ Strided convolutions take the waveform down to the latent frame rate; before eac
 residual units of dilated convolutions with Snake activations. The decoder mirrors the encoder.
 With ``pqmf_bands = 16`` both work on subbands, as RAVE does (see codec/network/pqmf.py).
 
-Modules are nested as in Stable Audio's open release, so its state dicts load here once the
-prefix ``autoencoder.encoder.`` or ``autoencoder.decoder.`` is cut off (torch's weight norm takes
-the old names ``weight_g`` and ``weight_v``). Beware of one difference outside the network: the
-second half of that encoder's output is a scale in front of a softplus, not a log-variance.
+Modules are nested as in Stable Audio's open release, so its weights fit here under other names:
+codec/interop reads its files. The second half of that encoder's output is a scale in front of a
+softplus, not a log-variance (``posterior_scale``).
 """
 
 from __future__ import annotations
@@ -201,7 +200,8 @@ class OobleckDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         x = self.layers(z)
-        return self.pqmf.synthesis(x) if self.pqmf else x
+        waveform = self.pqmf.synthesis(x) if self.pqmf else x
+        return torch.tanh(waveform) if self.config.final_tanh else waveform
 
 
 def _widths(config: OobleckConfig) -> list[int]:

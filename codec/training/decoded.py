@@ -61,8 +61,13 @@ def decode(path: Path, sample_rate: int) -> Decoded:
     if waveform.shape[0] == 1 or np.array_equal(waveform[0], waveform[1]):
         waveform = waveform[:1]  # the side signal would only teach silence
     waveform = audio.resample(waveform[:2], rate, sample_rate)
-    peak = max(1.0, float(np.abs(waveform).max()))  # decoded Vorbis may exceed full scale
-    return Decoded(np.round(waveform / peak * INT16).astype(np.int16))
+    return Decoded(as_int16(waveform))
+
+
+def as_int16(waveform: np.ndarray) -> np.ndarray:
+    """As 16-bit integers, turned down where it exceeds full scale, as decoded Vorbis may."""
+    peak = max(1.0, float(np.abs(waveform).max()))
+    return np.round(waveform / peak * INT16).astype(np.int16)
 
 
 def decode_all(

@@ -142,11 +142,11 @@ class DecoderTask:
         else:
             self.reconstruction_loss = WaveformLoss(config, start.config.sample_rate, device)
         self._standardizer = Standardizer(start.statistics).to(device)
-        useful = start.useful
+        tables, useful = start.fitted()
         self.steps = np.linspace(useful.finest_step, useful.coarsest_step, STEPS).round()
         self._quantise: Quantiser | BooksLeftOut
-        if isinstance(start.tables, EntropyTables):
-            self._quantise = Quantiser(start.tables, self.steps, device)
+        if isinstance(tables, EntropyTables):
+            self._quantise = Quantiser(tables, self.steps, device)
         else:
             self._quantise = BooksLeftOut(self.steps, device)
 

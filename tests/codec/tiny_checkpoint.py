@@ -11,7 +11,7 @@ from codec.model.checkpoint import Checkpoint
 from codec.model.statistics import LatentStatistics
 from codec.model.useful_range import measure_range
 from codec.network.autoencoder import Autoencoder
-from codec.network.config import ModelConfig, SpectralConfig
+from codec.network.config import ModelConfig, OobleckConfig, SpectralConfig
 
 
 def tiny_checkpoint(channels: int = 1, seed: int = 0) -> Checkpoint:
@@ -43,3 +43,24 @@ def tiny_checkpoint(channels: int = 1, seed: int = 0) -> Checkpoint:
         [latents[None]], tables, config.frame_rate, nearest_step(1.5), nearest_step(16.0)
     )
     return Checkpoint(config, autoencoder, statistics, tables, useful, {"note": "untrained"})
+
+
+def tiny_oobleck(channels: int = 2) -> Checkpoint:
+    """What ``lacuna convert`` gives: Stable Audio's network, tiny, with nothing fitted to audio."""
+    torch.manual_seed(0)
+    network = OobleckConfig(
+        width=8, width_multiples=(1, 2), strides=(4, 16), posterior_scale="softplus"
+    )
+    config = ModelConfig(
+        name="tiny", sample_rate=16000, channels=channels, latent_dim=4, network=network
+    )
+    autoencoder = Autoencoder(config).eval().requires_grad_(False)
+    return Checkpoint(
+        config,
+        autoencoder,
+        LatentStatistics(torch.zeros(4), torch.ones(4), torch.ones(4)),
+        tables=None,
+        useful=None,
+        provenance={"note": "converted"},
+        weights_dtype=torch.float32,
+    )
