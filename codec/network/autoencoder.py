@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from codec.network.bottleneck import MIN_LOGVAR, Posterior
 from codec.network.config import ModelConfig, OobleckConfig, SpectralConfig, SpectralMapConfig
+from codec.network.labels import LabelledRows
 from codec.network.map_waveform import START, MapWaveformDecoder, Place
 from codec.network.oobleck import OobleckDecoder, OobleckEncoder
 from codec.network.spectral import SpectralDecoder, SpectralEncoder
@@ -30,6 +31,8 @@ class AutoencoderOutput:
     posterior: Posterior
     quantised: Quantised | None = None
     """Of a model of tokens: what its latents were drawn from in place of the posterior."""
+    label_logits: Tensor | None = None
+    """Of a model of labels that was given some rows: log q(y|x) but for a constant."""
 
 
 class Autoencoder(nn.Module):
@@ -53,15 +56,16 @@ class Autoencoder(nn.Module):
             self.decoder = OobleckDecoder(network, channels, dim)
         self.tokens = None if config.tokens is None else TokenBottleneck(config.tokens, dim)
 
-    def posterior(self, waveform: Tensor) -> Posterior:
+    def posterior(self, waveform: Tensor, label: Tensor | None = None) -> Posterior:
         """q(z|x): (batch, channels, time) -> mean and log-variance (batch, latent_dim, frames).
 
         Of a model of tokens it is a point: what the tokens stand for, at the least log-variance.
+        One of labels gives q(z|x, y) where it is given them, (batch, labels) as in labels.py.
 
         Raises:
             ValueError: another channel count, or a time that is no multiple of hop_length.
         """
-        parameters = self._encoded(waveform)
+        parameters = self._encoded(waveform, label)
         if self.tokens is not None:
             return _point(self.tokens.quantise(parameters[:, : self.config.latent_dim]))
         return self._gaussian(parameters)
@@ -77,7 +81,12 @@ class Autoencoder(nn.Module):
             return Posterior.from_softplus(parameters)
         return Posterior.from_parameters(parameters)
 
-    def _encoded(self, waveform: Tensor) -> Tensor:
+    def classify(self, waveform: Tensor) -> Tensor:
+        """q(y|x) of a model of labels, as logits: (batch, 1, time) -> (batch, labels)."""
+        assert isinstance(self.encoder, MapEncoder), self.config
+        return self.encoder.classify(self.encoder.views(waveform))
+
+    def _encoded(self, waveform: Tensor, label: Tensor | None = None) -> Tensor:
         config = self.config
         if waveform.ndim != 3 or waveform.shape[1] != config.channels:
             raise ValueError(
@@ -89,27 +98,41 @@ class Autoencoder(nn.Module):
                 f"expected a time that is a positive multiple of hop_length "
                 f"{config.hop_length}, got {waveform.shape[2]}; pad it, as Codec.encode does"
             )
+        if label is not None:
+            assert isinstance(self.encoder, MapEncoder), self.config
+            return self.encoder(waveform, label)
         return self.encoder(waveform)
 
-    def decode(self, z: Tensor, place: Place = START) -> Tensor:
+    def decode(self, z: Tensor, place: Place = START, label: Tensor | None = None) -> Tensor:
         """(batch, latent_dim, frames) -> (batch, channels, frames * hop_length).
 
-        A decoder that makes things up, such as noise, makes them up by ``place``.
+        A decoder that makes things up, such as noise, makes them up by ``place``. ``label`` is as
+        for ``posterior``.
         """
         if isinstance(self.decoder, MapWaveformDecoder):
-            return self.decoder(z, place).float()
+            return self.decoder(z, place, label=label).float()
         return self.decoder(z).float()
 
-    def forward(self, waveform: Tensor, sample: Callable[[Posterior], Tensor]) -> AutoencoderOutput:
+    def forward(
+        self,
+        waveform: Tensor,
+        sample: Callable[[Posterior], Tensor],
+        rows: LabelledRows | None = None,
+    ) -> AutoencoderOutput:
         """Encode, draw latents with ``sample(posterior)``, or quantise them to tokens; decode.
 
-        A spectral map is not made a waveform of for that: it has a likelihood of its own.
+        A spectral map is not made a waveform of for that: it has a likelihood of its own. Where it
+        has labels, ``rows`` are encoded and decoded in place of the items.
         """
         if isinstance(self.encoder, MapEncoder) and isinstance(self.decoder, MapWaveformDecoder):
-            views = self.encoder.views(waveform)
-            latents, posterior, quantised = self._draw(self.encoder.from_views(views), sample)
-            expected = self.decoder.expect(latents)
-            return AutoencoderOutput(MapReconstruction(views, expected), posterior, quantised)
+            views, logits, label = self.encoder.views(waveform), None, None
+            if rows is not None:
+                logits, label = self.encoder.classify(views), rows.label
+                views = views.of_items(rows.item)
+            parameters = self.encoder.from_views(views, label)
+            latents, posterior, quantised = self._draw(parameters, sample)
+            reconstruction = MapReconstruction(views, self.decoder.expect(latents, label))
+            return AutoencoderOutput(reconstruction, posterior, quantised, logits)
         latents, posterior, quantised = self._draw(self._encoded(waveform), sample)
         return AutoencoderOutput(self.decode(latents), posterior, quantised)
 

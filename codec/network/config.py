@@ -120,6 +120,9 @@ class SpectralMapConfig(StrictConfig):
     renderer_depth: PositiveInt = 6
     renderer_kernel: PositiveInt = 7
     """In hops of 512 samples."""
+    labels: tuple[str, ...] = ()
+    """Classes of recordings that encoder and map are conditioned on, and that are recognised
+    (labels.py); none unless given."""
 
     @property
     def hop_length(self) -> int:
@@ -127,6 +130,8 @@ class SpectralMapConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if len(self.labels) == 1 or len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"labels {list(self.labels)}: expected two or more, all different")
         for name in ("kernel_size", "renderer_kernel"):
             if getattr(self, name) % 2 == 0:
                 raise ValueError(f"{name} {getattr(self, name)} must be odd")
@@ -221,6 +226,9 @@ class ModelConfig(StrictConfig):
     def _check(self) -> Self:
         if self.tokens is not None and self.level_latents:
             raise ValueError("tokens with level_latents: these are numbers; leave one of them out")
+        if self.tokens is not None and isinstance(self.network, SpectralMapConfig):
+            if self.network.labels:
+                raise ValueError("tokens with labels: expected one of them; leave the other out")
         if isinstance(self.tokens, FSQConfig) and len(self.tokens.levels) != self.latent_dim:
             raise ValueError(
                 f"tokens.levels has {len(self.tokens.levels)} entries, expected latent_dim "

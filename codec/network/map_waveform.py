@@ -66,13 +66,20 @@ class MapWaveformDecoder(nn.Module):
         """Latent frames on either side that can influence the samples of one."""
         return self.map.receptive_frames + self.renderer.receptive_frames
 
-    def expect(self, z: Tensor) -> SpectralMap:
-        """The map of latents (batch, latent_dim, frames), without a waveform."""
+    def expect(self, z: Tensor, label: Tensor | None = None) -> SpectralMap:
+        """The map of latents (batch, latent_dim, frames), without a waveform.
+
+        ``label`` is (batch, labels) as in labels.py, for a model that has labels.
+        """
         z = z.transpose(1, 2)
-        return self.map.map(z, self.map(z))
+        return self.map.map(z, self.map(z, label))
 
     def forward(
-        self, z: Tensor, place: Place = START, randomness: Randomness | None = None
+        self,
+        z: Tensor,
+        place: Place = START,
+        randomness: Randomness | None = None,
+        label: Tensor | None = None,
     ) -> Tensor:
         batch, _, frames = z.shape
         first = place.first_frame
@@ -80,7 +87,7 @@ class MapWaveformDecoder(nn.Module):
         if randomness is None:
             randomness = Randomness.of_place(place, batch, frames)
         z = z.transpose(1, 2)
-        hidden = self.map(z)
+        hidden = self.map(z, label)
         expected = self.map.map(z, hidden)
         with torch.autocast(z.device.type, enabled=False):
             excitation = self.renderer.excite(expected, randomness.births.to(z.device), anchors)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from codec.network.config import FRAME, SpectralMapConfig
+from codec.network.labels import LabelClassifier, LabelEmbedding
 from codec.network.layers import ConvNeXtBlock
 from codec.network.views import (
     LONG_BINS,
@@ -80,12 +81,20 @@ class MapEncoder(nn.Module):
     """Waveform to mean and log-variance of every latent.
 
     Shape: (batch, 1, time) -> (batch, 2 * latent_dim, time // FRAME)
+
+    With labels in the config it takes them, (batch, labels) as in labels.py, or does without.
     """
 
     def __init__(self, config: SpectralMapConfig, latent_dim: int) -> None:
         super().__init__()
         self.config = config
-        self.embed = nn.Linear(POWERS + 2 * WAVE + FINE, config.width)
+        inputs = POWERS + 2 * WAVE + FINE
+        self.embed = nn.Linear(inputs, config.width)
+        self.label = self.classifier = None
+        if config.labels:
+            count = len(config.labels)
+            self.label = LabelEmbedding(count, config.width)
+            self.classifier = LabelClassifier(inputs, count, config.width, config.kernel_size)
         self.blocks = _blocks(config)
         self.project = nn.Linear(config.width, 2 * latent_dim)
         self.wave_in = nn.Linear(2 * WAVE, latent_dim, bias=False)
@@ -98,8 +107,13 @@ class MapEncoder(nn.Module):
         reach = self.config.depth * (self.config.kernel_size // 2)
         return reach + LONG_WINDOW // FRAME // 2
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        return self.from_views(self.views(waveform))
+    def forward(self, waveform: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.from_views(self.views(waveform), label)
+
+    def classify(self, views: Views) -> Tensor:
+        """Logits of q(y|x): (batch, labels)."""
+        assert self.classifier is not None, self.config
+        return self.classifier(_features(views))
 
     @staticmethod
     def views(waveform: Tensor) -> Views:
@@ -107,29 +121,39 @@ class MapEncoder(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):  # no half-precision FFT on CPUs
             return analyze(waveform[:, 0].float())
 
-    def from_views(self, views: Views) -> Tensor:
+    def from_views(self, views: Views, label: Tensor | None = None) -> Tensor:
         """(batch, 2 * latent_dim, frames)"""
-        powers = [views.long, views.medium, views.short]
-        levels = torch.cat([power.flatten(2) for power in powers], dim=-1)
-        wave = views.wave.flatten(2)
-        offsets = [views.long_offset.flatten(2), views.medium_offset.flatten(2)]
-        x = torch.cat([(levels - TYPICAL_LEVEL) / TYPICAL_SPREAD, wave, *offsets], dim=-1)
-        parameters = self.project(self.blocks(self.embed(x))).float()
+        x = self.embed(_features(views))
+        if self.label is not None and label is not None:
+            x = x + self.label(label)
+        parameters = self.project(self.blocks(x)).float()
         mean, logvar = parameters.chunk(2, dim=-1)
-        mean = mean + self.wave_in(wave).float()
+        mean = mean + self.wave_in(views.wave.flatten(2)).float()
         return torch.cat([mean, logvar], dim=-1).transpose(1, 2)
+
+
+def _features(views: Views) -> Tensor:
+    """All that is seen of every frame, of about unit size: (batch, frames, POWERS + ...)."""
+    powers = [views.long, views.medium, views.short]
+    levels = torch.cat([power.flatten(2) for power in powers], dim=-1)
+    offsets = [views.long_offset.flatten(2), views.medium_offset.flatten(2)]
+    levels = (levels - TYPICAL_LEVEL) / TYPICAL_SPREAD
+    return torch.cat([levels, views.wave.flatten(2), *offsets], dim=-1)
 
 
 class MapDecoder(nn.Module):
     """Latents to a map, and to the hidden state behind it.
 
     Shape: (batch, frames, latent_dim) -> (batch, frames, width)
+
+    With labels in the config it takes them, (batch, labels) as in labels.py, or does without.
     """
 
     def __init__(self, config: SpectralMapConfig, latent_dim: int) -> None:
         super().__init__()
         self.config = config
         self.embed = nn.Linear(latent_dim, config.width)
+        self.label = LabelEmbedding(len(config.labels), config.width) if config.labels else None
         self.blocks = _blocks(config)
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, POWERS + 3 * WAVE + 2 * FINE)
@@ -141,8 +165,11 @@ class MapDecoder(nn.Module):
         """Latent frames on either side that can influence the map of one."""
         return self.config.depth * (self.config.kernel_size // 2)
 
-    def forward(self, z: Tensor) -> Tensor:
-        return self.blocks(self.embed(z))
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        x = self.embed(z)
+        if self.label is not None and label is not None:
+            x = x + self.label(label)
+        return self.blocks(x)
 
     def map(self, z: Tensor, hidden: Tensor) -> SpectralMap:
         """The map of latents (batch, frames, latent_dim) and their hidden state."""

@@ -17,7 +17,7 @@ method", eq. 20).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import numpy as np
@@ -67,6 +67,10 @@ class Views:
     """(batch, frames, 1, LONG_BINS), in bins"""
     medium_offset: Tensor
     """(batch, frames, MEDIUM_FRAMES, MEDIUM_BINS), in bins"""
+
+    def of_items(self, item: Tensor) -> Views:
+        """Those of items (rows,) of the batch, any of them several times."""
+        return Views(*(getattr(self, field.name)[item] for field in fields(self)))
 
 
 def analyze(waveform: Tensor) -> Views:

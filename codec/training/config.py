@@ -36,6 +36,9 @@ class LossConfig(StrictConfig):
     low_band: NonNegative = 1.0
     """One minus the waveforms' correlation below ``low_band_hz``: the term that asks for phase."""
     low_band_hz: Positive = 150.0
+    labels: NonNegative = 10.0
+    """Of the recognition of labels, in a model that has them: Kingma et al. 2014, eq. 9, alpha.
+    With much less what is not labelled all becomes the class that is modelled best first."""
     commitment: NonNegative = 0.25
     """Of the distance of latents to their codes, in a model of tokens (van den Oord et al. 2017,
     eq. 3)."""

@@ -186,12 +186,14 @@ def open_source(
     device: torch.device,
     cache: Path | None = None,
     manifest: str | Path | None = None,
+    listed_alone: bool = True,
     progress: Progress = lambda what, done, total: None,
 ) -> AudioSource:
     """Decode every file, or look it up in the ``cache``, and make a source of the usable ones.
 
     Files that cannot be read, are silent or shorter than 0.1 s are skipped with one warning
-    that names them all. With a manifest only the files in it are used, with its labels.
+    that names them all. With a manifest only the files in it are used, with its labels; or, unless
+    ``listed_alone``, all of them, and those in it with their labels.
     ``progress(what, done, total)`` is called after every file that is decoded.
 
     Raises:
@@ -199,7 +201,7 @@ def open_source(
         LacunaError: decoded audio does not fit into memory, or the cache cannot be written.
     """
     labels = read_manifest(manifest) if manifest is not None else None
-    if labels is not None:
+    if labels is not None and listed_alone:
         paths = [p for p in paths if str(p.resolve()) in labels]
     samples: list[Tensor] = []
     problems: list[str] = []
@@ -224,7 +226,7 @@ def open_source(
             path,
             sound.shape[1],
             sound.shape[0],
-            labels[str(path.resolve())] if labels is not None else {},
+            (labels or {}).get(str(path.resolve()), {}),
         )
         for path, sound in usable
     ]

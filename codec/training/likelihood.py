@@ -88,7 +88,11 @@ class MapLikelihood:
             setattr(self, name, (getattr(self, name) / total).to(device))
 
     def terms(self, views: Views, expected: SpectralMap) -> dict[str, Tensor]:
-        """Every part of the loss, unweighted, as means over frames."""
+        """Every part of the loss, unweighted, as means over items and frames."""
+        return {name: term.mean() for name, term in self.item_terms(views, expected).items()}
+
+    def item_terms(self, views: Views, expected: SpectralMap) -> dict[str, Tensor]:
+        """The same of every item, as means over frames: (batch,) each."""
         wave_error = (views.wave - expected.wave_mean).square().sum(dim=-1)
         wave = expected.wave_logvar + wave_error * (-expected.wave_logvar).exp()
         return {
@@ -132,14 +136,19 @@ class MapLoss:
 
     def __call__(self, reconstruction: MapReconstruction, waveform: Tensor, step: int) -> StepLoss:
         """``waveform`` is what the reconstruction's views are of."""
-        with torch.autocast(waveform.device.type, enabled=False):
-            terms = self.likelihood.terms(reconstruction.views, reconstruction.expected)
+        losses, logs = self.of_items(reconstruction, step)
+        return StepLoss(losses.mean(), logs)
+
+    def of_items(self, reconstruction: MapReconstruction, step: int) -> tuple[Tensor, Logs]:
+        """The loss of every item, (batch,), and values to log."""
+        with torch.autocast(reconstruction.views.long.device.type, enabled=False):
+            terms = self.likelihood.item_terms(reconstruction.views, reconstruction.expected)
         left = max(0.0, 1 - step / WAVE_FIRST_STEPS)
         share = WAVE_SHARE + left * (WAVE_FIRST - WAVE_SHARE)
-        logs: Logs = {name: term.detach() for name, term in terms.items()}
+        logs: Logs = {name: term.detach().mean() for name, term in terms.items()}
         explained = explained_wave(reconstruction.views, reconstruction.expected).detach()
         logs |= {f"explained_wave/{low:02d}": explained[low : low + 6].mean() for low in (0, 6, 12)}
-        return StepLoss(SCALE * self.likelihood.total(terms, share), logs)
+        return SCALE * self.likelihood.total(terms, share), logs
 
     def validate(self, reconstruction: MapReconstruction, waveform: Tensor) -> dict[str, float]:
         """Terms to log, with the ``score``."""
@@ -155,8 +164,8 @@ def explained_wave(views: Views, expected: SpectralMap) -> Tensor:
 
 
 def _mean(nats: Tensor, weight: Tensor) -> Tensor:
-    """Sum over bins at their weights and over a frame's hops; mean over batch and frames."""
-    return (nats * weight).sum(dim=(-2, -1)).mean()
+    """Sum over bins at their weights and over a frame's hops; mean over frames: (batch,)."""
+    return (nats * weight).sum(dim=(-2, -1)).mean(dim=1)
 
 
 def _student(excess: Tensor) -> Tensor:

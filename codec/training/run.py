@@ -12,7 +12,7 @@ from accelerate import Accelerator
 
 from codec.model.checkpoint import Checkpoint
 from codec.network.autoencoder import Autoencoder
-from codec.network.config import ModelConfig, load_model_config
+from codec.network.config import ModelConfig, SpectralMapConfig, load_model_config
 from codec.progress import file_progress
 from codec.training import session
 from codec.training.claim import claimed
@@ -20,6 +20,7 @@ from codec.training.codec_task import CodecTask, fit_levels, initial_weights
 from codec.training.config import DECODER_PHASE, DataConfig, TrainingConfig, load_training_phases
 from codec.training.data import AudioSource, open_source, split_files
 from codec.training.decoder_task import DecoderTask, checkpoint_to_train_on
+from codec.training.labelled_task import LabelledTask
 from codec.training.loop import Trainer
 from codec.training.run_folder import RunState, SavedStates
 from codec.training.schedule import Budget
@@ -93,6 +94,13 @@ def train_codec(
     return trainer.state
 
 
+def _task_of(model: ModelConfig) -> type[CodecTask]:
+    if model.tokens is not None:
+        return TokenTask
+    labelled = isinstance(model.network, SpectralMapConfig) and model.network.labels
+    return LabelledTask if labelled else CodecTask
+
+
 def _audio(
     model: ModelConfig,
     training: TrainingConfig,
@@ -108,7 +116,7 @@ def _audio(
     with file_progress("reading audio") as progress:
 
         def opened(
-            files: list[Path], config: DataConfig, seed: int, manifest: Path | None
+            files: list[Path], config: DataConfig, seed: int, *, listed_alone: bool
         ) -> AudioSource:
             return open_source(
                 files,
@@ -118,12 +126,13 @@ def _audio(
                 device=accelerator.device,
                 cache=cache,
                 manifest=manifest,
+                listed_alone=listed_alone,
                 progress=progress,
             )
 
         return (
-            opened(paths, training.data, training.seed, manifest),
-            opened(held_out, plain, training.seed + 1, None),
+            opened(paths, training.data, training.seed, listed_alone=True),
+            opened(held_out, plain, training.seed + 1, listed_alone=False),
         )
 
 
@@ -164,8 +173,7 @@ class _Run:
         elif not SavedStates(out).paths():
             fit_levels(autoencoder, self.source)
         device = self.accelerator.device
-        of_tokens = autoencoder.config.tokens is not None
-        kind = TokenTask if of_tokens else CodecTask
+        kind = _task_of(autoencoder.config)
         task = kind(autoencoder, config, self.source, self.validation, device)
         return self._train(task, config, out, schedule_minutes, validate_first=fine_tuning)
 
