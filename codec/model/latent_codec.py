@@ -19,6 +19,7 @@ from codec.entropy.static_tables import EntropyTables
 from codec.entropy.token_tables import TokenTables
 from codec.errors import AudioError, LacunaError
 from codec.model.checkpoint import Checkpoint, not_calibrated
+from codec.model.labels import expect_labels, label_rows, labels_of
 from codec.model.precision import float32_by_default
 from codec.model.shipped import DEFAULT_MODEL
 from codec.model.statistics import Standardizer
@@ -127,16 +128,17 @@ class LatentCodec(nn.Module):
         return channel_layout.from_rows(self.config, rows, channels)
 
     @float32_by_default()
-    def posterior(self, rows: Tensor) -> Posterior:
+    def posterior(self, rows: Tensor, label: str | None = None) -> Posterior:
         """(n, network channels, time) -> a Gaussian for every latent, each (n, latent_dim, frames).
 
-        In standard units; time is a multiple of ``hop_length``.
+        In standard units; time is a multiple of ``hop_length``. ``label`` is as for ``encode``.
 
         Raises:
-            LacunaError: the weights are no longer float32.
+            LacunaError: the weights are no longer float32, or there is no such label.
         """
         self._check_float32()
-        return self.standardizer.posterior(self.autoencoder.posterior(rows))
+        given = label_rows(self.config, label, self.device)
+        return self.standardizer.posterior(self.autoencoder.posterior(rows, given))
 
     @float32_by_default()
     def quantise(self, rows: Tensor) -> Tensor:
@@ -153,34 +155,61 @@ class LatentCodec(nn.Module):
         return self.standardizer(self.autoencoder.tokens.lookup(tokens))
 
     @float32_by_default()
-    def synthesize(self, z: Tensor, place: Place = START) -> Tensor:
+    def synthesize(self, z: Tensor, place: Place = START, label: str | None = None) -> Tensor:
         """(n, latent_dim, frames) -> (n, network channels, frames * hop_length).
 
         ``place`` says which frames of a recording these are, and of which coded channels.
+        ``label`` is as for ``encode``.
 
         Raises:
-            LacunaError: the weights are no longer float32.
+            LacunaError: the weights are no longer float32, or there is no such label.
         """
         self._check_float32()
-        return self.autoencoder.decode(self.standardizer.inverse(z), place)
+        given = label_rows(self.config, label, self.device)
+        return self.autoencoder.decode(self.standardizer.inverse(z), place, given)
 
     # -- whole waveforms -----------------------------------------------------------------------
 
-    def encode(self, waveform: Tensor | np.ndarray) -> Tensor:
+    def encode(self, waveform: Tensor | np.ndarray, label: str | None = None) -> Tensor:
         """(batch, channels, time) at ``sample_rate`` -> (batch, coded, latent_dim, frames).
 
-        A numpy array is taken as well, in either byte order.
+        A numpy array is taken as well, in either byte order. A model of labels takes what the
+        recordings are, as one of ``labels``; ``decode`` needs the same. Files are coded without.
 
         Raises:
             AudioError: no such shape, no samples, integers, or a channel count the model cannot
                 code.
-            LacunaError: the weights are no longer float32.
+            LacunaError: the weights are no longer float32, or there is no such label.
         """
         rows, coded = self._rows_of(waveform)
-        return self.posterior(rows).mean.unflatten(0, (-1, coded))
+        return self.posterior(rows, label).mean.unflatten(0, (-1, coded))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What a model that was trained with labels tells apart; none for others."""
+        return labels_of(self.config)
+
+    @float32_by_default()
+    def classify(self, waveform: Tensor | np.ndarray) -> Tensor:
+        """q(y|x) of recordings (batch, channels, time): (batch, labels), as probabilities.
+
+        Channels are mixed.
+
+        Raises:
+            AudioError: as for ``encode``.
+            LacunaError: the model was trained without labels.
+        """
+        expect_labels(self.config)
+        mono = self._checked(waveform).mean(dim=1, keepdim=True)
+        return self.autoencoder.classify(mono).softmax(dim=1)
 
     def _rows_of(self, waveform: Tensor | np.ndarray) -> tuple[Tensor, int]:
         """A waveform as rows of whole frames, and how many of them are an item's."""
+        checked = self._checked(waveform)
+        return self.to_rows(checked).flatten(0, 1), self.coded_channels(checked.shape[1])
+
+    def _checked(self, waveform: Tensor | np.ndarray) -> Tensor:
+        """A waveform of whole frames, (batch, channels, time)."""
         waveform = self._as_tensor(waveform)
         if waveform.ndim != 3 or 0 in waveform.shape:
             raise AudioError(
@@ -189,9 +218,8 @@ class LatentCodec(nn.Module):
             )
         check_floating(waveform.dtype, waveform.is_floating_point())
         check_layout(waveform.shape)
-        coded = self.coded_channels(waveform.shape[1])
-        waveform = F.pad(waveform.float(), (0, -waveform.shape[2] % self.hop_length))
-        return self.to_rows(waveform).flatten(0, 1), coded
+        self.coded_channels(waveform.shape[1])
+        return F.pad(waveform.float(), (0, -waveform.shape[2] % self.hop_length))
 
     def encode_tokens(self, waveform: Tensor | np.ndarray) -> Tensor:
         """(batch, channels, time) at ``sample_rate`` -> (batch, coded, books, frames), int64.
@@ -221,22 +249,31 @@ class LatentCodec(nn.Module):
         latents = self.latents_of(tokens.long().flatten(0, 1))
         return self._decode(latents.unflatten(0, tokens.shape[:2]), length)
 
-    def decode(self, z: Tensor | np.ndarray, length: int | None = None) -> Tensor:
+    def decode(
+        self, z: Tensor | np.ndarray, length: int | None = None, label: str | None = None
+    ) -> Tensor:
         """(batch, coded, latent_dim, frames) -> (batch, channels, time) at ``sample_rate``.
 
-        ``length`` (samples) trims the result; without it time is frames * hop_length.
+        ``length`` (samples) trims the result; without it time is frames * hop_length. ``label`` is
+        as for ``encode``.
 
         Raises:
-            LacunaError: no such shape, or a length beyond the frames.
+            LacunaError: no such shape, a length beyond the frames, or no such label.
         """
-        return self._decode(self._as_tensor(z), length)
+        return self._decode(self._as_tensor(z), length, label=label)
 
     def forward(self, waveform: Tensor | np.ndarray) -> Tensor:
         """Encode and decode without quantisation; (batch, channels, time) -> the same."""
         waveform = self._as_tensor(waveform)
         return self._decode(self.encode(waveform), waveform.shape[2], waveform.shape[1])
 
-    def _decode(self, z: Tensor, length: int | None, channels: int | None = None) -> Tensor:
+    def _decode(
+        self,
+        z: Tensor,
+        length: int | None,
+        channels: int | None = None,
+        label: str | None = None,
+    ) -> Tensor:
         if z.ndim != 4 or z.shape[2] != self.latent_dim or 0 in z.shape:
             raise LacunaError(
                 f"expected latents (batch, coded_channels, {self.latent_dim}, frames) with at "
@@ -253,7 +290,7 @@ class LatentCodec(nn.Module):
                 f"length {length} is outside 0..{available}, what {z.shape[3]} frames hold"
             )
         place = Place(channels=list(range(z.shape[1])) * len(z))
-        rows = self.synthesize(z.float().flatten(0, 1), place).unflatten(0, z.shape[:2])
+        rows = self.synthesize(z.float().flatten(0, 1), place, label).unflatten(0, z.shape[:2])
         return self.from_rows(rows, channels)[..., :length]
 
     def _as_tensor(self, array: Tensor | np.ndarray) -> Tensor:

@@ -226,9 +226,9 @@ class ModelConfig(StrictConfig):
     def _check(self) -> Self:
         if self.tokens is not None and self.level_latents:
             raise ValueError("tokens with level_latents: these are numbers; leave one of them out")
-        if self.tokens is not None and isinstance(self.network, SpectralMapConfig):
-            if self.network.labels:
-                raise ValueError("tokens with labels: expected one of them; leave the other out")
+        labelled = isinstance(self.network, SpectralMapConfig) and self.network.labels
+        if self.tokens is not None and labelled:
+            raise ValueError("tokens with labels: expected one of them; leave the other out")
         if isinstance(self.tokens, FSQConfig) and len(self.tokens.levels) != self.latent_dim:
             raise ValueError(
                 f"tokens.levels has {len(self.tokens.levels)} entries, expected latent_dim "
