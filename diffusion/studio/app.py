@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gradio as gr
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse
@@ -14,6 +16,7 @@ from diffusion.studio.page import build
 from diffusion.studio.picker import Studio
 from diffusion.studio.store import URL
 
+SCRIPT = Path(__file__).parent / "page.js"
 MAX_UPLOAD = 256 * 2**20
 """Bytes of a file."""
 FONT, MONO = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
@@ -47,7 +50,7 @@ def build_app(studio: Studio) -> ASGIApp:
         mcp_server=False,
         theme=gr.themes.Default(font=FONT, font_mono=MONO),
         css=player.style() + STYLE,
-        head=f"<script>{player.script()}</script>",
+        head=f"<script>{player.script()}{SCRIPT.read_text(encoding='utf-8')}</script>",
     )
     # Before its launch Gradio takes any file of the machine for an upload, and mounting is none.
     page.has_launched = True

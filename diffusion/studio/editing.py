@@ -42,16 +42,18 @@ class Editor:
         self._watch = watch
 
     def inpaint(
-        self, source: Source, region: Region, keep_original: bool, sampling: Sampling
+        self, source: Source, sampling: Sampling, begin: float, end: float, keep_original: bool
     ) -> tuple[str, Source]:
+        region = (begin, end)
+
         def change(model: Generator, sound: Sound, bar: Progress) -> tuple[Sound, list[Region]]:
             return edit.inpaint(model, sound, [region], sampling=sampling, progress=bar), [region]
 
-        options = {"from": region[0], "to": region[1], "keep_original": keep_original}
+        options = {"from": begin, "to": end, "keep_original": keep_original}
         return self._change("inpaint", source, change, keep_original, sampling, options)
 
     def extend(
-        self, source: Source, seconds: float, keep_original: bool, sampling: Sampling
+        self, source: Source, sampling: Sampling, seconds: float, keep_original: bool
     ) -> tuple[str, Source]:
         check_seconds(seconds)
 
@@ -62,7 +64,7 @@ class Editor:
         options = {"seconds": seconds, "keep_original": keep_original}
         return self._change("extend", source, change, keep_original, sampling, options)
 
-    def vary(self, source: Source, strength: float, sampling: Sampling) -> tuple[str, Source]:
+    def vary(self, source: Source, sampling: Sampling, strength: float) -> tuple[str, Source]:
         edit.check_strength(strength)
 
         def change(model: Generator, sound: Sound, bar: Progress) -> tuple[Sound, list[Region]]:

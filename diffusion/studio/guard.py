@@ -8,11 +8,14 @@ anywhere else.
 
 from __future__ import annotations
 
+import errno
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from diffusion.studio.sentences import sentence
 
 NAMES = ("127.0.0.1", "localhost")
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
@@ -36,14 +39,33 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        failed = False
+
         async def answer(message: Message) -> None:
+            nonlocal failed
+            if message["type"] == "http.response.start":
+                failed = message["status"] == 500  # which says nothing to a visitor
+            if not failed:
+                await told(message)
+
+        async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
         reason = refusal(scope["path"], Headers(scope=scope))
         app = self._app if reason is None else PlainTextResponse(reason, 403)
-        await app(scope, receive, answer)
+        why: Exception | None = None
+        try:
+            await app(scope, receive, answer)
+        except Exception as error:
+            why = error
+            if not failed:
+                raise
+        if failed:
+            full = isinstance(why, OSError) and why.errno == errno.ENOSPC
+            text = sentence(why) if why else "Something went wrong; the terminal says what."
+            await PlainTextResponse(text, 507 if full else 500)(scope, receive, told)
 
 
 def refusal(path: str, headers: Headers) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from html import escape
 import gradio as gr
 
 from codec.errors import LacunaError
+from diffusion.studio.sentences import sentence
 
 QUEUE = "work"
 """All long work waits in one queue, and one of it runs at a time."""
@@ -75,17 +75,8 @@ class Jobs:
         except Stopped:
             raise gr.Error("Stopped, as you wished.", title="", print_exception=False) from None
         except Exception as error:
+            if isinstance(error, gr.Error):  # which is a sentence already
+                raise
             if not isinstance(error, LacunaError | OSError):
                 traceback.print_exc()  # a fault of ours: whoever mends it wants to know where
             raise gr.Error(escape(sentence(error)), print_exception=False) from None
-
-
-def sentence(error: Exception) -> str:
-    """What went wrong, for the visitor."""
-    if isinstance(error, LacunaError):
-        return str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "The disk is full: make room in the folder for temporary files, and try again."
-    if isinstance(error, OSError):
-        return f"A file could not be read or written: {error.strerror or error}."
-    return f"Unexpected {type(error).__name__}: {error}. The terminal says where."

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gradio as gr
 
-from diffusion.studio.panels import compress_panel, make_panel
+from diffusion.studio.compress_panel import compress_panel
+from diffusion.studio.edit_panel import EditPanel
+from diffusion.studio.make_panel import make_panel
 from diffusion.studio.picker import Shelf, Studio, visitor
 from diffusion.studio.sources import EXAMPLES
 
@@ -20,6 +22,8 @@ def build(studio: Studio) -> gr.Blocks:
             pickers.append(compress_panel(studio, shelf))
         with gr.Tab("Make"):
             make_panel(studio, shelf)
+        with gr.Tab("Edit"):
+            pickers += EditPanel(studio, shelf).pickers
         lists = [picker.listed for picker in pickers]
 
         def offer(shelf: Shelf) -> dict[gr.Dropdown, gr.Dropdown]:

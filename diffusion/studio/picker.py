@@ -10,8 +10,9 @@ import gradio as gr
 
 from codec.player.html import player
 from diffusion.studio.html import notes, wrong
-from diffusion.studio.jobs import Jobs, sentence
+from diffusion.studio.jobs import Jobs
 from diffusion.studio.models import StudioModels
+from diffusion.studio.sentences import sentence
 from diffusion.studio.sources import EXAMPLES, RECORDING, Source, take
 from diffusion.studio.store import Store
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -15,8 +16,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import soundfile
+import torch
 from browsing import Watched
 from generation_helpers import save_both, tone
+
+from diffusion.cli.program import build_app
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -93,6 +97,7 @@ def saved(page: Page, name: str, folder: Path) -> Path:
 
 def run_shown_command(page: Page, panel: str, models: tuple[str, ...], folder: Path) -> None:
     """Types what the page says makes the same, with the tiny models."""
+    threads = torch.get_num_threads()
     for line in page.locator(f"#{panel}-result .command code").last.inner_text().splitlines():
         program, *words = shlex.split(line)
         assert program == "lacuna"
@@ -101,9 +106,9 @@ def run_shown_command(page: Page, panel: str, models: tuple[str, ...], folder: P
             options = ("--model", models[3])
         elif words[0] == "interpolate":
             options = models[2:]
-        command = [sys.executable, "-m", "diffusion", *words, "--threads", "1", *options]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+        with contextlib.chdir(folder):
+            build_app()([*words, "--threads", "1", *options])
+    torch.set_num_threads(threads)
 
 
 def plays(page: Page, panel: str) -> None:
@@ -158,6 +163,81 @@ def test_make(page: Page, models: tuple[str, ...], tmp_path: Path):
     (tmp_path / "typed").mkdir()
     run_shown_command(page, "make", models, tmp_path / "typed")
     assert (tmp_path / "typed" / "sound-6.wav").read_bytes() == mine
+
+
+def edit(page: Page, work: Path, kind: str) -> None:
+    """Opens the panel's tab, with a sound."""
+    page.get_by_role("tab", name="Edit").click()
+    drop(page, "edit", work / "song.wav")
+    page.fill("#edit-steps input[type=number]", "2")
+    page.get_by_role("tab", name=kind).click()
+
+
+def edited(page: Page, kind: str, models: tuple[str, ...], work: Path, tmp_path: Path) -> Path:
+    """Begins the edit; what it gives plays, and is what the command line shown beside it makes."""
+    page.click(f"#{kind}-run")
+    page.wait_for_selector("#edit-result lacuna-player canvas")
+    plays(page, "edit")
+    line = page.locator("#edit-result .command code").inner_text()
+    name = page.locator("#edit-result figure a").nth(1).get_attribute("download")
+    assert name is not None
+    mine = saved(page, name, tmp_path)
+    typed = tmp_path / "typed"
+    typed.mkdir()
+    for source in ("song.wav", "other.wav"):
+        (typed / source).write_bytes((work / source).read_bytes())
+    run_shown_command(page, "edit", models, typed)
+    assert (typed / name).read_bytes() == mine.read_bytes(), line
+    return mine
+
+
+def test_inpaint_a_marked_part(page: Page, work: Path, models: tuple[str, ...], tmp_path: Path):
+    edit(page, work, "Inpaint")
+    box = page.locator("#edit-view canvas").bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 0.4 * box["width"], middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], middle, steps=3)
+    page.mouse.up()
+    begin, end = (float(page.input_value(f"#inpaint-{side} input")) for side in ("from", "to"))
+    assert (begin, end) == pytest.approx((0.4, 0.6), abs=0.01)
+    mine = edited(page, "inpaint", models, work, tmp_path)
+    was, _ = soundfile.read(work / "song.wav")
+    now, _ = soundfile.read(mine)
+    changed = (was != now).any(axis=1).nonzero()[0] / 16000
+    assert begin - 0.03 < changed.min() < changed.max() < end + 0.03
+
+
+def test_extend(page: Page, work: Path, models: tuple[str, ...], tmp_path: Path):
+    edit(page, work, "Extend")
+    page.fill("#extend-seconds input", "0.5")
+    mine = edited(page, "extend", models, work, tmp_path)
+    assert soundfile.info(mine).duration == 1.5
+
+
+def test_vary_and_go_on_with_the_result(
+    page: Page, work: Path, models: tuple[str, ...], tmp_path: Path
+):
+    edit(page, work, "Vary")
+    page.fill("#edit-seed input", "7")
+    page.get_by_label("label").last.click()
+    page.get_by_role("option", name="bell").click()
+    edited(page, "vary", models, work, tmp_path)
+    assert "--label bell --seed 7" in page.locator("#edit-result .command").inner_text()
+    page.get_by_role("tab", name="Compress").click()
+    page.get_by_label("or take").first.click()
+    page.get_by_role("option", name="song_vary-7.wav").click()
+    page.wait_for_selector("#compress-view lacuna-player canvas")
+    assert "song_vary-7.wav: 1.00 s" in page.locator("#compress-view figcaption").inner_text()
+
+
+def test_interpolate(page: Page, work: Path, models: tuple[str, ...], tmp_path: Path):
+    edit(page, work, "Interpolate")
+    drop(page, "second", work / "other.wav")
+    page.fill("#interpolate-step input[type=number]", "3")
+    mine = edited(page, "interpolate", models, work, tmp_path)
+    assert mine.name == "song_other-3.wav"
 
 
 def test_mistakes_are_sentences(page: Page, work: Path):

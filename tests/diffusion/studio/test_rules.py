@@ -23,11 +23,15 @@ from diffusion.studio.html import save_link, table, wrong
 
 pytest.importorskip("gradio", reason="gradio is not installed")
 
+from starlette.applications import Starlette
 from starlette.datastructures import Headers
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
 from diffusion.studio import sources
-from diffusion.studio.guard import refusal
-from diffusion.studio.jobs import Stopped, Watch, sentence
+from diffusion.studio.guard import Guard, refusal
+from diffusion.studio.jobs import Stopped, Watch
+from diffusion.studio.sentences import sentence
 from diffusion.studio.store import KEPT, Store
 
 
@@ -79,6 +83,24 @@ def test_ports():
 )
 def test_who_is_answered(path: str, headers: dict[str, str], allowed: bool):
     assert (refusal(path, Headers(headers)) is None) is allowed
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 507, "The disk is full: make room"),
+        (KeyError("x"), 500, "Unexpected KeyError"),
+    ],
+)
+def test_an_upload_that_fails_is_told_in_a_sentence(error: Exception, status: int, text: str):
+    async def upload(request: object) -> None:
+        raise error
+
+    app = Starlette(routes=[Route("/", upload, methods=["POST"])])
+    answer = TestClient(Guard(app), base_url="http://127.0.0.1").post("/")
+    assert answer.status_code == status
+    assert answer.text.startswith(text)
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
 
 
 def test_the_store_gives_what_was_made_and_nothing_else(tmp_path: Path):
