@@ -70,4 +70,4 @@ def buttons(
         studio.jobs.stop(visitor(request))
         gr.Info("Stopped.", title="")
 
-    stop.click(end, None, None, queue=False, cancels=[event], api_visibility="private")
+    stop.click(end, cancels=[event], concurrency_limit=None, api_visibility="private")

@@ -9,6 +9,7 @@ anywhere else.
 from __future__ import annotations
 
 import errno
+import traceback
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -63,6 +64,8 @@ class Guard:
             if not failed:
                 raise
         if failed:
+            if not isinstance(why, OSError):
+                traceback.print_exception(why)
             full = isinstance(why, OSError) and why.errno == errno.ENOSPC
             text = sentence(why) if why else "Something went wrong; the terminal says what."
             await PlainTextResponse(text, 507 if full else 500)(scope, receive, told)

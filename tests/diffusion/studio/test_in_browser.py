@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -250,6 +251,60 @@ def test_mistakes_are_sentences(page: Page, work: Path):
     page.fill("#make-seconds input", "0")
     page.click("#make-run")
     page.get_by_text("0 seconds to make, expected more than 0").wait_for()
+
+
+def test_a_recording(page: Page, address: str):
+    page.context.grant_permissions(["microphone"], origin=address)
+    recorder = page.locator("#compress-record")
+    recorder.get_by_role("button", name="Record").click()
+    page.wait_for_timeout(700)
+    recorder.get_by_role("button", name="Stop").first.click()
+    page.wait_for_selector("#compress-view lacuna-player canvas")
+    caption = page.locator("#compress-view figcaption").inner_text()
+    assert re.match(r"recording\.wav: \d\.\d\d s, \d+ Hz, mono", caption)
+
+
+def begin_long_work(page: Page) -> None:
+    page.get_by_role("tab", name="Make").click()
+    page.fill("#make-seconds input", "250")
+    page.fill("#make-steps input[type=number]", "100")
+    page.click("#make-run")
+
+
+def test_two_visitors_wait_for_each_other_and_work_ends_when_stopped(
+    browser: Browser, page: Page, address: str
+):
+    begin_long_work(page)
+    first = page.locator("#make-result")
+    first.get_by_text("making 1 of 1").wait_for()
+    other = browser.new_page()
+    other.set_default_timeout(SLOW)
+    other.goto(address)
+    begin_long_work(other)
+    second = other.locator("#make-result")
+    second.get_by_text("queue: 1/1").wait_for()
+    page.click("#make-stop")
+    page.get_by_text("Stopped.").wait_for()
+    second.get_by_text("making 1 of 1").wait_for()
+    other.click("#make-stop")
+    other.get_by_text("Stopped.").wait_for()
+    other.close()
+    page.fill("#make-seconds input", "0.3")
+    page.click("#make-run")
+    page.wait_for_selector("#make-result lacuna-player canvas")
+
+
+def test_what_was_dropped_goes_with_its_visitor(browser: Browser, address: str, work: Path):
+    page = browser.new_page()
+    page.goto(address)
+    drop(page, "compress", work / "song.wav")
+    source = page.locator("#compress-view audio").get_attribute("src")
+    assert status(f"{address}{source}") == 200
+    page.close()
+    deadline = time.monotonic() + 30
+    while status(f"{address}{source}") == 200 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert status(f"{address}{source}") == 404
 
 
 def test_no_file_of_the_machine_is_served(page: Page, address: str, work: Path):
