@@ -35,6 +35,10 @@ class RateError(LacunaError):
     """A bit rate that the model cannot reach."""
 
 
+class MissingPackageError(LacunaError):
+    """A package of an extra that is needed and not installed."""
+
+
 def install_hint(extra: str) -> str:
-    """The remedy where the packages of an extra (train, evaluate or hub) are missing."""
+    """The remedy where the packages of an extra (train, evaluate, hub or tokens) are missing."""
     return f'pip install ".[{extra}]" in a checkout of Lacuna'

@@ -19,7 +19,7 @@ from torch import Tensor
 from codec.entropy.context_model import ContextModel
 from codec.entropy.static_tables import EntropyTables
 from codec.entropy.token_tables import TokenTables
-from codec.errors import CheckpointError, ConfigError
+from codec.errors import CheckpointError, ConfigError, MissingPackageError
 from codec.files import atomic_path, unicode_path
 from codec.model.precision import float32_by_default
 from codec.model.statistics import LatentStatistics
@@ -200,6 +200,8 @@ def load(path: str | Path) -> Checkpoint:
             _context(context, entropy),
             _dtype_of(weights),
         )
+    except MissingPackageError:
+        raise
     except CheckpointError as error:
         raise CheckpointError(f"'{path}': {error}") from None
     except (ConfigError, KeyError, TypeError, RuntimeError, ValueError) as error:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codec.errors import LacunaError, install_hint
+from codec.errors import MissingPackageError, install_hint
 from codec.network.config import TokensConfig, VQConfig
 
 DECAY = 0.99
@@ -46,18 +46,20 @@ class TokenBottleneck(nn.Module):
     """Latents (batch, latent_dim, frames) to tokens (batch, books, frames), and back.
 
     Raises:
-        LacunaError: vector-quantize-pytorch is not installed.
+        MissingPackageError: vector-quantize-pytorch is not installed.
     """
 
     def __init__(self, config: TokensConfig, latent_dim: int) -> None:
         super().__init__()
         if importlib.util.find_spec("vector_quantize_pytorch") is None:
-            raise LacunaError(
+            raise MissingPackageError(
                 f"a model of tokens needs vector-quantize-pytorch, which is not installed; "
                 f"{install_hint('tokens')}"
             )
+        from loguru import logger
         from vector_quantize_pytorch import FSQ, ResidualVQ  # it takes a second to import
 
+        logger.disable("vector_quantize_pytorch")  # it warns of small first batches, book by book
         self.books, self.size = config.books, config.size
         self.quantiser: Any  # a class of that package
         if isinstance(config, VQConfig):

@@ -267,7 +267,7 @@ def initial_weights(autoencoder: Autoencoder, path: str | Path) -> None:
     """
     loaded = checkpoint.load(find_checkpoint(path))
     ours, theirs = autoencoder.config, loaded.config
-    fields = ["sample_rate", "channels", "network"]
+    fields = ["sample_rate", "channels", "network", "tokens"]
     encoder = loaded.autoencoder.encoder
     all_measured = isinstance(encoder, SpectralEncoder) and encoder.all_measured
     if ours.latent_dim < theirs.latent_dim or all_measured:

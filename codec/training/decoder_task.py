@@ -277,5 +277,6 @@ def checkpoint_to_train_on(ours: ModelConfig, path: str | None) -> Checkpoint:
             "checkpoint, or a shipped model, with --init"
         )
     start = checkpoint.load(find_checkpoint(path))
-    check_same(ours, start.config, ["sample_rate", "channels", "network", "latent_dim"], path)
+    fields = ["sample_rate", "channels", "network", "latent_dim", "tokens"]
+    check_same(ours, start.config, fields, path)
     return start

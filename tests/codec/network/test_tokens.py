@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from codec.errors import ConfigError, LacunaError
+from codec.errors import ConfigError, MissingPackageError
 from codec.network import tokens
 from codec.network.config import FSQConfig, ModelConfig, VQConfig
 from codec.network.tokens import LEFT_OUT, TokenBottleneck, use_of
@@ -96,7 +96,7 @@ def test_use_of_codes() -> None:
 
 def test_without_the_package_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vector_quantize_pytorch", None)
-    with pytest.raises(LacunaError, match=r"needs vector-quantize-pytorch.*\[tokens\]"):
+    with pytest.raises(MissingPackageError, match=r"needs vector-quantize-pytorch.*\[tokens\]"):
         TokenBottleneck(VQConfig(), 4)
 
 

@@ -1,5 +1,11 @@
 """Codecs of tokens: a tiny one of each kind trained, into files and back."""
 
+import copy
+import json
+import pickle
+import random
+import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,18 +13,30 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from codec_helpers import BLOCK, music
+from codec_helpers import BLOCK, Lacuna, music, write_wav
 from safetensors.torch import load_file
 from training_helpers import forget_accelerate
 
 import codec
-from codec.errors import FormatError, LacunaError, RateError
+from codec.batch.folders import find_audio
+from codec.errors import (
+    CheckpointError,
+    FormatError,
+    LacunaError,
+    MissingPackageError,
+    RateError,
+)
 from codec.lac.header import LacHeader
 from codec.lac.info import file_facts
 from codec.lac.reader import LacReader, verify
 from codec.model import checkpoint
+from codec.network.autoencoder import Autoencoder
+from codec.network.config import load_model_config
 from codec.training.codec_task import CodecTask
+from codec.training.config import load_training_config
+from codec.training.data import open_source
 from codec.training.decoder_task import DecoderTask
+from codec.training.precision import step_seconds
 from codec.training.run import train_codec
 from codec.training.run_context import train_context
 from codec.training.token_task import TokenTask
@@ -262,6 +280,115 @@ def test_the_decoder_alone_keeps_files(
     waveform = music(1, 16000, 1)
     blob = codec.Codec(before).compress(waveform, 16000)
     assert codec.Codec(after).decompress(blob)[0].shape == waveform.shape
+
+
+def test_a_spectral_map_of_tokens(audio_folder: Path, tmp_path: Path) -> None:
+    """Through both of its phases, and into a file."""
+    first = str(tmp_path / "base/model.safetensors")
+    phases: list[tuple[str, dict[str, Any]]] = [
+        ("base", {}),
+        ("decoder", {"init": first, "decoder_only": True}),
+    ]
+    for out, arguments in phases:
+        forget_accelerate()
+        with pytest.MonkeyPatch.context() as patch:
+            for task in (CodecTask, DecoderTask):
+                patch.setattr(task, "preview", lambda *arguments: None)
+            train_codec(
+                "tiny_map",
+                audio_folder,
+                tmp_path / out,
+                cpu=True,
+                settings=[f"model.tokens={KINDS['residual']}"],
+                overrides={"steps": 3},
+                **arguments,
+            )
+    model = codec.load(tmp_path / "decoder/model.safetensors")
+    blob = model.compress(music(1, 44100, 1), 44100)
+    assert LacReader(blob).header.tokens
+    assert model.decompress(blob)[0].shape == (1, 44100)
+
+
+def test_measuring_precision_leaves_codebooks_alone(audio_folder: Path) -> None:
+    model = load_model_config("tiny", settings_of("residual"))
+    config = load_training_config("tiny")
+    device = torch.device("cpu")
+    source = open_source(find_audio(audio_folder), model, config.data, seed=0, device=device)
+    task = TokenTask(Autoencoder(model), config, source, source, device)
+    before = {key: value.clone() for key, value in task.model.state_dict().items()}
+    step_seconds(task, 4, device)
+    assert all(torch.equal(value, before[key]) for key, value in task.model.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_a_module_like_others(kind: str, models: dict[str, codec.Codec]) -> None:
+    model = models[kind]
+    waveform = torch.from_numpy(music(0.3, 16000, 1))[None]
+    tokens = model.encode_tokens(waveform)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(other.encode_tokens(waveform), tokens)
+        assert torch.equal(other.decode_tokens(tokens), model.decode_tokens(tokens))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.encode_tokens(waveform).shape == tokens.shape
+        assert model.decode_tokens(tokens).isfinite().all()
+
+
+def test_without_the_package_a_checkpoint_says_what_is_missing(
+    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "vector_quantize_pytorch", None)
+    with pytest.raises(MissingPackageError, match=r"^a model of tokens needs .*\[tokens\]"):
+        codec.load(runs["vq"] / "model.safetensors")
+
+
+def test_other_tokens_cannot_start_a_run(
+    runs: dict[str, Path], audio_folder: Path, tmp_path: Path
+) -> None:
+    start = str(runs["residual"] / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"tokens\.books: 4 there, 1 in the config"):
+        train("vq", audio_folder, tmp_path, init=start)
+
+
+def test_the_commands_say_what_a_file_of_tokens_holds(
+    runs: dict[str, Path], lacuna: Lacuna, tmp_path: Path
+) -> None:
+    sound = write_wav(tmp_path / "in.wav", 6)
+    small, back = tmp_path / "out.lac", tmp_path / "out.wav"
+    model = runs["residual"] / "model.safetensors"
+    kbps = 0.9 * len(codec.load(model).compress(music(6, 16000, 1), 16000)) * 8 / 6 / 1000
+    assert lacuna("compress", sound, small, "--model", model, "--kbps", kbps).code == 0
+    facts = json.loads(lacuna("info", small, "--json").stdout)
+    assert facts["tokens"]
+    assert facts["most_books"] == facts["fewest_books"] == 3
+    assert b"most books" in lacuna("info", small).stdout
+    assert lacuna("verify", small).code == 0
+    assert lacuna("decompress", small, back, "--model", model).code == 0
+    message = lacuna.fails("compress", sound, small, "--model", model, "--kbps", 0.01, "--force")
+    assert "is below what this model reaches on this audio: choose between" in message
+
+
+def test_mutated_files_raise_nothing_but_format_errors(models: dict[str, codec.Codec]) -> None:
+    model = models["residual"]
+    whole = model.compress(music(5, 16000, 2), 16000)
+    header_end = int.from_bytes(whole[6:8], "little")
+    block_end = header_end + (LacReader(whole).block_bytes[0] or 0)
+    rng = random.Random(0)
+    refused = 0
+    for _ in range(150):
+        data = bytearray(whole)
+        if rng.random() < 0.5:  # a header or a step that lies, with a CRC that holds
+            start, end = rng.choice([(0, header_end), (header_end, block_end)])
+            data[start + rng.randrange(4, 12)] ^= 1 << rng.randrange(8)
+            data[end - 4 : end] = zlib.crc32(data[start : end - 4]).to_bytes(4, "little")
+        else:
+            start = rng.randrange(len(data))
+            data[start : start + rng.randrange(1, 40)] = rng.randbytes(rng.randrange(40))
+        try:
+            for block in LacReader(bytes(data)).blocks(model.coder):
+                assert block is None or block.symbols.max() < 16
+        except FormatError:
+            refused += 1
+    assert 10 < refused < 140
 
 
 def test_there_is_no_context_model_for_tokens(
