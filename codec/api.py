@@ -48,6 +48,7 @@ class Codec(LatentCodec):
         ``kbps`` is a ceiling for the average of the whole file; the default is 3 per channel. A
         clip of less than 5 s may use the bytes of one of 5 s. Instead of a rate, ``quality`` from
         0 to 10 asks for one quantiser step throughout. ``max_kbps`` is a ceiling for each block.
+        A model of tokens has fewer books for a lower rate, and all of them by default.
 
         Raises:
             AudioError: no samples, a wrong shape, integers, or values that are not finite.

@@ -44,8 +44,8 @@ class LabelledBatch(CodecBatch):
     rows: LabelledRows
     target: Tensor
     """(items,): the label's number, or NO_LABEL."""
-    summed: Tensor
-    """(rows,) bool: the row is one of those that are summed over all labels, by q(y|x)."""
+    unlabelled: Tensor
+    """(items,) bool: the item has a row for every label, and they are summed by q(y|x)."""
 
 
 class LabelledTask(CodecTask):
@@ -69,14 +69,14 @@ class LabelledTask(CodecTask):
     def load(self, indices: range) -> LabelledBatch:
         plain = super().load(indices)
         targets = [self._of_files[self.source.crop(index).file] for index in indices]
-        item, label, summed = [], [], []
+        item, label, unlabelled = [], [], []
         for place, (index, target) in enumerate(zip(indices, targets, strict=True)):
             chosen = [target] if target != NO_LABEL else list(range(len(self.labels)))
             if item_rng(self.config.seed, index, purpose=3).random() < WITHOUT_LABEL:
                 chosen = [NO_LABEL]
             item += [place] * len(chosen)
             label += chosen
-            summed += [len(chosen) > 1] * len(chosen)
+            unlabelled.append(len(chosen) > 1)
         items = to_device(torch.tensor(item), self.device)
         known = one_hot(torch.tensor(label), len(self.labels))
         return LabelledBatch(
@@ -85,7 +85,7 @@ class LabelledTask(CodecTask):
             plain.uniform[items],
             LabelledRows(items, to_device(known, self.device)),
             to_device(torch.tensor(targets), self.device),
-            to_device(torch.tensor(summed), self.device),
+            to_device(torch.tensor(unlabelled), self.device),
         )
 
     def loss(  # type: ignore[override]
@@ -96,7 +96,8 @@ class LabelledTask(CodecTask):
         losses, logs = self.reconstruction_loss.of_items(output.reconstruction, step)
         items, log_q = len(batch.waveform), output.label_logits.log_softmax(dim=1)
         chosen = (log_q[batch.rows.item] * batch.rows.label).sum(dim=1).exp()
-        share = torch.where(batch.summed, chosen, 1.0) / items  # which come to 1 in all
+        summed = batch.unlabelled[batch.rows.item]
+        share = torch.where(summed, chosen, 1.0) / items  # which come to 1 in all
 
         per_channel = (output.posterior.kl().mean(dim=2) * share[:, None]).sum(dim=0)
         over_processes = kl.reduce_mean(per_channel)
@@ -107,9 +108,8 @@ class LabelledTask(CodecTask):
         self.kl_weight.observe(nats)
 
         divergence = math.log(len(self.labels)) + (log_q.exp() * log_q).sum(dim=1)
-        unlabelled = torch.zeros_like(divergence).index_fill(0, batch.rows.item[batch.summed], 1.0)
         per_nat = weight / output.posterior.mean[0].numel()  # as the KL term is a mean over values
-        loss = loss + per_nat * (unlabelled * divergence).mean()
+        loss = loss + per_nat * (batch.unlabelled * divergence).mean()
         known = batch.target != NO_LABEL
         missed = F.nll_loss(log_q, batch.target, ignore_index=NO_LABEL, reduction="sum")
         missed = missed / known.sum().clamp(min=1)
