@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from token_helpers import KINDS, train_tokens
 from torch import nn
 from training_helpers import alone, forget_accelerate  # noqa: F401 (a fixture)
 
+from codec.api import Codec, load
 from codec.network.autoencoder import Autoencoder
 from codec.network.config import ModelConfig
 from codec.training.codec_task import CodecTask
@@ -92,3 +94,17 @@ def processes() -> ForkServerContext:
 def weights() -> Callable[[nn.Module], torch.Tensor]:
     """``weights(module)``: all its parameters in one vector."""
     return lambda module: torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+@pytest.fixture(scope="session")
+def token_runs(audio_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folders = {}
+    for kind in KINDS:
+        folders[kind] = tmp_path_factory.mktemp(kind)
+        train_tokens(kind, audio_folder, folders[kind])
+    return folders
+
+
+@pytest.fixture(scope="session")
+def token_models(token_runs: dict[str, Path]) -> dict[str, Codec]:
+    return {kind: load(run / "model.safetensors") for kind, run in token_runs.items()}
