@@ -111,17 +111,20 @@ class Elements {
 let context = null; // of all players on the page
 
 async function load(elements, gains) {
+  return location.protocol === "file:" ? inElements(elements, gains) : inMemory(elements, gains);
+}
+
+async function inMemory(elements, gains) {
   context ||= new AudioContext();
-  try {
-    const buffers = await Promise.all(elements.map(async element => {
-      const answer = await fetch(element.src);
-      if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
-      return context.decodeAudioData(await answer.arrayBuffer());
-    }));
-    return new Buffers(context, buffers, gains);
-  } catch (error) {
-    if (location.protocol !== "file:") throw error;
-  }
+  const buffers = await Promise.all(elements.map(async element => {
+    const answer = await fetch(element.src);
+    if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
+    return context.decodeAudioData(await answer.arrayBuffer());
+  }));
+  return new Buffers(context, buffers, gains);
+}
+
+async function inElements(elements, gains) {
   await Promise.all(elements.map(element => new Promise((resolve, reject) => {
     element.addEventListener("loadedmetadata", resolve, { once: true });
     element.addEventListener("error", reject, { once: true });

@@ -42,6 +42,7 @@ class LacunaPlayer extends HTMLElement {
     [this.matched, this.looped] = [box(() => this.level()), box(() => this.again())];
     this.choices = this.figures.map((_, i) =>
       make("button", { title: this.names[i], onclick: () => this.select(i) }, `${i + 1}`));
+    this.trial = make("button", { onclick: () => this.blind() }, "Blind test");
     const several = this.figures.length > 1;
     this.canvas = make("canvas", { title: "Click to go there, drag to mark a part" });
     const wave = make("div", { className: "wave" }, this.canvas);
@@ -49,8 +50,7 @@ class LacunaPlayer extends HTMLElement {
     this.prepend(
       make("div", { className: "transport" }, this.button, ...(several ? this.choices : []),
         make("label", {}, this.looped, " again and again"),
-        ...(several ? [make("label", {}, this.matched, " equally loud"),
-          make("button", { onclick: () => this.blind() }, "Blind test")] : []),
+        ...(several ? [make("label", {}, this.matched, " equally loud"), this.trial] : []),
         this.clock, this.told),
       wave, this.panel,
     );
@@ -73,6 +73,7 @@ class LacunaPlayer extends HTMLElement {
       choice.setAttribute("aria-pressed", !this.test && i === this.index);
       choice.disabled = Boolean(this.test);
     });
+    this.trial.disabled = Boolean(this.test);
     this.where();
     this.draw();
   }
@@ -125,6 +126,7 @@ class LacunaPlayer extends HTMLElement {
     this.loading ||= load(this.elements, this.gains());
     try {
       this.engine ||= await this.loading;
+      this.classList.toggle("plain", !this.engine.peaks);
       this.told.textContent = "";
       this.show();
     } catch (error) {
@@ -144,7 +146,7 @@ class LacunaPlayer extends HTMLElement {
     if (!await this.loaded()) return;
     if (sounding && sounding !== this) sounding.pause();
     sounding = this;
-    await context.resume();
+    await context?.resume();
     if (!this.loop && this.at >= this.length) this.at = 0;
     this.running = true;
     this.again();

@@ -148,7 +148,8 @@ def _player(
     seconds = original.shape[1] / sample_rate
     tracks = [source.track("original", gains[0])]
     for version, gain in zip(versions, gains[1:], strict=True):
-        caption = f"{version.name}: {version.bytes * 8 / seconds / 1000:.2f} kbps"
+        codec = version.name.partition(",")[0]
+        caption = f"{codec}, {version.bytes * 8 / seconds / 1000:.2f} kbps"
         tracks.append(Track(caption, version.media, ".wav", gain, version.below))
     return player(tracks, ready=True)
 

@@ -6,13 +6,16 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 STYLE = """
+lacuna-player { --paper: var(--body-background-fill); }
+lacuna-player .sounds { grid-auto-columns: minmax(12rem, 1fr); }
 lacuna-player figure img { height: 9rem; }
 lacuna-player figure img + img { height: 6rem; }
 lacuna-player figcaption { height: auto; min-height: 1.5em; }
 lacuna-player figure p { margin: 0.3rem 0 0; font-size: 0.9rem; }
 .facts { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0.5rem 0; }
-.facts th, .facts td { border-bottom: 1px solid #8886; padding: 0.2rem 0.7rem; text-align: right; }
-.facts th:first-child, .facts td:first-child { text-align: left; }
+.facts :is(th, td) { padding: 0.2rem 0.7rem !important; text-align: right !important; }
+.facts :is(th, td) { border: 0 !important; border-bottom: 1px solid #8886 !important; }
+.facts :is(th, td):first-child { text-align: left !important; white-space: nowrap; }
 .command code { user-select: all; white-space: pre-wrap; }
 .note, .wrong { margin: 0.3rem 0; }
 .wrong { color: #d55e00; font-weight: 600; }

@@ -11,11 +11,17 @@ from diffusion.studio.picker import Shelf, Studio, visitor
 from diffusion.studio.sources import EXAMPLES
 
 TITLE = "Lacuna"
+ABOUT = """
+# Lacuna
+
+Hear what a rate costs, make new sounds, change your own. All of it happens on this machine.
+"""
 
 
 def build(studio: Studio) -> gr.Blocks:
     """The page, whose sounds and work are those of ``studio``."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        gr.Markdown(ABOUT)
         shelf = gr.State({})
         pickers = []
         with gr.Tab("Compress"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import re
@@ -83,7 +84,18 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
 
 def drop(page: Page, panel: str, path: Path) -> None:
-    page.set_input_files(f"#{panel}-drop input[type=file]", path)
+    """Drops a file where the panel says so."""
+    data = base64.b64encode(path.read_bytes()).decode()
+    transfer = page.evaluate_handle(
+        """([data, name]) => {
+          const bytes = Uint8Array.from(atob(data), character => character.charCodeAt(0));
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([bytes], name));
+          return transfer;
+        }""",
+        [data, path.name],
+    )
+    page.dispatch_event(f"#{panel}-drop button", "drop", {"dataTransfer": transfer})
     page.wait_for_selector(f"#{panel}-view :is(lacuna-player canvas, .wrong)")
 
 
