@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from codec.errors import CheckpointError
-from codec.interop.weights import Layout
+from codec.interop.weights import Layout, signal
 from codec.network.config import ModelConfig, OobleckConfig
 from codec.settings import PositiveInt, StrictConfig, validate
 from codec.text import printable
@@ -60,8 +60,7 @@ def model_config(values: dict[str, Any], name: str, where: str) -> ModelConfig:
         {
             "name": name,
             "sample_rate": theirs.sampling_rate,
-            "channels": theirs.audio_channels,
-            "stereo": "left_right",
+            **signal(theirs.audio_channels),
             "latent_dim": latents,
             "network": network,
         },

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from codec.errors import CheckpointError
-from codec.interop.weights import Layout, listed
+from codec.interop.weights import Layout, listed, signal
 from codec.network.config import ModelConfig
 from codec.settings import PositiveInt, StrictConfig, validate
 from codec.text import printable
@@ -98,8 +98,7 @@ def model_config(values: dict[str, Any], name: str, where: str) -> ModelConfig:
         {
             "name": name,
             "sample_rate": values.get("sample_rate"),
-            "channels": encoder.in_channels,
-            "stereo": "left_right",
+            **signal(encoder.in_channels),
             "latent_dim": decoder.latent_dim,
             "network": network,
         },

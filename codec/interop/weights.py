@@ -49,6 +49,11 @@ class Layout:
     module_name: Callable[[OobleckConfig, str], str]
 
 
+def signal(channels: int) -> dict[str, Any]:
+    """What our config says of channels; a network of one was trained on channels as they are."""
+    return {"channels": channels, "stereo": "left_right" if channels == 1 else "mid_side"}
+
+
 def read_weights(path: Path) -> Mapping[str, Tensor]:
     """The tensors of a .safetensors file or of a checkpoint of torch.save, on the CPU.
 

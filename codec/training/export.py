@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -49,14 +50,19 @@ def fit_checkpoint(
     device: torch.device,
     noise: NoiseConfig,
     provenance: dict[str, Any],
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Checkpoint:
-    """Measure the latents of training crops; ``noise`` has the range of steps to expect."""
+    """Measure the latents of training crops; ``noise`` has the range of steps to expect.
+
+    ``progress(done, total)`` is called as crops have been encoded.
+    """
     means, sigmas = [], []
     for first in range(FIRST_INDEX, FIRST_INDEX + ITEMS, BATCH):
         batch = source.batch(range(first, first + BATCH))
         posterior = autoencoder.posterior(batch.waveform.to(device))
         means.append(posterior.mean.transpose(0, 1).flatten(1).cpu())
         sigmas.append(posterior.sigma.transpose(0, 1).flatten(1).cpu())
+        progress(first + BATCH - FIRST_INDEX, ITEMS)
     mean_values, sigma_values = torch.cat(means, 1), torch.cat(sigmas, 1)
     mean, std = mean_values.mean(1), mean_values.std(1).clamp(min=1e-4)
     # A collapsed channel has next to no deviation of its own; the coarsest step suits it.

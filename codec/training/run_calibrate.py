@@ -6,6 +6,7 @@ latents standard, the entropy coder's tables, the steps that are of use, and the
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from codec.model import checkpoint
 from codec.model.checkpoint import Checkpoint
 from codec.model.shipped import find_checkpoint
 from codec.network.config import ModelConfig
-from codec.progress import file_progress, working
+from codec.progress import file_progress
 from codec.training.config import DataConfig, NoiseConfig
 from codec.training.data import AudioFile, AudioSource
 from codec.training.decoded import SHORTEST, SILENT_PEAK, as_int16
@@ -31,6 +32,11 @@ LISTENED_FILES = 256
 """Statistics are measured on crops of so many files at most, spread over the folder: 1.4 GB."""
 
 CROPS = DataConfig(crop_seconds=1.5)
+
+NOISE = NoiseConfig()
+"""With steps of up to 12 sigmas. A decoder that was trained on samples of the posterior, as Stable
+Audio's was, has heard as much noise as a step of 3.5 sigmas makes (its deviation is one), and bears
+somewhat more; the rate decides."""
 
 
 @torch.inference_mode()
@@ -69,9 +75,16 @@ def _fitted(
 ) -> tuple[Checkpoint, str]:
     """The checkpoint with all that files need, and its bit rates in words."""
     audio, where = _middles(paths, loaded.config), torch.device(device)
-    with working(f"measuring latents of {len(audio.files)} files"):
-        network = loaded.autoencoder.to(where)
-        measured = fit_checkpoint(network, audio, where, NoiseConfig(), loaded.provenance)
+    network = loaded.autoencoder.to(where)
+    with file_progress("measuring") as progress:
+        measured = fit_checkpoint(
+            network,
+            audio,
+            where,
+            NOISE,
+            loaded.provenance,
+            lambda done, total: progress("crops", done, total),
+        )
     fitted = replace(measured, weights_dtype=loaded.weights_dtype)
     if updates:
         return add_context(fitted, paths, updates, device)
@@ -88,7 +101,8 @@ def _middles(paths: list[Path], model: ModelConfig) -> AudioSource:
     chosen = paths[:: -(-len(paths) // LISTENED_FILES)]
     files: list[AudioFile] = []
     samples: list[Tensor] = []
-    with file_progress("reading") as progress:
+    with file_progress("reading") as progress, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a truncated file is used as far as it goes
         for done, path in enumerate(chosen, 1):
             try:
                 sound = np.concatenate(list(middle(path, model.sample_rate)), axis=1)[:2]
@@ -99,5 +113,11 @@ def _middles(paths: list[Path], model: ModelConfig) -> AudioSource:
                 samples.append(torch.from_numpy(as_int16(sound)))
             progress(path.name, done, len(chosen))
     if not files:
-        raise LacunaError(f"no usable audio among the {len(chosen)} files below the folder")
+        raise LacunaError(f"no usable audio among the {len(chosen)} files, such as '{chosen[0]}'")
+    if len(files) < len(chosen):
+        warnings.warn(
+            f"{len(chosen) - len(files)} of {len(chosen)} files cannot be read, are silent or "
+            f"shorter than {SHORTEST} s, and are left out",
+            stacklevel=2,
+        )
     return AudioSource(files, samples, model, CROPS, seed=0)

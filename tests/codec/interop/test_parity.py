@@ -129,3 +129,20 @@ def test_one_channel(tmp_path: Path) -> None:
     assert z.shape == (1, 2, 4, 10)
     torch.testing.assert_close(z[:, :1], codec.encode(stereo[:, :1]))  # left and right, each alone
     assert codec.decode(z).shape == stereo.shape
+
+
+@torch.inference_mode()
+def test_odd_strides_differ_at_the_end_alone(tmp_path: Path) -> None:
+    """Theirs then decode to some samples less than the frames stand for; ours fill them."""
+    diffusers = pytest.importorskip("diffusers", reason="parity is tested against diffusers")
+    arguments = {k: v for k, v in DIFFUSERS_CONFIG.items() if not k.startswith("_")}
+    model = diffusers.AutoencoderOobleck(**{**arguments, "downsampling_ratios": [3, 5]}).eval()
+    model.save_pretrained(tmp_path / "vae")
+    codec = through_a_file(tmp_path / "vae", tmp_path)
+    waveform, z = noise(1, 2, 40 * 15), noise(1, 4, 40)
+    assert relative(codec.encode(waveform)[:, 0], model.encode(waveform).latent_dist.mean) < 1e-4
+    ours, theirs = codec.decode(z[:, None]), model.decode(z).sample
+    assert ours.shape[2] == 600 > theirs.shape[2]
+    inside = theirs.shape[2] - 15 * codec.autoencoder.decoder.receptive_frames
+    assert inside > 100
+    assert relative(ours[..., :inside], theirs[..., :inside]) < RELATIVE

@@ -15,6 +15,30 @@ from codec.lac.reader import LacReader
 from codec.model import checkpoint
 from codec.training import run_calibrate
 
+CONFIG = """
+[model]
+name = "mine"
+sample_rate = 16000
+channels = 2
+latent_dim = 4
+[model.network]
+kind = "oobleck"
+width = 8
+width_multiples = [1, 2]
+strides = [4, 16]
+posterior_scale = "softplus"
+[training]
+steps = 1
+batch_size = 2
+mixed_precision = "no"
+[training.loss]
+stft_windows = [256]
+mel_windows = [256]
+[training.data]
+crop_seconds = 0.2
+"""
+"""Of ``tiny_oobleck``."""
+
 
 @pytest.fixture
 def converted(tmp_path: Path) -> Path:
@@ -126,3 +150,37 @@ def test_files_of_before_do_not_open(converted: Path, audio_folder: Path, tmp_pa
     data = load(out).compress(music(0.5, 16000, 1), 16000)
     with pytest.raises(FormatError):
         Codec(checkpoint.load(converted)).decompress(data)
+
+
+def test_a_file_that_cannot_be_read_is_left_out_and_counted(
+    lacuna: Lacuna, converted: Path, audio_folder: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    shutil.copytree(audio_folder, tmp_path / "data")
+    (tmp_path / "data" / "broken.wav").write_bytes(b"no audio")
+    result = lacuna(
+        "calibrate", converted, "--data", tmp_path / "data", "--out", tmp_path / "out.safetensors",
+        "--updates", 0,
+    )  # fmt: skip
+    assert result.code == 0
+    assert "1 of 7 files cannot be read" in result.stderr
+
+
+def test_its_decoder_can_be_trained_on(
+    lacuna: Lacuna, converted: Path, audio_folder: Path, tmp_path: Path, no_preview: None
+) -> None:
+    """On quantised latents, with the config that describes it; files stay valid."""
+    fitted, run = tmp_path / "fitted.safetensors", tmp_path / "run"
+    run_calibrate.calibrate(str(converted), audio_folder, fitted, updates=0)
+    data = load(fitted).compress(music(0.5, 16000, 2), 16000)
+    config = tmp_path / "mine.toml"
+    config.write_text(CONFIG)
+    result = lacuna(
+        "train", "codec", config, "--data", audio_folder, "--out", run, "--init", fitted,
+        "--decoder-only", "--device", "cpu",
+    )  # fmt: skip
+    assert result.code == 0, result.stderr
+    trained = load(run / "model.safetensors")
+    assert trained.latent_id == load(fitted).latent_id
+    assert trained.decompress(data)[0].shape == (2, 8000)

@@ -32,6 +32,7 @@ from codec.training.data import open_source
 from codec.training.decoder_task import DecoderTask
 from codec.training.precision import step_seconds
 from codec.training.run import train_codec
+from codec.training.run_calibrate import calibrate
 from codec.training.run_context import train_context
 from codec.training.token_task import TokenTask
 
@@ -210,4 +211,6 @@ def test_there_is_no_context_model_for_tokens(
     out = tmp_path / "context.safetensors"
     with pytest.raises(LacunaError, match="a model of tokens, which have static tables alone"):
         train_context(str(token_runs["vq"] / "model.safetensors"), audio_folder, out, updates=1)
+    with pytest.raises(LacunaError, match="a model of tokens, whose tables are a part of its"):
+        calibrate(str(token_runs["vq"] / "model.safetensors"), audio_folder, out, updates=0)
     assert not out.exists()
