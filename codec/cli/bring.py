@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -50,7 +51,9 @@ def convert(
     from codec.files import atomic_path
     from codec.progress import working
 
-    with atomic_path(target, force=force) as partial, working("converting"):
+    # The hub's client has a progress bar of its own.
+    shown = working("converting") if Path(source).exists() else nullcontext()
+    with atomic_path(target, force=force) as partial, shown:
         from codec.interop.convert import convert as run
         from codec.model.checkpoint import save
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def hub_file(name: str, path: str) -> Path | None:
             f"there is no folder '{printable(name)}' here; if that is a name on the Hugging Face "
             f"hub, reading it needs the package 'huggingface_hub': {install_hint('hub')}"
         ) from None
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every retry
     try:
         return Path(hf_hub_download(name, path))
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
