@@ -55,7 +55,7 @@ def main(*, width: int = 128, seconds: float = 3.0) -> None:
             codec = _through_a_file(Path(folder) / layout)
             loading = time.perf_counter() - start
             with torch.inference_mode():
-                posterior = codec.posterior(waveform)
+                posterior = codec.autoencoder.posterior(waveform)
                 print(
                     f"{layout}: mean {_relative(posterior.mean, expected.mean):.1e}, "
                     f"scale {_relative(posterior.sigma, expected.std):.1e}, "

@@ -150,13 +150,9 @@ class DiffusersAutoencoder(nn.Module):
                 f"expected a waveform (batch, {self.channels}, time), got {tuple(x.shape)}"
             )
         padded = F.pad(x.float(), (0, -x.shape[2] % self.hop_length))
-        posterior = self.codec.posterior(self.codec.to_rows(padded).flatten(0, 1))
-        if not self.standardized:
-            standardizer = self.codec.standardizer
-            posterior = Posterior(
-                standardizer.inverse(posterior.mean),
-                posterior.logvar + 2 * standardizer.std.log(),
-            )
+        posterior = self.codec.autoencoder.posterior(self.codec.to_rows(padded).flatten(0, 1))
+        if self.standardized:
+            posterior = self.codec.standardizer.posterior(posterior)
         # the rows of a stereo signal are neighbors in the batch
         mean, logvar = (
             each.reshape(len(x), -1, each.shape[2]) for each in (posterior.mean, posterior.logvar)

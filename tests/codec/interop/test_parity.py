@@ -66,7 +66,7 @@ def test_all_layouts_give_what_diffusers_gives(
     waveform, z = 0.3 * noise(2, 2, 100 * HOP), noise(2, 4, 100)
     expected = model.encode(waveform).latent_dist
     assert relative(codec.encode(waveform)[:, 0], expected.mean) < RELATIVE
-    posterior = codec.posterior(waveform)
+    posterior = codec.autoencoder.posterior(waveform)
     assert relative(posterior.sigma, expected.std) < RELATIVE
     assert relative(posterior.logvar, expected.logvar) < RELATIVE
     assert relative(codec.decode(z[:, None]), model.decode(z).sample) < RELATIVE
@@ -105,7 +105,7 @@ def test_scales_below_the_smallest_log_variance_of_ours(tmp_path: Path) -> None:
     weights = tools_weights()
     weights["encoder.layers.4.bias"][4:] = -40.0
     codec = Codec(convert(write_tools(tmp_path / "a", weights), name="x").checkpoint)
-    sigma = codec.posterior(0.01 * noise(1, 2, 10 * HOP)).sigma
+    sigma = codec.autoencoder.posterior(0.01 * noise(1, 2, 10 * HOP)).sigma
     torch.testing.assert_close(sigma, torch.full_like(sigma, 1e-4), rtol=1e-3, atol=0)
 
 
