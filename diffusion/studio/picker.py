@@ -45,7 +45,7 @@ class SourcePicker:
         self._studio = studio
         self.chosen = gr.State(None)
         with gr.Row():
-            dropped = gr.File(label=label, height=130, elem_id=f"{name}-drop")
+            dropped = gr.File(label=label, height=160, elem_id=f"{name}-drop")
             recorded = gr.Audio(
                 sources=["microphone"],
                 type="filepath",

@@ -232,6 +232,8 @@ def test_a_page_opened_as_a_file_plays_too(browser: Browser, folder: Path):
             "document.querySelector('lacuna-player').elements.map(e => e.currentTime)"
         )
         assert np.ptp(positions) < 0.1
+        page.evaluate("document.querySelector('lacuna-player').engine.select(1, true)")
+        assert state(page)["at"] < 0.1  # a blind switch begins anew
 
 
 def test_sounds_that_are_gone_are_told(page: Page, address: str):
