@@ -26,3 +26,11 @@ def test_samples_have_the_posterior_s_mean_and_deviation() -> None:
     sample = posterior.sample(noise)
     torch.testing.assert_close(sample.std(dim=2), sigma[..., 0], rtol=0.02, atol=0)
     assert ((sample.mean(dim=2) - 5.0).abs() < 4 * sigma[..., 0] / 20_000**0.5).all()
+
+
+def test_a_scale_in_front_of_a_softplus_as_in_stable_audio() -> None:
+    scale = torch.tensor([-40.0, -1.0, 0.0, 30.0])
+    posterior = Posterior.from_softplus(torch.stack([torch.zeros(4), scale])[None])
+    expected = torch.log1p(scale.double().exp()) + 1e-4
+    torch.testing.assert_close(posterior.sigma[0, 0].double(), expected, rtol=1e-5, atol=0)
+    # 30 stays 30: no limit as for log-variances, which would change what the model means
