@@ -40,5 +40,5 @@ class MissingPackageError(LacunaError):
 
 
 def install_hint(extra: str) -> str:
-    """The remedy where the packages of an extra (train, evaluate, hub or tokens) are missing."""
+    """The remedy where the packages of an extra (such as train) are missing."""
     return f'pip install ".[{extra}]" in a checkout of Lacuna'

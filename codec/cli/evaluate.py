@@ -72,7 +72,7 @@ def evaluate(
     Many files, unattended, on one core:
     `OMP_NUM_THREADS=1 nohup lacuna evaluate DIR --threads 1 --out report/ > evaluate.log 2>&1 &`
     """
-    from codec.evaluation.extra import require
+    from codec.cli.extra import require
     from codec.progress import file_progress
 
     if generated is not None or reference is not None:
@@ -81,7 +81,7 @@ def evaluate(
                 "generated audio is judged with --generated DIR and --reference DIR, both and "
                 "without another folder"
             )
-        require("sklearn")
+        require("evaluation", "evaluate", "sklearn")
         compute.use()
         from codec.evaluation.generated import judge as judging
 
@@ -98,7 +98,7 @@ def evaluate(
         )
     if train is not None or manifest is not None:
         raise LacunaError("--train and --manifest go with --generated and --reference only")
-    require("scipy")
+    require("evaluation", "evaluate", "scipy")
     compute.use()
     from codec.api import Models
     from codec.evaluation.codecs.evaluate import Lacuna

@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from codec.cli.bring import calibrate, convert
 from codec.cli.demo import demo
 from codec.cli.evaluate import evaluate
+from codec.cli.export import export
 from codec.cli.files import compress, decompress
 from codec.cli.inspect import info, verify
 from codec.cli.latents import decode, encode
@@ -28,7 +29,7 @@ FILES, LATENTS, MODELS = "Files", "Latents and sound", "Models"
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     FILES: (compress, decompress, info, verify),
     LATENTS: (encode, decode),
-    MODELS: (models, convert, calibrate, evaluate, demo),
+    MODELS: (models, convert, calibrate, export, evaluate, demo),
 }
 """In the groups that --help shows."""
 

@@ -117,10 +117,10 @@ class SpectralEncoder(nn.Module):
 
     def measure(self, waveform: Tensor) -> Tensor:
         """Levels of bands: (batch, channels, time) -> (batch, frames, channels * levels)."""
-        return _beside(self.levels.measure(waveform.flatten(0, 1)), len(waveform))
+        return _beside(self.levels.measure(waveform.flatten(0, 1)), waveform.shape[0])
 
     def forward(self, waveform: Tensor) -> Tensor:
-        batch, config = len(waveform), self.config
+        batch, config = waveform.shape[0], self.config
         with torch.autocast(waveform.device.type, enabled=False):  # no half-precision FFT on CPUs
             rows = waveform.float().flatten(0, 1)
             spectra = stft(rows, self.window, config.stft_hop)
@@ -222,7 +222,7 @@ class SpectralDecoder(nn.Module):
                 end = config.level_latents + config.mdct_latents
                 values = _apart(said[..., config.level_latents : end], self.channels)
                 low = self.low_band.waveform(values, levels)
-                features = _beside(self.low_band.features(values), len(z))
+                features = _beside(self.low_band.features(values), z.shape[0])
             fastest = len(self.layers) - config.decoder_depths[0]
             x = self.layers[:fastest](x) + self.low_in(features)
             x = self.layers[fastest:](x)
@@ -242,7 +242,7 @@ class SpectralDecoder(nn.Module):
                 waveform = waveform + low
             if config.level_latents:
                 waveform = self.levels.correct(waveform, levels)
-        return waveform.reshape(len(z), self.channels, -1)
+        return waveform.reshape(z.shape[0], self.channels, -1)
 
 
 class LowBand(nn.Module):

@@ -40,8 +40,8 @@ def inverse_stft(spectra: Tensor, window: Tensor, hop: int) -> Tensor:
 
 def _overlap_add(pieces: Tensor) -> Tensor:
     """Frames cut into pieces of a hop, (batch, frames, n_fft // hop, hop) -> (batch, time)."""
-    batch, frames, overlap, hop = pieces.shape
-    total = pieces.new_zeros(batch, frames + overlap - 1, hop)
-    for shift in range(overlap):
-        total[:, shift : shift + frames] += pieces[:, :, shift]
-    return total.reshape(batch, -1)
+    overlap = pieces.shape[2]
+    total = F.pad(pieces[:, :, 0], (0, 0, 0, overlap - 1))
+    for shift in range(1, overlap):  # sums, not writes in place: those are slow in ONNX
+        total = total + F.pad(pieces[:, :, shift], (0, 0, shift, overlap - 1 - shift))
+    return total.flatten(1)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -120,7 +119,7 @@ def _bins(waveform: Tensor, window: int, per_frame: int, bins: int) -> tuple[Ten
     power = spectra.real**2 + spectra.imag**2
     offset = -(changed * spectra.conj()).imag / (power + 1e-6) * (window / (2 * math.pi))
     log_power = (power / noise_level(window) ** 2 + FLOOR).log()
-    shape = (len(waveform), -1, per_frame, bins)
+    shape = (waveform.shape[0], -1, per_frame, bins)
     return (
         log_power.view(shape),
         offset.clamp(-MAX_OFFSET, MAX_OFFSET).view(shape),
@@ -134,15 +133,15 @@ def _bands(waveform: Tensor) -> Tensor:
     spectra = torch.fft.rfft(segments * torch.hann_window(SHORT_WINDOW, device=waveform.device))
     power = (spectra.real**2 + spectra.imag**2) / noise_level(SHORT_WINDOW) ** 2
     bands = power @ band_means().to(power)
-    return (bands + FLOOR).log().view(len(waveform), -1, SHORT_FRAMES, SHORT_BANDS)
+    return (bands + FLOOR).log().view(waveform.shape[0], -1, SHORT_FRAMES, SHORT_BANDS)
 
 
 def band_means() -> Tensor:
     """(bins of the short window, SHORT_BANDS): what takes powers of bins to means of bands."""
-    matrix = torch.zeros(SHORT_WINDOW // 2 + 1, SHORT_BANDS)
-    for band, (low, high) in enumerate(pairwise(SHORT_EDGES)):
-        matrix[low:high, band] = 1 / float(high - low)
-    return matrix
+    edges = torch.as_tensor(SHORT_EDGES)
+    bins = torch.arange(SHORT_WINDOW // 2 + 1)[:, None]
+    inside = (edges[:-1] <= bins) & (bins < edges[1:])
+    return inside / edges.diff().float()
 
 
 def band_of_bin(window: int) -> Tensor:

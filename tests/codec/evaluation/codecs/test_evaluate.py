@@ -220,7 +220,7 @@ def test_the_command_refuses(
 def test_a_missing_package_is_told_before_the_work(
     lacuna: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, options: list
 ):
-    found = "codec.evaluation.extra.importlib.util.find_spec"
+    found = "codec.cli.extra.importlib.util.find_spec"
     monkeypatch.setattr(found, lambda name: None if name == module else object())
     message = lacuna.fails("evaluate", *options, "--out", tmp_path / "out")
     assert f"evaluation needs {module}" in message

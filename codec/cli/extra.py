@@ -1,0 +1,17 @@
+"""Packages of an extra, asked for before hours of work and not after."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from codec.errors import LacunaError, install_hint
+
+
+def require(purpose: str, extra: str, *modules: str) -> None:
+    """Raises LacunaError if one of the modules is not installed, which ``purpose`` needs."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise LacunaError(
+            f"{purpose} needs {' and '.join(missing)}, which is not installed; "
+            f"{install_hint(extra)}"
+        )

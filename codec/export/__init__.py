@@ -1,0 +1,1 @@
+"""Graphs of a codec for other runtimes: ONNX, and torch.export packages."""

@@ -1,0 +1,111 @@
+"""Every kind of network as ONNX and as a torch.export package: the same numbers, on silence too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from export_helpers import untrained
+
+from codec.errors import LacunaError
+from codec.export import write
+from codec.export.graphs import Graph, graphs_of
+from codec.export.parity import TOLERANCE, compare
+from codec.export.program import LEAST_FRAMES, save_onnx, to_program
+from codec.export.write import export
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
+pytest.importorskip("onnxscript", reason="needs the extra 'export'")
+onnx = pytest.importorskip("onnx", reason="needs the extra 'export'")
+
+
+@pytest.mark.parametrize(("kind", "channels"), [("levels", 2), ("mdct", 1), ("pqmf", 1)])
+def test_what_is_exported_is_what_the_codec_gives(kind: str, channels: int, tmp_path: Path) -> None:
+    """At other batches and lengths than were traced, and on silence; ONNX and packages."""
+    codec = untrained(kind, channels)
+    exported = export(codec, tmp_path)
+    assert {parity.graph for parity in exported.parities} == {"encoder", "decoder"}
+    assert all(parity.difference <= TOLERANCE for parity in exported.parities)
+    encoder, decoder = (
+        onnxruntime.InferenceSession(tmp_path / f"{name}.onnx") for name in ("encoder", "decoder")
+    )
+    facts: dict[str, str] = {"model.json": ""}
+    encode = torch.export.load(tmp_path / "encoder.pt2", extra_files=facts).module()
+    decode = torch.export.load(tmp_path / "decoder.pt2").module()
+    noise = 0.1 * torch.randn(2, channels, 5 * codec.hop_length)
+    for x in (noise, torch.zeros_like(noise), 1e-5 * noise, noise[..., : codec.hop_length]):
+        mean, logvar = encoder.run(None, {"waveform": x.numpy()})
+        expected = codec.posterior(x)
+        assert np.abs(mean - expected.mean.numpy()).max() <= TOLERANCE
+        assert np.abs(logvar - expected.logvar.numpy()).max() <= TOLERANCE
+        [waveform] = decoder.run(None, {"z": mean})
+        expected_waveform = codec.decode(expected.mean[:, None])
+        assert np.abs(waveform - expected_waveform.numpy()).max() <= TOLERANCE
+        if x.shape[2] >= LEAST_FRAMES * codec.hop_length:
+            assert torch.allclose(encode(x)[0], expected.mean, atol=1e-5)
+            assert torch.allclose(decode(expected.mean), expected_waveform, atol=1e-5)
+    assert json.loads(facts["model.json"])["latent_id"] == codec.latent_id
+    stated = {p.key: p.value for p in onnx.load(tmp_path / "decoder.onnx").metadata_props}
+    assert stated["hop_length"] == str(codec.hop_length)
+    assert stated["stereo"] == ("joint" if channels == 2 else "mid_side")
+
+
+def test_of_a_spectral_map_the_map_is_exported(tmp_path: Path) -> None:
+    codec = untrained("map")
+    exported = export(codec, tmp_path)
+    assert [parity.graph for parity in exported.parities] == ["encoder", "map"]
+    assert all(parity.difference <= TOLERANCE for parity in exported.parities)
+    graph = onnxruntime.InferenceSession(tmp_path / "map.onnx")
+    z = torch.randn(2, 8, 3)
+    long = graph.run(["long"], {"z": z.numpy()})[0]
+    expected = codec.autoencoder.decoder.expect(codec.standardizer.inverse(z)).long
+    assert np.abs(long - expected.numpy()).max() <= TOLERANCE
+
+
+class LogOf(torch.nn.Module):
+    def __init__(self, floor: float) -> None:
+        super().__init__()
+        self.floor = floor
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return (z + self.floor).log()
+
+
+@pytest.mark.parametrize("floor", [1e-5, 1e-8, 1e-10, 1e-12])
+def test_floors_under_logarithms_are_kept(floor: float, tmp_path: Path) -> None:
+    """onnxscript takes x + 1e-8 for x, whose logarithm is minus infinity on silence."""
+    graph = Graph("log", LogOf(floor), "z", ("nats",), 1, lambda b, f: torch.rand(b, 2, f))
+    save_onnx(graph, to_program(graph), tmp_path / "log.onnx", {})
+    session = onnxruntime.InferenceSession(tmp_path / "log.onnx")
+    z = torch.tensor([0.0, floor, 1e-6, 1.0]).expand(1, 2, 4)
+    [nats] = session.run(None, {"z": z.numpy()})
+    assert np.allclose(nats, graph.module(z).numpy(), atol=1e-4)
+
+
+def test_a_graph_that_differs_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = Graph("log", LogOf(1.0), "z", ("nats",), 1, lambda b, f: torch.ones(b, 2, f))
+    save_onnx(graph, to_program(graph), tmp_path / "log.onnx", {})
+    graph.module.floor = 1.1
+    with pytest.raises(LacunaError, match=r"'log' gives another 'nats': it differs by 0\.0"):
+        compare(graph, tmp_path / "log.onnx", 10.0)
+
+    def broken(*arguments: object) -> None:
+        raise LacunaError("differs")
+
+    monkeypatch.setattr(write, "graphs_of", lambda codec: [graph])
+    monkeypatch.setattr(write, "compare", broken)
+    with pytest.raises(LacunaError, match="differs"):
+        export(untrained("levels"), tmp_path / "graphs")
+    assert not (tmp_path / "graphs").exists()
+
+
+def test_packages_carry_no_other_half() -> None:
+    encoder, _ = graphs_of(untrained("levels"))
+    names = [name for name, _ in to_program(encoder).named_parameters()]
+    assert names
+    assert all(name.startswith("autoencoder.encoder.") for name in names)
