@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 
-from codec.errors import LacunaError, install_hint
+from codec.errors import MissingPackageError, install_hint
 
 
 def require(purpose: str, extra: str, *modules: str) -> None:
-    """Raises LacunaError if one of the modules is not installed, which ``purpose`` needs."""
+    """Raises MissingPackageError if a module is not installed, which ``purpose`` needs."""
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
-        raise LacunaError(
+        raise MissingPackageError(
             f"{purpose} needs {' and '.join(missing)}, which is not installed; "
             f"{install_hint(extra)}"
         )
