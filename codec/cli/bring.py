@@ -66,7 +66,7 @@ def convert(
     say(
         f"{target}: {count / 1e6:.1f} M parameters, {config.sample_rate} Hz, {config.latent_dim} "
         f"latents at {config.frame_rate:.2f} Hz, from {converted.weights_path.name}{below} "
-        f"({converted.layout} layout{others}); next: lacuna calibrate {target} --data DIR --out NEW"
+        f"({converted.layout} layout{others}); next: lacuna calibrate {target} --data DIR"
     )
 
 
@@ -75,7 +75,13 @@ def calibrate(
     /,
     *,
     data: Annotated[Path, Parameter(help="Folder of audio of the kind that is to be coded.")],
-    out: Annotated[Path, Parameter(help="The checkpoint with what was fitted.")],
+    out: Annotated[
+        Path | None,
+        Parameter(
+            help="The checkpoint with what was fitted.",
+            show_default="MODEL_calibrated.safetensors",
+        ),
+    ] = None,
     updates: Annotated[
         int,
         ZERO_OR_MORE,
@@ -86,11 +92,12 @@ def calibrate(
 ) -> None:
     """Fit what files need to a folder: latents' statistics, entropy tables and context model.
 
-    The networks stay as they are. Up to 30 s of every file are used, and half an hour of audio is
-    enough.
+    The networks stay as they are. Up to 30 s of every file are used.
 
-    Example: lacuna calibrate sao.safetensors --data music/ --out sao_music.safetensors
+    Example: lacuna calibrate sao.safetensors --data music/
     """
+    if out is None:
+        out = Path(model).with_name(f"{Path(model).stem}_calibrated.safetensors")
     expect_suffix(str(out), ".safetensors")
     with needs_training():
         from codec.training.run_calibrate import calibrate as run

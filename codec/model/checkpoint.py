@@ -84,7 +84,7 @@ def not_calibrated(name: str) -> CheckpointError:
     """The error where a model is to code symbols and has no tables for it."""
     return CheckpointError(
         f"the model '{name}' has no entropy tables yet, which .lac files need; fit them to a "
-        f"folder of audio: lacuna calibrate MODEL --data DIR --out NEW.safetensors"
+        f"folder of audio: lacuna calibrate MODEL --data DIR"
     )
 
 

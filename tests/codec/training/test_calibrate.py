@@ -116,6 +116,17 @@ def test_it_can_be_fitted_again(converted: Path, audio_folder: Path, tmp_path: P
     assert load(first).latent_id == load(second).latent_id
 
 
+def test_without_a_name_it_lies_beside_the_model(
+    lacuna: Lacuna, converted: Path, audio_folder: Path
+) -> None:
+    arguments = ("calibrate", converted, "--data", audio_folder, "--updates", 0)
+    assert lacuna(*arguments).code == 0
+    assert load(converted.with_name("converted_calibrated.safetensors")).useful
+    again = lacuna(*arguments)
+    assert again.code == 1
+    assert "already exists" in again.stderr
+
+
 def test_mistakes(
     lacuna: Lacuna, converted: Path, audio_folder: Path, tmp_path: Path, tiny_path: Path
 ) -> None:
