@@ -6,7 +6,7 @@ import logging
 import re
 from pathlib import Path
 
-from codec.errors import CheckpointError, install_hint
+from codec.errors import CheckpointError, MissingPackageError, install_hint
 from codec.text import printable
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -17,13 +17,14 @@ def hub_file(name: str, path: str) -> Path | None:
     """A file of a repository, fetched unless it is there from an earlier call; None if it has none.
 
     Raises:
-        CheckpointError: huggingface_hub is not installed, there is no such repository, it asks for
-            a login, or the hub cannot be reached.
+        CheckpointError: there is no such repository, it asks for a login, or the hub cannot be
+            reached.
+        MissingPackageError: huggingface_hub is not installed.
     """
     try:
         from huggingface_hub import errors, hf_hub_download
     except ModuleNotFoundError:
-        raise CheckpointError(
+        raise MissingPackageError(
             f"there is no folder '{printable(name)}' here; if that is a name on the Hugging Face "
             f"hub, reading it needs the package 'huggingface_hub': {install_hint('hub')}"
         ) from None
