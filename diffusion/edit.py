@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from codec.errors import ConfigError, LacunaError
+from codec.latent_space.arithmetic import lerp, slerp, weighted_sum
 from codec.model.precision import float32_by_default
 from codec.model.sound import Sound, frames_for
 from diffusion.generation import DEFAULT_SAMPLING, Generator, Sampling, check_seconds
@@ -149,24 +150,11 @@ def interpolate(
         raise LacunaError(f"a count of {count}, expected 1 or more")
     if mode not in MODES:
         raise ConfigError(f"unknown mode '{mode}'; expected one of: {', '.join(MODES)}")
-    mix = _spherical if mode == "spherical" else torch.lerp
+    mix = slerp if mode == "spherical" else lerp
     shape, (a, b) = _alike([first, second])
     return [
         replace(shape, latents=mix(a, b, number / (count + 1))) for number in range(1, count + 1)
     ]
-
-
-def _spherical(a: Tensor, b: Tensor, weight: float) -> Tensor:
-    """(coded_channels, latent_dim, frames), each frame of each channel by itself."""
-    length_a, length_b = (x.norm(dim=1, keepdim=True).clamp(min=1e-6) for x in (a, b))
-    unit_a, unit_b = a / length_a, b / length_b
-    angle = (unit_a * unit_b).sum(dim=1, keepdim=True).clamp(-1, 1).acos()
-    # Equal and opposite directions define no arc: there, a straight line.
-    arc = angle.sin() > 1e-3
-    sine = torch.where(arc, angle.sin(), 1)
-    from_a = torch.where(arc, ((1 - weight) * angle).sin() / sine, 1 - weight)
-    from_b = torch.where(arc, (weight * angle).sin() / sine, weight)
-    return (from_a * unit_a + from_b * unit_b) * torch.lerp(length_a, length_b, weight)
 
 
 def blend(terms: Sequence[tuple[float, Sound]]) -> Sound:
@@ -181,9 +169,7 @@ def blend(terms: Sequence[tuple[float, Sound]]) -> Sound:
         raise LacunaError("nothing to blend; give at least one sound")
     shape, latents = _alike([sound for _, sound in terms])
     weights = [weight for weight, _ in terms]
-    total = sum(weight * x for weight, x in zip(weights, latents, strict=True))
-    assert isinstance(total, Tensor)
-    return replace(shape, latents=total)
+    return replace(shape, latents=weighted_sum(list(zip(weights, latents, strict=True))))
 
 
 def _alike(sounds: Sequence[Sound]) -> tuple[Sound, list[Tensor]]:

@@ -20,7 +20,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from codec.api import load
-from codec.model.bounds import importance_weighted_bound, mdct_log_likelihood
+from codec.model.bounds import bounds_of_rows
 from codec.network.map_waveform import MapWaveformDecoder
 from codec.training.config import DataConfig
 from codec.training.data import open_source, split_files
@@ -47,8 +47,7 @@ def main(
         seconds: of each crop.
     """
     model = load(checkpoint)
-    decoder = model.autoencoder.decoder
-    if not isinstance(decoder, MapWaveformDecoder):
+    if not isinstance(model.autoencoder.decoder, MapWaveformDecoder):
         raise SystemExit(f"'{checkpoint}' has no spectral map: its likelihood is not known")
     paths = [path for part in split_files(data, None) for path in part]
     config = DataConfig(crop_seconds=seconds, gain_db=(0.0, 0.0))
@@ -58,18 +57,10 @@ def main(
     with torch.inference_mode():
         for first in range(0, items, BATCH):
             waveform = source.batch(range(first, first + BATCH)).waveform
-            posterior = model.autoencoder.posterior(waveform)
             duration = waveform.shape[-1] / model.sample_rate
-
-            def given(z: torch.Tensor, x: torch.Tensor = waveform[:, 0]) -> torch.Tensor:
-                return mdct_log_likelihood(x, decoder.expect(z))
-
-            bounds = [
-                importance_weighted_bound(posterior, given, count, generator)
-                for count in (1, samples)
-            ]
-            kl = posterior.kl().flatten(1).sum(dim=1)
-            totals.append(torch.stack([*bounds, kl]).numpy() / duration)
+            bounds = bounds_of_rows(model, waveform, samples, generator)
+            parts = torch.stack([bounds.elbo, bounds.weighted, bounds.kl])
+            totals.append(parts.numpy() / duration)
     elbo, weighted, kl_rate = np.concatenate(totals, axis=1).mean(axis=1)
     print(f"ELBO {elbo:.0f}, IW-{samples} {weighted:.0f}, KL {kl_rate:.0f} nats per second")
 

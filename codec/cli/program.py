@@ -19,6 +19,7 @@ from codec.cli.export import export
 from codec.cli.files import compress, decompress
 from codec.cli.inspect import info, verify
 from codec.cli.latents import decode, encode
+from codec.cli.look import map_, score
 from codec.cli.models import models
 from codec.cli.options import say
 from codec.cli.train import train_codec, train_context
@@ -28,7 +29,7 @@ from codec.process import end_unread, prepare
 FILES, LATENTS, MODELS = "Files", "Latents and sound", "Models"
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     FILES: (compress, decompress, info, verify),
-    LATENTS: (encode, decode),
+    LATENTS: (encode, decode, score, map_),
     MODELS: (models, convert, calibrate, export, evaluate, demo),
 }
 """In the groups that --help shows."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from codec.model.bounds import (
+    evidence_lower_bound,
     importance_weighted_bound,
     mdct_log_likelihood,
     mdct_variances,
@@ -76,6 +77,8 @@ def test_one_sample_is_the_evidence_lower_bound() -> None:
     expected = -0.5 * (math.log(2 * math.pi * NOISE) + error / NOISE).flatten(1).sum(dim=1)
     elbo = expected - wide.kl().flatten(1).sum(dim=1)
     assert torch.allclose(torch.stack(bounds).mean(dim=0), elbo, atol=0.3)
+    ours = evidence_lower_bound(wide, log_likelihood(X), 4000, generator)
+    assert torch.allclose(ours, elbo, atol=0.1)
 
 
 def map_of(views: Views) -> SpectralMap:

@@ -1,0 +1,1 @@
+"""Looking into the latent space: arithmetic, scores, maps and probes."""

@@ -1,0 +1,125 @@
+"""How unlikely recordings are under a codec, in nats per second of a coded channel.
+
+Likelihood itself ranks by loudness and bandwidth, whatever the model: loud noise is the least
+likely of all sounds (Nalisnick et al. 2019, "Do deep generative models know what they don't
+know?"). So what is said here is by how much a recording is less likely than under a code that is
+told its own power in every band and frame, as Serra et al. 2020 take off what a general-purpose
+code needs ("Input complexity and out-of-distribution detection with likelihood-based generative
+models", eq. 2). Both are of the orthonormal MDCT (codec/model/bounds.py). The excess has two parts:
+
+    latents   what saying the latents takes
+    misfit    how wrong the spectrum is that they say
+
+A spectral map has a likelihood: there the sum is the importance-weighted bound, and ``latents``
+its KL divergence. Other codecs have none of spectra. There ``latents`` is what a file would take,
+the entropy coder's cost of the quantised latents, and ``misfit`` compares the powers of the decoded
+sound, the Itakura-Saito divergence over two. That is the length of a two-part code (Rissanen 1978),
+not a bound of a likelihood that was trained.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from codec.audio.waveform import as_array, check_finite
+from codec.errors import AudioError, LacunaError
+from codec.model.bounds import LEAST_VARIANCE, bounds_of_rows
+from codec.model.latent_codec import LatentCodec
+from codec.network.config import FRAME
+from codec.network.map_waveform import MapWaveformDecoder
+from codec.network.mdct import LowMDCT
+from codec.network.views import band_of_bin
+
+SAMPLES = 8
+"""K of the importance-weighted bound."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of one recording, in nats per second and coded channel."""
+
+    latents: float
+    misfit: float
+
+    @property
+    def total(self) -> float:
+        """The higher, the less likely."""
+        return self.latents + self.misfit
+
+
+def has_likelihood(codec: LatentCodec) -> bool:
+    """Whether scores are bounds of a likelihood."""
+    return isinstance(codec.autoencoder.decoder, MapWaveformDecoder)
+
+
+@torch.inference_mode()
+def score(codec: LatentCodec, waveform: Tensor | np.ndarray) -> Score:
+    """How unlikely a waveform (channels, time) at the codec's sample rate is.
+
+    It is held in memory as a whole. Digital silence is as likely as can be.
+
+    Raises:
+        AudioError: no samples, another shape, integers, or values that are not finite.
+        LacunaError: a codec of tokens.
+        CheckpointError: a converted codec that was not calibrated.
+    """
+    array = as_array(waveform)
+    check_finite(array, 0, codec.sample_rate, "the waveform")
+    if codec.config.tokens is not None:
+        raise LacunaError(
+            f"the model '{codec.config.name}' is one of tokens, expected one with a Gaussian "
+            f"bottleneck; only those are scored"
+        )
+    x = torch.from_numpy(array).to(codec.device)[None]
+    x = F.pad(x, (0, -x.shape[2] % math.lcm(codec.hop_length, FRAME)))
+    rows = codec.to_rows(x)[0]
+    result = _by_likelihood(codec, rows) if has_likelihood(codec) else _by_coding(codec, x, rows)
+    if not math.isfinite(result.total):
+        raise AudioError(
+            f"the samples reach {np.abs(array).max():.3g}, which the network cannot work with; "
+            f"expected about +-1: scale the audio down"
+        )
+    per_second = codec.sample_rate / array.shape[1] / len(rows)
+    return Score(result.latents * per_second, result.misfit * per_second)
+
+
+def _by_likelihood(codec: LatentCodec, rows: Tensor) -> Score:
+    """In nats, of rows (coded_channels, 1, time)."""
+    bounds = bounds_of_rows(codec, rows, SAMPLES, torch.Generator().manual_seed(0))
+    power = _band_powers(rows)
+    nats = math.log(2 * math.pi) + 1 + (power + LEAST_VARIANCE).log()
+    known = -0.5 * float((nats * _coefficients(power)).sum())
+    latents = float(bounds.kl.sum())
+    return Score(latents, known - float(bounds.weighted.sum()) - latents)
+
+
+def _by_coding(codec: LatentCodec, waveform: Tensor, rows: Tensor) -> Score:
+    step = codec.useful.finest_step
+    symbols = codec.coder.quantise(codec.encode(waveform)[0].cpu().numpy(), step)
+    said = torch.from_numpy(np.float32(codec.coder.dequantise(symbols, step)))
+    decoded = codec.decode(said[None].to(codec.device), length=waveform.shape[2])
+    if decoded.shape[1] != waveform.shape[1]:  # a network of two channels, of mono
+        waveform = waveform.expand_as(decoded)
+        rows = codec.to_rows(waveform)[0]
+    ours, theirs = (_band_powers(x) + LEAST_VARIANCE for x in (rows, codec.to_rows(decoded)[0]))
+    divergence = ours / theirs - (ours / theirs).log() - 1
+    misfit = 0.5 * float((divergence * _coefficients(divergence)).sum())
+    return Score(codec.coder.cost_bits(symbols, step) * math.log(2), misfit)
+
+
+def _band_powers(rows: Tensor) -> Tensor:
+    """Mean power of the MDCT's coefficients: (..., time) -> (rows, frames, bands)."""
+    coefficients = LowMDCT(FRAME, FRAME).to(rows)(rows.reshape(-1, rows.shape[-1]))
+    means = F.one_hot(band_of_bin(2 * FRAME)[:FRAME]).to(rows)
+    return coefficients.square() @ (means / means.sum(dim=0))
+
+
+def _coefficients(bands: Tensor) -> Tensor:
+    """How many coefficients each band has: (bands,)."""
+    return band_of_bin(2 * FRAME)[:FRAME].bincount().to(bands)
