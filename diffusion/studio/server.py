@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 import tempfile
@@ -85,7 +86,10 @@ def _run(
     print(f"Lacuna's studio: {url}   Ctrl-C ends it.", flush=True)
     if browser:
         threading.Timer(1, webbrowser.open, [url]).start()
+    server_app = uvicorn.Server(config)
+    # Pages that are open at the end are cut off, which is no error.
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not server_app.should_exit)
     try:
-        uvicorn.Server(config).run(sockets=[server])
+        server_app.run(sockets=[server])
     finally:
         studio.jobs.stop_all()

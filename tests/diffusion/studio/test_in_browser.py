@@ -54,20 +54,28 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(browser: Browser, models: tuple[str, ...], work: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "diffusion", "studio", "--port", "0", "--no-browser"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with subprocess.Popen(
-        [*command, "--threads", "1", *models],
-        cwd=work,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as studio:
+    log = work.parent / "errors.txt"
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(
+            [*command, "--threads", "1", *models],
+            cwd=work,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as studio,
+    ):
         assert studio.stdout is not None
         line = studio.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:\d+", line)
         assert found, line
         yield found[0]
+        browser.new_page().goto(found[0])
+        before = log.stat().st_size
         studio.terminate()
         studio.wait(30)
+        assert log.read_bytes()[before:] == b""  # a page is open, and it ends without a word
 
 
 @pytest.fixture
