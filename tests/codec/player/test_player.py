@@ -63,6 +63,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
 def opened(browser: Browser, url: str, own: str) -> Iterator[Page]:
     page = browser.new_page()
+    page.set_default_timeout(120_000)  # a busy machine may take so long
     watched = Watched(page, own)
     page.goto(url)
     yield page

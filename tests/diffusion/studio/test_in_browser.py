@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 pytest.importorskip("gradio", reason="gradio is not installed")
 
-SLOW = 60_000
+SLOW = 180_000
 """Milliseconds: a busy machine may take so long."""
 
 
@@ -74,7 +74,7 @@ def address(browser: Browser, models: tuple[str, ...], work: Path) -> Iterator[s
         browser.new_page().goto(found[0])
         before = log.stat().st_size
         studio.terminate()
-        studio.wait(30)
+        studio.wait(120)
         assert log.read_bytes()[before:] == b""  # a page is open, and it ends without a word
 
 
