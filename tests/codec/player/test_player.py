@@ -126,16 +126,25 @@ def test_a_switch_keeps_the_position_and_has_no_gap(page: Page):
     assert np.abs(np.diff(out)).max() < 0.01
 
 
+def switch(page: Page, number: int) -> float:
+    """Presses the button of a sound; how far the position moves by that, in seconds."""
+    return page.locator("lacuna-player").first.evaluate(
+        """(player, number) => {
+          const before = player.engine.position;
+          player.choices[number - 1].click();
+          return Math.abs(player.engine.position - before);
+        }""",
+        number,
+    )
+
+
 def test_playing_switching_and_levels(page: Page):
     play(page)
     assert state(page)["heard"] == [True, False, False]
-    before = state(page)
-    page.keyboard.press("Escape")
-    page.locator("lacuna-player").first.get_by_role("button", name="2", exact=True).click()
+    assert switch(page, 2) < 0.05
     after = state(page)
     assert after["heard"] == [False, True, False]
     assert after["levels"] == [0, 1, 0]
-    assert 0 < after["at"] - before["at"] < 1
     assert after["duration"] == pytest.approx(SECONDS, abs=1e-3)
     page.get_by_label("equally loud").uncheck()
     assert state(page)["gains"] == [1, 1, 1]
@@ -163,9 +172,12 @@ def test_a_part_is_marked_by_dragging_and_played_again_and_again(page: Page):
     assert page.evaluate("window.told") == pytest.approx([1.0, 1.5], abs=0.02)
     page.wait_for_timeout(700)
     assert 1.0 <= state(page)["at"] <= 1.5
+    page.locator("lacuna-player").first.get_by_text("Pause", exact=True).click()
     page.mouse.click(box["x"] + 0.8 * box["width"], middle)
     assert page.evaluate("window.told") is None
-    assert state(page)["at"] == pytest.approx(2.4, abs=0.3)
+    assert page.evaluate("document.querySelector('lacuna-player').at") == pytest.approx(
+        2.4, abs=0.02
+    )
 
 
 def test_a_blind_test_of_ten_rounds(page: Page):
@@ -224,17 +236,20 @@ def test_a_page_opened_as_a_file_plays_too(browser: Browser, folder: Path):
     for page in opened(browser, (folder / "page.html").as_uri(), "file://"):
         play(page)
         assert state(page)["muted"] == [False, True, True]
-        before = state(page)["at"]
-        page.locator("lacuna-player").first.get_by_role("button", name="3", exact=True).click()
-        now = state(page)
-        assert now["muted"] == [True, True, False]
-        assert 0 < now["at"] - before < 1
+        assert switch(page, 3) < 0.05
+        assert state(page)["muted"] == [True, True, False]
         positions = page.evaluate(
             "document.querySelector('lacuna-player').elements.map(e => e.currentTime)"
         )
         assert np.ptp(positions) < 0.1
-        page.evaluate("document.querySelector('lacuna-player').engine.select(1, true)")
-        assert state(page)["at"] < 0.1  # a blind switch begins anew
+        anew = page.evaluate(  # as a switch in a blind test is
+            """() => {
+              const engine = document.querySelector("lacuna-player").engine;
+              engine.select(1, true);
+              return engine.position;
+            }"""
+        )
+        assert anew < 0.05
 
 
 def test_sounds_that_are_gone_are_told(page: Page, address: str):

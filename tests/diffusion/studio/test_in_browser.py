@@ -281,7 +281,7 @@ def test_a_recording(page: Page, address: str):
     recorder.get_by_role("button", name="Stop").first.click()
     page.wait_for_selector("#compress-view lacuna-player canvas")
     caption = page.locator("#compress-view figcaption").inner_text()
-    assert re.match(r"recording\.wav: \d\.\d\d s, \d+ Hz, mono", caption)
+    assert re.match(r"recording\.wav: \d+\.\d\d s, \d+ Hz, mono", caption)
 
 
 def begin_long_work(page: Page) -> None:
