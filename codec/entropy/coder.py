@@ -19,7 +19,7 @@ class SymbolCoder(Protocol):
     def latent_dim(self) -> int: ...
 
     def quantise(self, latents: NDArray[Any], step_index: int) -> NDArray[np.integer]:
-        """The symbols of a block's latents (..., latent_dim, frames)."""
+        """The symbols of a block's latents (streams, latent_dim, frames)."""
         ...
 
     def encode(self, symbols: NDArray[np.integer], step_index: int) -> bytes:

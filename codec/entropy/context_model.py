@@ -56,16 +56,21 @@ class ContextModel:
         """The quantiser step of every latent channel, (latent_dim,), in standard units."""
         return self._tables.steps(step_index)
 
+    def stream_steps(self, step_index: int, streams: int) -> NDArray[np.float64]:
+        """The quantiser step of every latent of a block, (streams, latent_dim)."""
+        return self._tables.stream_steps(step_index, streams)
+
     def quantise(self, latents: NDArray[Any], step_index: int) -> NDArray[np.int16]:
-        """Symbols of latents (..., latent_dim, frames) in standard units: see quantise.py."""
-        return quantise(latents, self.steps(step_index))
+        """Symbols of a block's latents (streams, latent_dim, frames) in standard units."""
+        return quantise(latents, self.stream_steps(step_index, len(latents)))
 
     def predict(self, symbols: NDArray[np.integer], step_index: int) -> Prediction:
         """The prediction of every symbol of a block (streams, latent_dim, frames)."""
-        at = StepUnits(self.steps(step_index), len(symbols))
+        steps = self.stream_steps(step_index, len(symbols))
+        at = StepUnits(steps)
         parts = [
             self.network.predict(inputs, at, slice(None))
-            for inputs in network_inputs(symbols, self.steps(step_index))
+            for inputs in network_inputs(symbols, steps)
         ]
         return Prediction(
             *(
@@ -107,7 +112,8 @@ class ContextModel:
             FormatError: the bytes cannot come from this model, step and shape.
         """
         decoders = [range_decoder(data) for data in payloads]
-        at = StepUnits(self.steps(step_index), shape[0])
+        steps = self.stream_steps(step_index, shape[0])
+        at = StepUnits(steps)
         waves = Waves(len(payloads), shape, at.log2_inputs, ONE)
         symbols = np.zeros((waves.lanes, shape[2], len(payloads)), np.int64)
         for wave in range(waves.count):
@@ -126,26 +132,28 @@ class ContextModel:
             symbols[rows_of, wave - rows_of] = decoded
             waves.store_wave(wave, at.values(decoded, lanes))
         blocks = np.moveaxis(symbols, 2, 0).reshape(len(payloads), *shape)
-        limit = symbol_limits(self.steps(step_index))[:, None]
+        limit = symbol_limits(steps)[..., None]
         left_over = not all(decoder.maybe_exhausted() for decoder in decoders)
         if left_over or (np.abs(blocks) > limit).any():
             raise FormatError(not_ours(payloads, shape))
         return blocks.astype(np.int16)
 
     def dequantise(self, symbols: NDArray[np.integer], step_index: int) -> NDArray[np.float32]:
-        """Each symbol's latent in standard units: the mean of its predicted density in its cell."""
-        if symbols.size == 0:
-            return symbols.astype(np.float32)
+        """Each symbol's latent in standard units: the mean of its predicted density in its cell, or
+        its middle, as the rules of the tables say."""
+        if symbols.size == 0 or self._tables.rules.midpoints:
+            return self._tables.dequantise(symbols, step_index)
         found = self.predict(symbols, step_index)
         column = np.clip(symbols - found.nearest + WINDOW + 2, 0, COLUMNS - 1)
         offset = self.offsets[found.scale, found.phase, column]
-        return ((symbols + offset) * self.steps(step_index)[:, None]).astype(np.float32)
+        steps = self.stream_steps(step_index, len(symbols))
+        return ((symbols + offset) * steps[..., None]).astype(np.float32)
 
     def _intervals(self, symbols: NDArray[np.integer], step_index: int) -> tuple[Ints, Ints]:
         """Mass below and of each thing to code, in order: the symbols of a wave, and then how far
         those lie that took an escape.
         """
-        check_symbols(symbols, symbol_limits(self.steps(step_index)))
+        check_symbols(symbols, symbol_limits(self.stream_steps(step_index, len(symbols))))
         if symbols.size == 0:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         found = self.predict(symbols, step_index)

@@ -92,11 +92,11 @@ class ContextNetwork:
 def network_inputs(symbols: NDArray[np.integer], steps: NDArray[np.float64]) -> Iterator[Floats]:
     """What the network sees of each symbol's neighbours, in units of 2^-10.
 
-    For a block's symbols (streams, latent_dim, frames) and the steps (latent_dim,) they were
-    quantised with: arrays (streams * latent_dim, n, inputs) whose ``n`` add up to all frames.
+    For a block's symbols (streams, latent_dim, frames) and the steps (streams, latent_dim) they
+    were quantised with: arrays (streams * latent_dim, n, inputs) whose ``n`` add up to all frames.
     """
     streams, latent_dim, frames = symbols.shape
-    at = StepUnits(steps, streams)
+    at = StepUnits(steps)
     waves = Waves(1, (streams, latent_dim, frames), at.log2_inputs, ONE)
     waves.store(at.values(symbols.reshape(-1, frames).astype(np.int64), slice(None)))
     size = max(1, SYMBOLS_AT_ONCE // max(1, waves.lanes))
@@ -105,16 +105,15 @@ def network_inputs(symbols: NDArray[np.integer], steps: NDArray[np.float64]) -> 
 
 
 class StepUnits:
-    """Between symbols and the network's integers at one step, for a number of streams."""
+    """Between symbols and the network's integers at the steps (streams, latent_dim) of a block."""
 
-    def __init__(self, steps: NDArray[np.float64], streams: int) -> None:
-        units = np.rint(steps * UNITS).astype(np.int64)
+    def __init__(self, steps: NDArray[np.float64]) -> None:
+        units = np.rint(steps.reshape(-1) * UNITS).astype(np.int64)
         # floor(16 log2(units)), exactly: the bit length of the 16th power.
         log2 = np.array([(int(u) ** 16).bit_length() - 1 for u in units])
         over = (log2 - 16 * 20) + 16 * LEAST_SCALE - 2  # 2: to round to the nearest quarter octave
         self._units, self._limit, self._over = (
-            np.tile(x, streams)[:, None].astype(np.float64)
-            for x in (units, symbol_limits(steps), over)
+            x[:, None].astype(np.float64) for x in (units, symbol_limits(steps.reshape(-1)), over)
         )
         self.log2_inputs = ((log2 - 16 * 20) * (ONE // 16)).astype(np.float64)
 

@@ -3,7 +3,7 @@
 The step of latent channel ``c`` is its mean posterior sigma (for level latents a part of it, see
 ``LatentStatistics``) times a multiple that one integer in the file, the step index, selects. Symbol
 ``k`` stands for the cell ``[(k - 1/2) step, (k + 1/2) step]``; it is decoded to the centroid of the
-stored density inside that cell (see static_tables.py).
+stored density inside that cell (see static_tables.py), or to its middle (see ``Rules``).
 
 Everything that fixes which symbol means what is integer arithmetic, or float64 operations that
 IEEE 754 defines to the last bit, so every machine agrees. All values are in standardised units:
@@ -11,6 +11,8 @@ latents have about zero mean and unit variance per channel.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +31,24 @@ RANGE = 12
 
 MIN_STEP_UNITS, MAX_STEP_UNITS = UNITS // 256, UNITS * 16
 """Steps are clamped to 1/256 .. 16: at most 6,145 symbols, and at least three inside RANGE."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a kind of model wants of the quantiser."""
+
+    side_steps: int = 0
+    """Of two streams, which are mid and side, the second has a step index higher by this."""
+    midpoints: bool = False
+    """Symbols are decoded to the middle of their cell. A decoder that was trained with uniform
+    noise, which does not pull latents towards their mean, wants that (docs/TRAINING_LOG.md)."""
+
+    def step_indices(self, step_index: int, streams: int) -> list[int]:
+        """The step index of each stream of a block."""
+        if streams != 2:
+            return [step_index] * streams
+        return [step_index, min(step_index + self.side_steps, STEP_INDICES - 1)]
+
 
 # round(2^(k/96) * 2^20), written out because pow() may differ in the last bit between platforms.
 _FRACTIONS = (
@@ -85,7 +105,7 @@ def step_sizes(sigma_units: NDArray[np.int32], step_index: int) -> NDArray[np.fl
 
 
 def symbol_limits(step: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The largest symbol of each channel, (latent_dim,): the first whose cell reaches RANGE."""
+    """The largest symbol at each step, of its shape: the first whose cell reaches RANGE."""
     units = np.rint(step * UNITS).astype(np.int64)
     return np.maximum((2 * RANGE * UNITS + units - 1) // (2 * units), 1)
 
@@ -93,22 +113,22 @@ def symbol_limits(step: NDArray[np.float64]) -> NDArray[np.int64]:
 def quantise(latents: ArrayLike, step: NDArray[np.float64]) -> NDArray[np.int16]:
     """Nearest cell of each latent, halves to even, clamped to the channel's last symbols.
 
-    ``latents`` (..., latent_dim, frames) in standard units and ``step`` (latent_dim,) give int16
-    symbols of the latents' shape.
+    ``latents`` (..., latent_dim, frames) in standard units and ``step`` (latent_dim,), or
+    (streams, latent_dim) where each stream has its own, give int16 symbols of the latents' shape.
 
     Raises:
-        ValueError: the latents hold NaN, or their latent_dim is not that of ``step``.
+        ValueError: the latents hold NaN, or have not one row for each step.
     """
     values = np.asarray(latents)
-    if values.ndim < 2 or values.shape[-2] != len(step):
+    if values.shape[-1 - step.ndim : -1] != step.shape:
         raise ValueError(
-            f"latents of shape {values.shape}: expected (..., {len(step)}, frames), "
-            f"one row for each step"
+            f"latents of shape {values.shape}: expected (..., {', '.join(map(str, step.shape))}, "
+            f"frames), one row for each step"
         )
     if np.isnan(values).any():
         raise ValueError("latents hold NaN: expected numbers; check the audio and the weights")
-    limit = symbol_limits(step)[:, None]
-    cells = np.rint(values.astype(np.float64) / step[:, None])
+    limit = symbol_limits(step)[..., None]
+    cells = np.rint(values.astype(np.float64) / step[..., None])
     return np.clip(cells, -limit, limit).astype(np.int16)
 
 

@@ -28,6 +28,7 @@ from codec.entropy.quantise import (
     MAX_STEP_UNITS,
     RANGE,
     UNITS,
+    Rules,
     dequantise,
     quantise,
     step_sizes,
@@ -41,6 +42,8 @@ GRID_CELLS = 2 * RANGE * GRID_PER_UNIT
 
 DENSITY_BITS = 22
 """A channel's histogram sums to 2^22, every grid cell holding at least 1."""
+
+DEFAULT_RULES = Rules()
 
 KEPT_STEPS = 16
 """Derived tables that are kept."""
@@ -74,7 +77,12 @@ class EntropyTables:
     ``at(step_index)`` derives the tables of one step; those of the latest few are kept.
     """
 
-    def __init__(self, sigma_units: NDArray[np.int32], histogram: NDArray[np.int32]) -> None:
+    def __init__(
+        self,
+        sigma_units: NDArray[np.int32],
+        histogram: NDArray[np.int32],
+        rules: Rules = DEFAULT_RULES,
+    ) -> None:
         """``sigma_units`` (latent_dim,) in 2^-20 standard units, ``histogram`` (latent_dim, 768).
 
         Raises:
@@ -83,6 +91,7 @@ class EntropyTables:
         _check_arrays(sigma_units, histogram)
         self.sigma_units = sigma_units
         self.histogram = histogram
+        self.rules = rules
         self._derived: dict[int, StepTables] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -102,7 +111,7 @@ class EntropyTables:
         return len(self.sigma_units)
 
     @classmethod
-    def fit(cls, latents: ArrayLike, sigma: ArrayLike) -> Self:
+    def fit(cls, latents: ArrayLike, sigma: ArrayLike, rules: Rules = DEFAULT_RULES) -> Self:
         """Count standardised training latents (latent_dim, n).
 
         ``sigma`` (latent_dim,) is the mean posterior sigma of each channel in standard units.
@@ -133,22 +142,28 @@ class EntropyTables:
             counts = _from_zero(np.bincount(channel, minlength=GRID_CELLS))
             free = (1 << DENSITY_BITS) - GRID_CELLS
             row[:] = np.diff(counts * free // values.shape[1]) + 1
-        return cls(sigma_units.astype(np.int32), histogram)
+        return cls(sigma_units.astype(np.int32), histogram, rules)
 
     def steps(self, step_index: int) -> NDArray[np.float64]:
         """The quantiser step of every latent channel, (latent_dim,), in standard units."""
         return step_sizes(self.sigma_units, step_index)
 
+    def stream_steps(self, step_index: int, streams: int) -> NDArray[np.float64]:
+        """The quantiser step of every latent of a block, (streams, latent_dim)."""
+        return np.array(
+            [self.steps(index) for index in self.rules.step_indices(step_index, streams)]
+        ).reshape(streams, self.latent_dim)
+
     def quantise(self, latents: NDArray[Any], step_index: int) -> NDArray[np.int16]:
-        """Symbols of latents (..., latent_dim, frames) in standard units: see quantise.py."""
-        return quantise(latents, self.steps(step_index))
+        """Symbols of a block's latents (streams, latent_dim, frames) in standard units."""
+        return quantise(latents, self.stream_steps(step_index, len(latents)))
 
     def to_arrays(self) -> dict[str, NDArray[np.int32]]:
         """The arrays to store in a checkpoint: 4 * 769 bytes per latent channel."""
         return {"sigma_units": self.sigma_units, "histogram": self.histogram}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Self:
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]], rules: Rules = DEFAULT_RULES) -> Self:
         """The inverse of ``to_arrays``.
 
         Raises:
@@ -160,7 +175,7 @@ class EntropyTables:
                 f"entropy tables lack {sorted(missing)} (found {sorted(arrays)}); "
                 f"fetch the checkpoint again"
             )
-        return cls(arrays["sigma_units"], arrays["histogram"])
+        return cls(arrays["sigma_units"], arrays["histogram"], rules)
 
     def encode(self, symbols: NDArray[np.integer], step_index: int) -> bytes:
         """The bytes of a block's symbols (streams, latent_dim, frames), a multiple of 4.
@@ -168,11 +183,13 @@ class EntropyTables:
         Raises:
             ValueError: the shape does not fit, or a symbol exceeds its channel's limit.
         """
-        at = self.at(step_index)
+        streams = self._of_streams(step_index, len(symbols))
+        check_symbols(symbols, _limits(streams, self.latent_dim))
         encoder = stream.queue.RangeEncoder()
-        for channel, model in zip(self._by_channel(symbols, at), at.models, strict=True):
-            if channel.size:
-                encoder.encode(channel, model)
+        for channel in range(self.latent_dim):
+            for row, at in zip(symbols[:, channel], streams, strict=True):
+                if row.size:
+                    encoder.encode((row + at.limit[channel]).astype(np.int32), at.models[channel])
         return encoder.get_compressed().astype("<u4").tobytes()
 
     def decode(
@@ -190,25 +207,31 @@ class EntropyTables:
     ) -> NDArray[np.int16]:
         streams, latent_dim, frames = shape
         decoder = range_decoder(data)
-        at = self.at(step_index)
-        symbols = np.empty((latent_dim, streams * frames), dtype=np.int16)
+        tables = self._of_streams(step_index, streams)
+        symbols = np.empty(shape, dtype=np.int16)
         try:
-            for row, limit, model in zip(symbols, at.limit, at.models, strict=True):
-                if row.size:
-                    row[:] = decoder.decode(model, row.size) - limit
+            for channel in range(latent_dim):
+                for row, at in zip(symbols[:, channel], tables, strict=True):
+                    if frames:
+                        row[:] = decoder.decode(at.models[channel], frames) - at.limit[channel]
         except AssertionError as error:  # constriction's way of saying "no such bytes"
             raise FormatError(not_ours([data], shape)) from error
         if not decoder.maybe_exhausted():
             raise FormatError(not_ours([data], shape))
-        return symbols.reshape(latent_dim, streams, frames).swapaxes(0, 1)
+        return symbols
 
     def dequantise(self, symbols: NDArray[np.integer], step_index: int) -> NDArray[np.float32]:
-        """Each symbol's latent in standard units: the mean of the density in its cell.
+        """Each symbol's latent in standard units: the mean of the density in its cell, or its
+        middle, as the rules say.
 
         Raises:
             ValueError: a symbol lies outside the tables, or latent_dim differs.
         """
-        return dequantise(symbols, self.at(step_index).centroids)
+        streams = self._of_streams(step_index, len(symbols))
+        latents = np.empty(symbols.shape, np.float32)
+        for row, own, at in zip(latents, symbols, streams, strict=True):
+            row[:] = dequantise(own, at.centroids)
+        return latents
 
     def cost_bits(self, symbols: NDArray[np.integer], step_index: int) -> float:
         """The information in a block's symbols in bits; ``encode`` needs 0 to 33 bits more.
@@ -216,18 +239,17 @@ class EntropyTables:
         Raises:
             ValueError: the shape does not fit, or a symbol exceeds its channel's limit.
         """
-        at = self.at(step_index)
+        streams = self._of_streams(step_index, len(symbols))
+        check_symbols(symbols, _limits(streams, self.latent_dim))
         bits = 0.0
-        for channel, frequency in zip(self._by_channel(symbols, at), at.frequencies, strict=True):
-            counts = np.bincount(channel, minlength=len(frequency))
-            bits += float(counts @ (FREQUENCY_BITS - np.log2(frequency)))
+        for own, at in zip(symbols, streams, strict=True):
+            for row, limit, frequency in zip(own, at.limit, at.frequencies, strict=True):
+                counts = np.bincount(row.astype(np.int64) + limit, minlength=len(frequency))
+                bits += float(counts @ (FREQUENCY_BITS - np.log2(frequency)))
         return bits
 
-    def _by_channel(self, symbols: NDArray[np.integer], at: StepTables) -> NDArray[np.int32]:
-        """(latent_dim, streams * frames), counted from each channel's smallest symbol."""
-        check_symbols(symbols, at.limit)
-        rows = symbols.swapaxes(0, 1).reshape(len(at.limit), -1)
-        return (rows + at.limit[:, None]).astype(np.int32)
+    def _of_streams(self, step_index: int, streams: int) -> list[StepTables]:
+        return [self.at(index) for index in self.rules.step_indices(step_index, streams)]
 
     def _derive(self, step_index: int) -> StepTables:
         step = self.steps(step_index)
@@ -244,9 +266,14 @@ class EntropyTables:
             free = (1 << FREQUENCY_BITS) - n
             cumulative = np.arange(n + 1) + (below * free >> total)
             frequencies.append(np.diff(cumulative))
-            means = means_between(histogram, edges, _POSITIONS_PER_GRID_CELL)
+            if self.rules.midpoints:
+                own = np.arange(-int(limit[channel]), int(limit[channel]) + 1) * step[channel]
+            else:
+                own = (
+                    means_between(histogram, edges, _POSITIONS_PER_GRID_CELL) / (2 * UNITS) - RANGE
+                )
             # float64 and rounded: an error of the last bit moves a latent by 2^-24 of its value.
-            own = (means / (2 * UNITS) - RANGE).astype(np.float32)
+            own = own.astype(np.float32)
             centroids[channel] = np.pad(own, middle - int(limit[channel]), mode="edge")
         models = [
             stream.model.Categorical((f - 1).astype(np.float64), perfect=False) for f in frequencies
@@ -254,13 +281,21 @@ class EntropyTables:
         return StepTables(step, limit, frequencies, centroids, models)
 
 
+def _limits(streams: list[StepTables], latent_dim: int) -> NDArray[np.int64]:
+    """The largest symbols, (streams, latent_dim)."""
+    return np.array([at.limit for at in streams]).reshape(len(streams), latent_dim)
+
+
 def check_symbols(symbols: NDArray[np.integer], limit: NDArray[np.int64]) -> None:
-    """Raises ValueError if a block's symbols are of another shape or beyond the limits."""
-    if symbols.ndim != 3 or symbols.shape[1] != len(limit):
+    """Raises ValueError if a block's symbols are of another shape or beyond the limits.
+
+    ``symbols`` (streams, latent_dim, frames) and ``limit`` (streams, latent_dim).
+    """
+    if symbols.ndim != 3 or symbols.shape[:2] != limit.shape:
         raise ValueError(
-            f"symbols of shape {symbols.shape}: expected (streams, {len(limit)}, frames)"
+            f"symbols of shape {symbols.shape}: expected (streams, {limit.shape[1]}, frames)"
         )
-    if (np.abs(symbols.astype(np.int64)) > limit[:, None]).any():
+    if (np.abs(symbols.astype(np.int64)) > limit[..., None]).any():
         raise ValueError(
             f"symbols from {symbols.min()} to {symbols.max()}: expected within the limits "
             f"{limit.tolist()}; quantise with the step of the same index"

@@ -59,7 +59,7 @@ class Waves:
     def __init__(
         self, blocks: int, shape: tuple[int, int, int], log2_step: Floats, one: int
     ) -> None:
-        """``shape`` is (streams, latent_dim, frames). ``log2_step`` (latent_dim,) goes to the
+        """``shape`` is (streams, latent_dim, frames). ``log2_step`` (lanes,) goes to the
         network as it is, and ``one`` stands for 1.0.
         """
         streams, latent_dim, frames = shape
@@ -76,7 +76,7 @@ class Waves:
         self._places = (self.rows + latent_dim) * self._length + self._start - self.rows
         self._constant = np.zeros((self.lanes, 1, input_count(latent_dim)))
         self._constant[latent_dim:, 0, -2] = one
-        self._constant[..., -1] = np.tile(log2_step, streams)[:, None]
+        self._constant[..., -1] = log2_step[:, None]
 
     def members(self, wave: int) -> slice:
         """The lanes of a wave; lane ``l`` is at frame ``wave - l``."""

@@ -70,7 +70,10 @@ class Draft:
         writer = LacWriter(counter, self.header, self._coder)
         for block, least in zip(self._spool, self.least_steps, strict=True):
             step = max(step_index, least)
-            writer.write_block(self._coder.quantise(block.latents, step), step, block.silent)
+            heard = self._symbols(block, step)
+            symbols = np.zeros(block.latents.shape, heard.dtype)
+            symbols[~block.silent] = heard
+            writer.write_block(symbols, step, block.silent)
         writer.close(self.samples)
         return counter.bytes
 

@@ -17,6 +17,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from codec.entropy.context_model import ContextModel
+from codec.entropy.quantise import Rules
 from codec.entropy.static_tables import EntropyTables
 from codec.entropy.token_tables import TokenTables
 from codec.errors import CheckpointError, ConfigError, MissingPackageError
@@ -25,12 +26,15 @@ from codec.model.precision import float32_by_default
 from codec.model.statistics import LatentStatistics
 from codec.model.useful_range import UsefulRange
 from codec.network.autoencoder import Autoencoder
-from codec.network.config import ModelConfig
+from codec.network.config import ModelConfig, SpectralMapConfig
 from codec.settings import validate
 
 FORMAT = "lacuna-codec-2"
 
 DECODER = "autoencoder.decoder."
+
+SIDE_STEPS = 144
+"""How much coarser side is quantised than mid: by a factor of 2.8 (docs/TRAINING_LOG.md)."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,13 @@ def not_calibrated(name: str) -> CheckpointError:
         f"the model '{name}' has no entropy tables yet, which .lac files need; fit them to a "
         f"folder of audio: lacuna calibrate MODEL --data DIR"
     )
+
+
+def rules_for(config: ModelConfig) -> Rules:
+    """What a model's quantiser does (docs/CODING.md, "Mid and side")."""
+    if isinstance(config.network, SpectralMapConfig):
+        return Rules(side_steps=SIDE_STEPS, midpoints=True)
+    return Rules()
 
 
 def _tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -218,7 +229,7 @@ def load(path: str | Path) -> Checkpoint:
 
 def _entropy(config: ModelConfig, arrays: dict[str, Any]) -> EntropyTables | TokenTables:
     if config.tokens is None:
-        return EntropyTables.from_arrays(arrays)
+        return EntropyTables.from_arrays(arrays, rules_for(config))
     tables = TokenTables.from_arrays(arrays)
     expected = (config.tokens.books, config.tokens.size)
     if tables.frequencies.shape != expected:

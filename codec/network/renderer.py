@@ -1,9 +1,10 @@
 """From a map to a waveform: sinusoids where it has peaks, noise elsewhere, and gains for both.
 
 What must go on smoothly in time, the phase of partials, is made by rule (sinusoids.py), and noise
-is noise. The network only says how much of each there is, per bin and hop of 512 samples. The
-idea is that of harmonic plus noise models with learned controls (Serra and Smith 1990, "Spectral
-modeling synthesis"; Engel et al. 2020, "DDSP"), without the assumption of one pitch.
+is noise. The network only says how much of each there is, per bin and hop of 512 samples; at the
+end every band gets the level that the map expects of it (band_matching.py). The idea is that of
+harmonic plus noise models with learned controls (Serra and Smith 1990, "Spectral modeling
+synthesis"; Engel et al. 2020, "DDSP"), without the assumption of one pitch.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from codec.network.band_matching import BandMatching
 from codec.network.config import FRAME, SpectralMapConfig
 from codec.network.layers import ConvNeXtBlock
 from codec.network.sinusoids import HOP, WINDOW, find_peaks, follow, write_spectrum
@@ -47,6 +49,9 @@ TIME_WIDTH = 128
 
 SHARPEST = 3.0
 """A gain may be e^3; what a map says is the mean, and peaks of attacks lie above it."""
+
+LOUDER = 0.5
+"""But the level of a band is never more than e^0.5 above the map's."""
 
 _INITIAL_GAINS = (-0.7, -0.7, -0.5, -0.4)
 
@@ -97,12 +102,13 @@ class Renderer(nn.Module):
             self.head.bias.copy_(F.pad(initial, (0, SHORT_BANDS)))
         self.register_buffer("band_of_bin", band_of_bin(WINDOW), persistent=False)
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
+        self.matching = BandMatching()
         self.reach = config.renderer_depth * (config.renderer_kernel // 2)
 
     @property
     def receptive_frames(self) -> int:
         """Latent frames on either side that can influence the samples of one."""
-        transform = WINDOW // HOP  # windows overlap a sample, and hold what others do
+        transform = WINDOW // HOP + self.matching.reach  # overlapping windows that hold others
         return math.ceil((self.reach + transform) / HOPS) + 2  # two for tracks from frame to frame
 
     def excite(
@@ -173,13 +179,14 @@ class Renderer(nn.Module):
         long, medium, wave, filling, bands = gains.clamp(-12, SHARPEST).split(
             [*low, SHORT_BANDS], dim=-1
         )
-        above = (excitation.bands / 2 + bands)[..., self.band_of_bin[LOW_BINS:]]
+        levels = excitation.bands / 2 + bands.clamp(max=LOUDER)
+        above = levels[..., self.band_of_bin[LOW_BINS:]]
         loudness = torch.cat([excitation.level / 2 + filling, above], dim=-1).exp()
         tones = excitation.long * long.exp() + excitation.medium * medium.exp()
         tones = tones + excitation.wave * wave.exp()
         spectra = stft(noise, self.window, HOP) * loudness
         spectra = spectra + F.pad(tones, (0, BINS - LOW_BINS))
-        return inverse_stft(spectra, self.window, HOP)
+        return self.matching(inverse_stft(spectra, self.window, HOP), 2 * levels)
 
 
 def _log_power(spectra: Tensor) -> Tensor:

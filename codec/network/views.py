@@ -5,7 +5,7 @@ serves both chords and voices:
 
     long     bins of a 4096 window, once a frame: tells partials of a chord apart
     medium   bins of a 2048 window, twice a frame: follows a voice
-    short    bands of a 512 window, four times a frame, up to the Nyquist frequency: attacks
+    short    bands of a 1024 window, four times a frame, up to the Nyquist frequency: attacks
     wave     the lowest complex bins of the medium window: the waveform itself
 
 Beside every bin of the long and medium view stands its frequency offset: how far, in bins, the
@@ -28,7 +28,7 @@ from codec.network.config import FRAME
 
 LONG_WINDOW, LONG_BINS = 4096, 400
 MEDIUM_WINDOW, MEDIUM_BINS, MEDIUM_FRAMES = 2048, 256, 2
-SHORT_WINDOW, SHORT_FRAMES = 512, 4
+SHORT_WINDOW, SHORT_FRAMES = 1024, 4
 WAVE_BINS = 24
 
 FLOOR = 1e-9
@@ -42,8 +42,9 @@ MIN_LOG_POWER, MAX_LOG_POWER = math.log(FLOOR), 12.0
 
 
 def _short_edges() -> np.ndarray:
-    """Edges of the short view's bands, in its bins: single bins at first, then equal ratios."""
-    return np.unique(np.r_[1:9, np.round(np.geomspace(9, 257, 29)).astype(int)])
+    """Edges of the short view's bands, in its bins: pairs of bins at first, then equal ratios."""
+    pairs = np.unique(np.r_[1:9, np.round(np.geomspace(9, 257, 29)).astype(int)])
+    return np.minimum(2 * pairs, SHORT_WINDOW // 2 + 1)
 
 
 SHORT_EDGES = _short_edges()

@@ -21,7 +21,7 @@ from codec.entropy.quantise import (
 from codec.entropy.static_tables import EntropyTables
 from codec.entropy.token_tables import TokenTables
 from codec.metrics.mel import mel_distance
-from codec.model.checkpoint import Checkpoint
+from codec.model.checkpoint import Checkpoint, rules_for
 from codec.model.statistics import LatentStatistics, Standardizer
 from codec.model.useful_range import UsefulRange, measure_range
 from codec.network.autoencoder import Autoencoder
@@ -71,7 +71,7 @@ def fit_checkpoint(
     sigma = sigma.clamp(max=MAX_STEP_UNITS / UNITS)
     statistics = LatentStatistics(mean, std, sigma)
     standardised = Standardizer(statistics)(mean_values).numpy()
-    tables = EntropyTables.fit(standardised, sigma.numpy())
+    tables = EntropyTables.fit(standardised, sigma.numpy(), rules_for(autoencoder.config))
 
     coarsest = nearest_step(noise.steps[1])
     finest = _finest_useful_step(autoencoder, source, device, statistics, tables, coarsest)

@@ -100,23 +100,27 @@ def fit_context_model(
     sizes = np.array([block.shape[0] * block.shape[2] for block in blocks], dtype=np.float64)
     rng = np.random.default_rng(0)
 
-    def draw() -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs (latent_dim, n, inputs), values (latent_dim, n) and steps (latent_dim, 1)."""
+    def by_channel(x: NDArray[np.floating]) -> NDArray[np.floating]:
+        """(streams, latent_dim, frames, ...) -> (latent_dim, streams * frames, ...)"""
+        return np.swapaxes(x, 0, 1).reshape(x.shape[1], -1, *x.shape[3:])
+
+    def draw() -> tuple[Tensor, ...]:
+        """Inputs (latent_dim, n, inputs), values and steps (latent_dim, n)."""
         index = int(rng.integers(steps[0], steps[1] + 1))
-        step = tables.steps(index)
-        inputs, values, streams = [], [], 0
+        inputs, values, sizes_of, streams = [], [], [], 0
         while streams < BATCH_STREAMS:
             block = blocks[rng.choice(len(blocks), p=sizes / sizes.sum())]
+            step = tables.stream_steps(index, len(block))
             symbols = quantise(block, step)
             found = np.concatenate(list(network_inputs(symbols, step)), 1)
             found = found.reshape(*symbols.shape, -1)
-            inputs.append(np.swapaxes(found, 0, 1).reshape(len(step), -1, found.shape[-1]) / ONE)
-            values.append(np.swapaxes(symbols * step[:, None], 0, 1).reshape(len(step), -1))
+            inputs.append(by_channel(found) / ONE)
+            values.append(by_channel(symbols * step[..., None]))
+            sizes_of.append(by_channel(np.broadcast_to(step[..., None], symbols.shape)))
             streams += len(block)
-        return (
-            torch.from_numpy(np.concatenate(inputs, 1)).float().to(device),
-            torch.from_numpy(np.concatenate(values, 1)).float().to(device),
-            torch.from_numpy(step[:, None]).float().to(device),
+        return tuple(
+            torch.from_numpy(np.concatenate(x, 1)).float().to(device)
+            for x in (inputs, values, sizes_of)
         )
 
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
@@ -137,15 +141,15 @@ def fit_context_model(
     draft = ContextModel({**arrays, "shape": _histogram(np.zeros(0))}, tables)
     residuals = []
     for index in np.linspace(*steps, 5).round().astype(int).tolist():
-        sizes_of_step = tables.steps(index)
         for choice in rng.choice(len(blocks), 40, p=sizes / sizes.sum()):
             block = blocks[choice]
-            found = draft.predict(quantise(block, sizes_of_step), index)
+            own = tables.stream_steps(index, len(block))
+            found = draft.predict(quantise(block, own), index)
             scale = 2.0 ** (found.scale / SCALES_PER_OCTAVE + LEAST_SCALE)
             mean = found.nearest + (2 * found.phase - 15) / 32
             # Where the scale is held at its least value the density is all inside one cell.
             inner = (found.scale > 0) & (found.scale < SCALES - 1)
-            residuals.append(((block / sizes_of_step[:, None] - mean) / scale)[inner])
+            residuals.append(((block / own[..., None] - mean) / scale)[inner])
     return ContextModel({**arrays, "shape": _histogram(np.concatenate(residuals))}, tables)
 
 

@@ -36,7 +36,7 @@ from codec.training.task import Logs, StepLoss
 DEGREES = 4.0
 """Of freedom of the Student t."""
 
-SHORT_SHARE = 1.5
+SHORT_SHARE = 5.0
 """Weight of the short view beside the others: it alone says how loud all of the spectrum is."""
 
 WAVE_SHARE = 1.0

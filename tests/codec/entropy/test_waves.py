@@ -14,7 +14,7 @@ LOG2_STEP = np.resize([7.0, -5.0, 300.0, 2.0], WIDE)
 
 
 def make_waves(blocks: int, shape: tuple[int, int, int]) -> Waves:
-    return Waves(blocks, shape, LOG2_STEP[: shape[1]], ONE)
+    return Waves(blocks, shape, np.tile(LOG2_STEP[: shape[1]], shape[0]), ONE)
 
 
 def make_values(shape: tuple[int, int, int], seed: int = 0) -> np.ndarray:
