@@ -41,7 +41,7 @@ class Rules:
     """Of two streams, which are mid and side, the second has a step index higher by this."""
     midpoints: bool = False
     """Symbols are decoded to the middle of their cell. A decoder that was trained with uniform
-    noise, which does not pull latents towards their mean, wants that (docs/TRAINING_LOG.md)."""
+    noise, which does not pull latents towards their mean, wants that (docs/CODING.md)."""
 
     def step_indices(self, step_index: int, streams: int) -> list[int]:
         """The step index of each stream of a block."""

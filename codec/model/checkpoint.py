@@ -34,7 +34,7 @@ FORMAT = "lacuna-codec-2"
 DECODER = "autoencoder.decoder."
 
 SIDE_STEPS = 144
-"""How much coarser side is quantised than mid: by a factor of 2.8 (docs/TRAINING_LOG.md)."""
+"""How much coarser side is quantised than mid: by a factor of 2.8 (docs/CODING.md)."""
 
 
 @dataclass(frozen=True)

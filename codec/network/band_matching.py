@@ -3,8 +3,8 @@
 Noise has levels of its own: a band of 100 Hz goes up and down by 3 dB from one hundredth of a
 second to the next, whatever gain it got, and so do sinusoids that beat. Where latents say how loud
 a band was, that is heard as roughness which the recording does not have. Noise that is brought to
-the recording's own levels scores 0.8 points more in Zimtohrli than noise that has them as its mean
-(docs/TRAINING_LOG.md).
+the recording's own levels scores 0.3 points more in Zimtohrli than noise that has them as its mean
+(docs/LESSONS.md, "The spectral map").
 """
 
 from __future__ import annotations
