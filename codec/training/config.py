@@ -129,6 +129,12 @@ class DataConfig(StrictConfig):
     side_share: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Share of a stereo file's crops that are its side signal, for a one-channel network that
     codes stereo as mid and side; one that codes left and right gets as many of either."""
+    rare_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of crops that are cut hard, or replaced by tones, beeps, noise or clicks (rare.py)."""
+
+
+AS_RECORDED: dict[str, object] = {"gain_db": (0.0, 0.0), "rare_share": 0.0}
+"""What validation changes of how crops are cut."""
 
 
 class OptimizerConfig(StrictConfig):

@@ -27,6 +27,10 @@ from codec.network.channel_layout import to_rows
 from codec.network.config import ModelConfig
 from codec.training.config import DataConfig
 from codec.training.decoded import INT16, AudioCache, Progress, decode_into_memory
+from codec.training.rare import make_rare
+
+RARE = 4
+"""The purpose, as :func:`item_rng` has it, of choosing what recordings seldom hold."""
 
 DEVICE_SHARE = 0.5
 """Of a GPU's free memory, this much may be taken by decoded audio."""
@@ -131,6 +135,10 @@ class AudioSource:
         lengths = np.array([max(f.samples, self.crop_samples) for f in files], dtype=np.float64)
         self._cumulative = np.cumsum(lengths) / lengths.sum()
 
+    def without_rare(self) -> AudioSource:
+        """The same crops as recordings have them: what statistics are measured on."""
+        return self.cut(self.config.model_copy(update={"rare_share": 0.0}))
+
     def cut(self, config: DataConfig) -> AudioSource:
         """The same audio, cut as another config says."""
         return AudioSource(self.files, self._samples, self._model, config, self.seed)
@@ -161,8 +169,22 @@ class AudioSource:
     def batch(self, indices: Iterable[int]) -> Batch:
         """Items ``indices`` as one batch."""
         indices = list(indices)
-        waveform = torch.stack([self._item(self.crop(i)) for i in indices])
+        waveform = torch.stack([self._rare(self._item(self.crop(i)), i) for i in indices])
         return Batch(waveform, torch.tensor(indices))
+
+    def _rare(self, item: Tensor, index: int) -> Tensor:
+        """A share of the items made into what recordings seldom hold, all channels alike."""
+        if self.config.rare_share == 0:
+            return item
+        rng = item_rng(self.seed, index, RARE)
+        if rng.random() >= self.config.rare_share:
+            return item
+        state = rng.bit_generator.state
+        rows = []
+        for row in item.cpu().numpy():
+            rng.bit_generator.state = state
+            rows.append(make_rare(row, self.sample_rate, rng))
+        return torch.from_numpy(np.stack(rows)).to(item)
 
     def _item(self, crop: Crop) -> Tensor:
         end = crop.start + self._samples_at(crop.speed)

@@ -17,7 +17,13 @@ from codec.progress import file_progress
 from codec.training import session
 from codec.training.claim import claimed
 from codec.training.codec_task import CodecTask, fit_levels, initial_weights
-from codec.training.config import DECODER_PHASE, DataConfig, TrainingConfig, load_training_phases
+from codec.training.config import (
+    AS_RECORDED,
+    DECODER_PHASE,
+    DataConfig,
+    TrainingConfig,
+    load_training_phases,
+)
 from codec.training.data import AudioSource, open_source, split_files
 from codec.training.decoder_task import DecoderTask, checkpoint_to_train_on
 from codec.training.labelled_task import LabelledTask
@@ -112,7 +118,7 @@ def _audio(
 ) -> tuple[AudioSource, AudioSource]:
     """To train and to validate on."""
     paths, held_out = split_files(data, valid)
-    plain = training.data.model_copy(update={"gain_db": (0.0, 0.0)})
+    plain = training.data.model_copy(update=AS_RECORDED)
     with file_progress("reading audio") as progress:
 
         def opened(
@@ -185,7 +191,7 @@ class _Run:
         schedule_minutes: float | None,
     ) -> Trainer:
         source = self.source.cut(config.data)
-        validation = self.validation.cut(config.data.model_copy(update={"gain_db": (0.0, 0.0)}))
+        validation = self.validation.cut(config.data.model_copy(update=AS_RECORDED))
         task = DecoderTask(start, config, source, validation, self.accelerator.device)
         return self._train(task, config, out, schedule_minutes, validate_first=True)
 
