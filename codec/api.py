@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,7 @@ from codec.lac.reader import LacReader
 from codec.model import checkpoint
 from codec.model.latent_codec import LatentCodec
 from codec.model.shipped import DEFAULT_MODEL, find_checkpoint, find_latent_id, models_for_rate
+from codec.model.streams import decode_pieces, encode_pieces
 
 T = TypeVar("T")
 
@@ -76,14 +77,73 @@ class Codec(LatentCodec):
         waveform, sample_rate = decompress_array(self, data, start, duration)
         return torch.from_numpy(waveform), sample_rate
 
+    def save(self, path: str | Path, *, force: bool = False) -> None:
+        """Write a checkpoint with the weights as they are now, which ``load`` reads.
+
+        Its ``latent_id`` is made anew: where the encoder was trained on, files and latents of the
+        one no longer pass for the other's; where only the decoder was, old files open. Weights
+        are stored as float16. The statistics, entropy tables and useful steps stay those that were
+        loaded: right, if no longer the best, for an encoder that has changed.
+
+        Args:
+            path: a .safetensors file.
+            force: replace what is there.
+
+        Raises:
+            CheckpointError: a weight is not finite: the training has diverged.
+            LacunaError: there is such a file already, or it cannot be written.
+        """
+        checkpoint.save(self.checkpoint(), path, force=force)
+
+    def encode_stream(
+        self, pieces: Iterable[Tensor | np.ndarray], sample_rate: int | None = None
+    ) -> Iterator[Tensor]:
+        """Latents of a recording of any length, in memory that does not grow with it.
+
+        Args:
+            pieces: (channels, any length) each, of one recording, one after the other.
+            sample_rate: theirs in Hz, if it is not the codec's.
+
+        Yields:
+            (coded_channels, latent_dim, up to 256 frames), on the CPU, without gradients: joined,
+            what ``encode`` gives of the whole but for its first and last frames, which here have
+            silence around them.
+
+        Raises:
+            AudioError: integers, values that are not finite, another shape or channel count.
+        """
+        return encode_pieces(self, pieces, sample_rate or self.sample_rate)
+
+    def decode_stream(
+        self, latents: Iterable[Tensor | np.ndarray], channels: int | None = None
+    ) -> Iterator[Tensor]:
+        """The waveform of ``encode_stream``'s latents at ``sample_rate``, piece by piece.
+
+        Args:
+            latents: (coded_channels, latent_dim, any frames) each, one after the other.
+            channels: 1 for mono from a network of two channels; otherwise it is known.
+
+        Yields:
+            (channels, up to 256 * hop_length), frames * hop_length in all, on the CPU.
+
+        Raises:
+            LacunaError: another shape, or values that are not finite.
+        """
+        return decode_pieces(self, latents, channels)
+
 
 def load(name_or_path: str | Path = DEFAULT_MODEL, device: str | torch.device = "cpu") -> Codec:
-    """A shipped model by name, or any checkpoint by path, in evaluation mode.
+    """A shipped model by name, or any checkpoint by path, in evaluation mode and frozen.
+
+    Args:
+        name_or_path: as `lacuna models` lists them; or a .safetensors file.
+        device: cpu, cuda, cuda:1, mps; or meta, for shapes without numbers.
 
     Raises:
-        CheckpointError: there is no such model, or the file is damaged.
+        CheckpointError: there is no such model, or the file is damaged or no checkpoint.
     """
-    codec = Codec(checkpoint.load(find_checkpoint(name_or_path)))
+    with torch.device("cpu"):  # whatever the program's default is
+        codec = Codec(checkpoint.load(find_checkpoint(name_or_path)))
     return codec.eval().requires_grad_(False).to(device)
 
 

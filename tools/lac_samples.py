@@ -45,10 +45,16 @@ def _counts(cells: int, per_unit: int, bits: int) -> np.ndarray:
     return (np.diff(np.rint(below * ((1 << bits) - cells))) + 1).astype(np.int32)
 
 
+class _FixedIdCodec(Codec):
+    """Its ``latent_id`` is a constant, not a hash, so that the mutants do not depend on torch's
+    random numbers."""
+
+    latent_id = LATENT_ID.hex()
+
+
 @cache
 def tiny_codec() -> Codec:
-    """An untrained codec of four latents; its ``latent_id`` is a constant, not a hash, so that
-    the mutants do not depend on torch's random numbers."""
+    """An untrained codec of four latents."""
     rng = np.random.default_rng(0)
     histogram = np.tile(_counts(GRID_CELLS, GRID_PER_UNIT, DENSITY_BITS), (LATENT_DIM, 1))
     tables = EntropyTables(np.full(LATENT_DIM, 1 << 18, np.int32), histogram)
@@ -76,9 +82,7 @@ def tiny_codec() -> Codec:
         UsefulRange(200, 600, 0.1, 1.0),
         context=ContextModel(arrays, tables),
     )
-    codec = Codec(loaded).requires_grad_(False)
-    codec.latent_id = LATENT_ID.hex()
-    return codec
+    return _FixedIdCodec(loaded).requires_grad_(False)
 
 
 @dataclass(frozen=True)

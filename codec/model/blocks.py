@@ -102,7 +102,7 @@ def _encode_block(
             continue
         # One row at a time: the result must not depend on what else is in a batch.
         one = row[None].contiguous().to(codec.device)
-        z = codec.quantise(one) if tokens else codec.posterior(one).mean
+        z = codec.quantise(one) if tokens else codec.analyze(one).mean
         latents[channel] = z[0, :, halo : halo + frames].cpu().numpy()
     if not np.isfinite(latents).all():
         raise AudioError(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
 from codec.entropy.context_model import ContextModel
 from codec.entropy.quantise import Rules
@@ -31,7 +31,8 @@ from codec.settings import validate
 
 FORMAT = "lacuna-codec-2"
 
-DECODER = "autoencoder.decoder."
+LISTED = 5
+"""Weights of a kind that an error names; of more it tells the number."""
 
 SIDE_STEPS = 144
 """How much coarser side is quantised than mid: by a factor of 2.8 (docs/CODING.md)."""
@@ -77,8 +78,8 @@ class Checkpoint:
         c = self.config
         timing = f"{c.sample_rate} {c.hop_length} {c.channels} {c.stereo}"
         digest = hashlib.sha256(timing.encode())
-        tensors = _tensors(self)
-        for key in sorted(key for key in tensors if not key.startswith(DECODER)):
+        tensors = _tensors(self, with_decoder=False)
+        for key in sorted(tensors):
             digest.update(key.encode())
             digest.update(tensors[key].numpy().tobytes())
         return digest.hexdigest()[:16]
@@ -99,10 +100,11 @@ def rules_for(config: ModelConfig) -> Rules:
     return Rules()
 
 
-def _tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+def _tensors(checkpoint: Checkpoint, with_decoder: bool = True) -> dict[str, Tensor]:
     tensors = {
         f"autoencoder.{key}": value.detach().cpu().to(checkpoint.weights_dtype).contiguous()
         for key, value in checkpoint.autoencoder.state_dict().items()
+        if with_decoder or not key.startswith("decoder.")
     }
     for name in ("mean", "std", "sigma"):
         tensors[f"latents.{name}"] = getattr(checkpoint.statistics, name).detach().cpu().float()
@@ -115,11 +117,12 @@ def _tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return tensors
 
 
-def save(checkpoint: Checkpoint, path: str | Path) -> None:
-    """Write a checkpoint; replaces an older file in one step.
+def save(checkpoint: Checkpoint, path: str | Path, *, force: bool = True) -> None:
+    """Write a checkpoint; replaces an older file in one step if ``force``.
 
     Raises:
         CheckpointError: a weight is not finite, or too large for the file's dtype.
+        LacunaError: the file is there already without ``force``, or cannot be written.
     """
     tensors = _tensors(checkpoint)
     for key, value in tensors.items():
@@ -136,7 +139,7 @@ def save(checkpoint: Checkpoint, path: str | Path) -> None:
     }
     if checkpoint.useful is not None:
         metadata["useful"] = json.dumps(asdict(checkpoint.useful))
-    with atomic_path(Path(path), force=True) as partial:
+    with atomic_path(path, force=force) as partial:
         # Not save_file, which makes files that only their owner may read.
         partial.write_bytes(to_bytes(tensors, metadata))
 
@@ -156,8 +159,24 @@ def read_tensors(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             return file.metadata() or {}, tensors
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"'{path}' is not a safetensors file, or is damaged: {error}"
+            _PICKLE.format(path=path)
+            if _is_pickle(path)
+            else f"'{path}' is not a safetensors file, or is damaged: {error}"
         ) from None
+
+
+_PICKLE = (
+    "'{path}' is not a safetensors file but a pickle, as torch.save writes; one can run any "
+    "program when it is loaded, so Lacuna never does. Take its weights out with torch.load(path, "
+    "weights_only=True), which runs nothing, and write them with safetensors.torch.save_file"
+)
+
+
+def _is_pickle(path: Path) -> bool:
+    """torch.save's zip or its older form, or a bare pickle of protocol 2 or later."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return start == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5")
 
 
 def as_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -175,6 +194,32 @@ def as_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key: value.float() for key, value in tensors.items()}
 
 
+def _load_weights(network: nn.Module, weights: dict[str, Tensor], kind: str) -> None:
+    """Raises:
+    CheckpointError: the weights are another architecture's; it lists which.
+    """
+    expected = network.state_dict()
+    missing = [key for key in expected if key not in weights]
+    unknown = [key for key in weights if key not in expected]
+    sizes = [
+        f"{key} is {tuple(weights[key].shape)}, expected {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in weights and weights[key].shape != value.shape
+    ]
+    faults = [
+        f"{len(names)} {fault}: {', '.join(names[:LISTED])}" + (", ..." if names[LISTED:] else "")
+        for fault, names in (("missing", missing), ("unknown", unknown), ("size mismatch", sizes))
+        if names
+    ]
+    if faults:
+        raise CheckpointError(
+            f"its weights are not those of the network '{kind}' that its config describes, but "
+            f"another architecture's or version's ({'; '.join(faults)}); use the checkpoint as it "
+            f"was written"
+        )
+    network.load_state_dict(weights)
+
+
 @float32_by_default()
 def load(path: str | Path) -> Checkpoint:
     """Read a checkpoint; the network is in evaluation mode, float32, on the CPU.
@@ -184,15 +229,13 @@ def load(path: str | Path) -> Checkpoint:
     """
     metadata, tensors = read_tensors(path)
     if metadata.get("format") != FORMAT:
-        raise CheckpointError(
-            f"'{path}' is not a checkpoint of this codec: its format is "
-            f"'{metadata.get('format', 'not given')}', expected '{FORMAT}'"
-        )
+        raise CheckpointError(_other_kind(path, metadata.get("format"), list(tensors)))
     try:
         config = validate(ModelConfig, json.loads(metadata["config"]), str(path))
-        autoencoder = Autoencoder(config)
+        with torch.random.fork_rng(devices=[]):  # first weights cost the program no numbers
+            autoencoder = Autoencoder(config)
         weights = _below(tensors, "autoencoder.")
-        autoencoder.load_state_dict(as_weights(weights))
+        _load_weights(autoencoder, as_weights(weights), config.network.kind)
         statistics = LatentStatistics(**_below(tensors, "latents."))
         _check_statistics(statistics, config.latent_dim)
         tables, context = (
@@ -253,6 +296,18 @@ def _context(
 def _dtype_of(weights: dict[str, Tensor]) -> torch.dtype:
     half = all(weight.dtype == torch.float16 for weight in weights.values())
     return torch.float16 if half else torch.float32
+
+
+def _other_kind(path: str | Path, format_: str | None, keys: list[str]) -> str:
+    if format_ and format_.startswith("lacuna-diffusion-"):
+        return (
+            f"'{path}' is a diffusion model, its format is '{format_}'; expected a codec, "
+            f"'{FORMAT}', such as `lacuna train codec` writes"
+        )
+    return (
+        f"'{path}' is not a checkpoint of this codec: its format is '{format_ or 'not given'}', "
+        f"expected '{FORMAT}'; it has {len(keys)} tensors: {', '.join(keys[:LISTED])}"
+    )
 
 
 def _check_statistics(statistics: LatentStatistics, latent_dim: int) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from codec.network import keyed_noise
 from codec.network.config import FRAME, SpectralMapConfig
+from codec.network.float32 import in_float32
 from codec.network.renderer import BIRTHS, Renderer
 from codec.network.spectral_map import MapDecoder, SpectralMap
 
@@ -23,8 +24,8 @@ class Place:
     """Where latents stand in a recording: what is made up there depends on it alone."""
 
     first_frame: int = 0
-    channels: Sequence[int] | None = None
-    """The coded channel of every item; None for the first channel in all of them."""
+    channels: Sequence[int] = (0,)
+    """The coded channels of the items, over and over where there are more items."""
 
 
 START = Place()
@@ -42,7 +43,7 @@ class Randomness:
     @classmethod
     def of_place(cls, place: Place, batch: int, frames: int) -> Randomness:
         """What belongs to a place, whenever and however often it is decoded: one draw."""
-        channels = place.channels if place.channels is not None else [0] * batch
+        channels = [place.channels[item % len(place.channels)] for item in range(batch)]
         return cls(
             keyed_noise.uniform(place.first_frame, frames, channels, BIRTHS),
             keyed_noise.normal(place.first_frame, frames, channels, FRAME).flatten(1)[:, None],
@@ -89,10 +90,10 @@ class MapWaveformDecoder(nn.Module):
         z = z.transpose(1, 2)
         hidden = self.map(z, label)
         expected = self.map.map(z, hidden)
-        with torch.autocast(z.device.type, enabled=False):
+        with in_float32(z):
             excitation = self.renderer.excite(expected, randomness.births.to(z.device), anchors)
         gains = self.renderer.gains(hidden, excitation)
-        with torch.autocast(z.device.type, enabled=False):
+        with in_float32(z):
             draws = [
                 self.renderer.mix(gains, excitation, noise)
                 for noise in randomness.noise.to(z.device).unbind(1)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from codec.errors import AudioError
+from codec.network.float32 import in_float32
 
 STOPBAND_DB = 100.0
 """Attenuation of the prototype's Kaiser window, as in RAVE."""
@@ -113,7 +114,7 @@ class PQMF(nn.Module):
                 f"bands; pad it with zeros"
             )
         # half-precision products would limit the reconstruction to 49 dB
-        with torch.autocast(waveform.device.type, enabled=False):
+        with in_float32(waveform):
             hops = waveform.to(self.filters.dtype).reshape(batch * channels, -1, self.bands)
             subbands = F.conv1d(hops.transpose(1, 2), self.filters, padding=self.reach)
         return subbands.reshape(batch, channels * self.bands, -1)
@@ -132,7 +133,7 @@ class PQMF(nn.Module):
                 f"subbands have {rows} rows, expected a multiple of the {self.bands} PQMF bands; "
                 f"pass what analysis returns: (batch, channels * bands, hops)"
             )
-        with torch.autocast(subbands.device.type, enabled=False):
+        with in_float32(subbands):
             split = subbands.to(self.filters.dtype).reshape(-1, self.bands, hops)
             merged = F.conv_transpose1d(split, self.filters, padding=self.reach)
         return merged.transpose(1, 2).reshape(batch, rows // self.bands, hops * self.bands)

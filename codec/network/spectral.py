@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.network.config import SpectralConfig
+from codec.network.float32 import in_float32
 from codec.network.layers import ConvNeXtBlock, Downsample, Upsample
 from codec.network.levels import BandLevels
 from codec.network.mdct import LowMDCT
@@ -121,7 +122,7 @@ class SpectralEncoder(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         batch, config = waveform.shape[0], self.config
-        with torch.autocast(waveform.device.type, enabled=False):  # no half-precision FFT on CPUs
+        with in_float32(waveform):  # no half-precision FFT on CPUs
             rows = waveform.float().flatten(0, 1)
             spectra = stft(rows, self.window, config.stft_hop)
             measured = self._measured(rows, spectra, batch)
@@ -212,13 +213,13 @@ class SpectralDecoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         config, low = self.config, None
         if config.level_latents:
-            with torch.autocast(z.device.type, enabled=False):
+            with in_float32(z):
                 said = z.float().transpose(1, 2)
                 levels = self.levels_out(said[..., : config.level_latents])
                 levels = _apart(levels, self.channels)
         x = self.embed(z).transpose(1, 2).unflatten(2, (config.fold, -1)).flatten(1, 2)
         if config.mdct_latents:
-            with torch.autocast(z.device.type, enabled=False):
+            with in_float32(z):
                 end = config.level_latents + config.mdct_latents
                 values = _apart(said[..., config.level_latents : end], self.channels)
                 low = self.low_band.waveform(values, levels)
@@ -229,7 +230,7 @@ class SpectralDecoder(nn.Module):
         else:
             x = self.layers(x)
         x = self.head(self.norm(x))
-        with torch.autocast(x.device.type, enabled=False):
+        with in_float32(x):
             x = _apart(x.float(), self.channels)
             # Log-gains of all bins, then their complex values as pairs: no copy to make them one.
             bins, fixed = config.n_fft // 2 + 1, config.waveform_bins

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from codec.network.config import FRAME, SpectralMapConfig
+from codec.network.float32 import in_float32
 from codec.network.labels import LabelClassifier, LabelEmbedding
 from codec.network.layers import ConvNeXtBlock
 from codec.network.views import (
@@ -118,7 +119,7 @@ class MapEncoder(nn.Module):
     @staticmethod
     def views(waveform: Tensor) -> Views:
         """What the network sees of a waveform (batch, 1, time)."""
-        with torch.autocast(waveform.device.type, enabled=False):  # no half-precision FFT on CPUs
+        with in_float32(waveform):  # no half-precision FFT on CPUs
             return analyze(waveform[:, 0].float())
 
     def from_views(self, views: Views, label: Tensor | None = None) -> Tensor:

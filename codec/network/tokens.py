@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from codec.errors import MissingPackageError, install_hint
 from codec.network.config import TokensConfig, VQConfig
+from codec.network.float32 import in_float32
 
 DECAY = 0.99
 """Of the moving averages that codebooks are (van den Oord et al. 2017, appendix A.1)."""
@@ -106,7 +107,7 @@ class TokenBottleneck(nn.Module):
 
     def quantise(self, latents: Tensor) -> Quantised:
         """The nearest codes, whatever the mode: nothing learns."""
-        with torch.autocast(latents.device.type, enabled=False):
+        with in_float32(latents):
             frames = latents.float().transpose(1, 2)
             if self.vectors:
                 straight = frames

@@ -270,7 +270,7 @@ def encode_posterior(
             samples += new
             frames = slice(halo, halo - (-new // codec.hop_length))
             rows = codec.to_rows(torch.from_numpy(window * gain).to(codec.device)[None])[0]
-            posterior = codec.posterior(rows)
+            posterior = codec.analyze(rows)
             means.append(posterior.mean[..., frames].mT.half().cpu())
             logvars.append(posterior.logvar[..., frames].mT.half().cpu())
     if samples < MIN_SECONDS * rate:
