@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 from codec_helpers import Lacuna, music
-from export_helpers import untrained
 from safetensors.torch import load_file
+from untrained import untrained
 
 from codec.api import Codec
 from codec.export import write

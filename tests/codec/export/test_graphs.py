@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from export_helpers import untrained
+from untrained import untrained
 
 from codec.errors import LacunaError
 from codec.export import write

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 from codec_helpers import Lacuna
+from untrained import untrained
 
 from codec.api import Codec, load
 from codec.errors import AudioError, LacunaError
@@ -90,6 +91,20 @@ def test_mistakes(lacuna: Lacuna, tiny_path: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "no audio file" in lacuna.fails("score", tmp_path / "empty", "--model", tiny_path)
     assert "nobody" in lacuna.fails("score", EXAMPLE, "--model", "nobody")
+
+
+def test_of_a_spectral_map_it_is_the_bound() -> None:
+    """The excess over a code that knows every band's power; the latents' part is the divergence."""
+    codec = untrained("map")
+    waveform = 0.1 * torch.randn(1, 4 * FRAME, generator=torch.Generator().manual_seed(0))
+    assert has_likelihood(codec)
+    result = score(codec, waveform)
+    found = bounds_of_rows(codec, waveform[None], 8, torch.Generator().manual_seed(0))
+    seconds = 4 * FRAME / codec.sample_rate
+    assert result.latents == pytest.approx(float(found.kl) / seconds, rel=1e-4)
+    # White noise of a tenth of full scale: what it would take if the power were known.
+    known = -0.5 * (np.log(2 * np.pi * 0.01) + 1) * 4 * FRAME
+    assert result.total == pytest.approx((known - float(found.weighted)) / seconds, rel=0.05)
 
 
 def test_bounds_have_one_public_home() -> None:
