@@ -12,9 +12,9 @@ models", eq. 2). Both are of the orthonormal MDCT (codec/model/bounds.py). The e
 
 A spectral map has a likelihood: there the sum is the importance-weighted bound, and ``latents``
 its KL divergence. Other codecs have none of spectra. There ``latents`` is what a file would take,
-the entropy coder's cost of the quantised latents, and ``misfit`` compares the powers of the decoded
-sound, the Itakura-Saito divergence over two. That is the length of a two-part code (Rissanen 1978),
-not a bound of a likelihood that was trained.
+the entropy coder's cost of the quantised latents, and ``misfit`` compares codes that know the
+powers of the decoded sound and those of the recording, both with heavy tails. That is the length of
+a two-part code (Rissanen 1978), not a bound of a likelihood that was trained.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ from codec.network.map_waveform import MapWaveformDecoder
 from codec.network.mdct import LowMDCT
 from codec.network.views import band_of_bin
 
+TAIL = 4.0
+"""Under a Gaussian one note below the lowest band that a model codes outweighs all the rest."""
+
 SAMPLES = 8
 """K of the importance-weighted bound."""
 
@@ -46,6 +49,7 @@ class Score:
 
     latents: float
     misfit: float
+    """A little below 0 where what is decoded fits better than whole bands do."""
 
     @property
     def total(self) -> float:
@@ -107,10 +111,19 @@ def _by_coding(codec: LatentCodec, waveform: Tensor, rows: Tensor) -> Score:
     if decoded.shape[1] != waveform.shape[1]:  # a network of two channels, of mono
         waveform = waveform.expand_as(decoded)
         rows = codec.to_rows(waveform)[0]
-    ours, theirs = (_band_powers(x) + LEAST_VARIANCE for x in (rows, codec.to_rows(decoded)[0]))
-    divergence = ours / theirs - (ours / theirs).log() - 1
-    misfit = 0.5 * float((divergence * _coefficients(divergence)).sum())
+    misfit = _nats(rows, codec.to_rows(decoded)[0]) - _nats(rows, rows)
     return Score(codec.coder.cost_bits(symbols, step) * math.log(2), misfit)
+
+
+def _nats(rows: Tensor, said: Tensor) -> float:
+    """What a code of the MDCT of ``rows`` takes that knows the band powers of ``said``.
+
+    Coefficients are Student's t of TAIL degrees of freedom, in units of the band's deviation.
+    """
+    coefficients = LowMDCT(FRAME, FRAME).to(rows)(rows.flatten(0, -2))
+    power = _band_powers(said)[..., band_of_bin(2 * FRAME)[:FRAME]] + LEAST_VARIANCE
+    tail = (coefficients.square() / (TAIL * power)).log1p()
+    return float((0.5 * power.log() + 0.5 * (TAIL + 1) * tail).sum())
 
 
 def _band_powers(rows: Tensor) -> Tensor:
