@@ -49,7 +49,7 @@ class Score:
 
     latents: float
     misfit: float
-    """A little below 0 where what is decoded fits better than whole bands do."""
+    """Below 0 where what is decoded fits better than whole bands do."""
 
     @property
     def total(self) -> float:
