@@ -28,6 +28,14 @@ def test_import_codec_is_light():
     assert not loaded & {*TRAINING_PACKAGES, "torch", "numpy", "matplotlib", "diffusion"}
 
 
+def test_what_loads_a_codec_is_light_beyond_torch():
+    """Some 0.2 s, if none of these comes with it."""
+    loaded = modules_after("from codec import load, compress, Codec")
+    heavy = {"matplotlib", "rich", "cyclopts", "onnx", "onnxruntime", "sklearn", "pandas"}
+    network = {"huggingface_hub", "diffusers", "transformers", "requests", "diffusion"}
+    assert not loaded & {*TRAINING_PACKAGES, *heavy, *network}
+
+
 def test_compress_and_decompress_import_no_training_package(tmp_path: Path, tiny_path: Path):
     source = write_wav(tmp_path / "in.wav")
     commands = [
