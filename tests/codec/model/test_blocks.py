@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from codec_helpers import BLOCK, music
+from untrained import untrained
 
 from codec.api import Codec
 from codec.errors import AudioError
@@ -145,3 +146,23 @@ def test_samples_that_overflow_the_network_are_refused(tiny_codec: Codec):
 
 def test_block_length_is_part_of_the_format():
     assert FRAMES_PER_BLOCK == 256
+
+
+def test_beyond_its_ends_a_spectral_map_sees_silence() -> None:
+    """What the encoder saw there. A frame that goes on instead is a tone that never was, and hard
+    cuts came back 22 dB too loud."""
+    codec = untrained("map")
+    hop, rate = codec.hop_length, codec.sample_rate
+    sound = music(FRAMES_PER_BLOCK * hop / rate, rate, 1)[:, : FRAMES_PER_BLOCK * hop]
+    (block,) = encode_blocks(codec, [sound])
+    quiet = np.zeros((1, 40 * hop), np.float32)
+    (after,) = encode_blocks(codec, [quiet], skip_silence=False)
+    frame = after.latents[..., 20:21]
+    silence = LatentBlock(np.repeat(frame, FRAMES_PER_BLOCK, axis=-1), np.array([False]))
+    (alone,) = decode_blocks(codec, [block], 1, first_block=1)
+    _, between, _ = decode_blocks(codec, [silence, block, silence], 1)
+    np.testing.assert_allclose(alone, between, atol=1e-6 * np.abs(alone).max())
+    repeated = LatentBlock(np.repeat(block.latents[..., -1:], 256, axis=-1), np.array([False]))
+    other, _ = decode_blocks(codec, [block, repeated], 1, first_block=1)
+    apart = np.abs(alone - other)[:, -hop:].max()
+    assert apart > 0.01 * np.abs(alone).max()
