@@ -287,7 +287,7 @@ def test_models_that_do_not_fit(lacuna: Commands, models: tuple[Path, Path], tmp
     assert "give its checkpoint with --codec" in lacuna.fails("generate", out, "--model", model)
     error = lacuna.fails("generate", out, "--model", codec, "--codec", codec)
     assert "is a checkpoint of the codec" in error
-    assert "not a checkpoint of this codec" in lacuna.fails(
+    assert "is a diffusion model" in lacuna.fails(
         "generate", out, "--model", model, "--codec", model
     )
     assert not out.exists()
