@@ -101,9 +101,7 @@ def test_gradients_go_straight_through(kind: str, token_models: dict[str, codec.
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
-def test_a_killed_run_goes_on_to_the_same_end(
-    token_runs: dict[str, Path], audio_folder: Path, tmp_path: Path
-) -> None:
+def test_a_killed_run_goes_on_to_the_same_end(audio_folder: Path, tmp_path: Path) -> None:
     """Codebooks, the codes that are revived and the books that are left out included."""
     original = TokenTask.loss
 
@@ -112,14 +110,16 @@ def test_a_killed_run_goes_on_to_the_same_end(
             raise KeyboardInterrupt
         return original(self, model, batch, step)
 
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    train_tokens("residual", audio_folder, unbroken)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TokenTask, "loss", killed)
         with pytest.raises(KeyboardInterrupt):
-            train_tokens("residual", audio_folder, tmp_path)
-    train_tokens("residual", audio_folder, tmp_path)
+            train_tokens("residual", audio_folder, broken)
+    train_tokens("residual", audio_folder, broken)
     whole, parts = (
         load_file(max((run / "state").glob("step-*")) / "tensors.safetensors")
-        for run in (token_runs["residual"], tmp_path)
+        for run in (unbroken, broken)
     )
     assert whole.keys() == parts.keys()
     for name, value in whole.items():

@@ -31,6 +31,8 @@ pytest.importorskip("gradio", reason="gradio is not installed")
 
 SLOW = 180_000
 """Milliseconds: a busy machine may take so long."""
+SETTLED = 300
+"""Milliseconds until the page has told its server of a value that was typed."""
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +149,7 @@ def plays(page: Page, panel: str) -> None:
 
 def test_compress(page: Page, work: Path, models: tuple[str, ...], tmp_path: Path):
     drop(page, "compress", work / "song.wav")
-    page.fill("#compress-kbps input[type=number]", "8")
+    fill(page, "#compress-kbps input[type=number]", "8")
     page.click("#compress-run")
     page.wait_for_selector("#compress-result lacuna-player canvas")
     facts = page.locator("#compress-result .facts").inner_text()
@@ -171,10 +173,10 @@ def test_compress(page: Page, work: Path, models: tuple[str, ...], tmp_path: Pat
 
 def test_make(page: Page, models: tuple[str, ...], tmp_path: Path):
     page.get_by_role("tab", name="Make").click()
-    page.fill("#make-seconds input", "0.5")
-    page.fill("#make-seed input", "5")
-    page.fill("#make-count input[type=number]", "2")
-    page.fill("#make-steps input[type=number]", "2")
+    fill(page, "#make-seconds input", "0.5")
+    fill(page, "#make-seed input", "5")
+    fill(page, "#make-count input[type=number]", "2")
+    fill(page, "#make-steps input[type=number]", "2")
     page.click("#make-run")
     page.wait_for_selector("#make-result lacuna-player canvas")
     captions = page.locator("#make-result figcaption").all_inner_texts()
@@ -186,11 +188,18 @@ def test_make(page: Page, models: tuple[str, ...], tmp_path: Path):
     assert (tmp_path / "typed" / "sound-6.wav").read_bytes() == mine
 
 
+def fill(page: Page, selector: str, value: str) -> None:
+    """Types a number and leaves the field: the page takes it only then."""
+    page.fill(selector, value)
+    page.press(selector, "Tab")
+    page.wait_for_timeout(SETTLED)
+
+
 def edit(page: Page, work: Path, kind: str) -> None:
     """Opens the panel's tab, with a sound."""
     page.get_by_role("tab", name="Edit").click()
     drop(page, "edit", work / "song.wav")
-    page.fill("#edit-steps input[type=number]", "2")
+    fill(page, "#edit-steps input[type=number]", "2")
     page.get_by_role("tab", name=kind).click()
 
 
@@ -232,7 +241,7 @@ def test_inpaint_a_marked_part(page: Page, work: Path, models: tuple[str, ...], 
 
 def test_extend(page: Page, work: Path, models: tuple[str, ...], tmp_path: Path):
     edit(page, work, "Extend")
-    page.fill("#extend-seconds input", "0.5")
+    fill(page, "#extend-seconds input", "0.5")
     mine = edited(page, "extend", models, work, tmp_path)
     assert soundfile.info(mine).duration == 1.5
 
@@ -241,7 +250,7 @@ def test_vary_and_go_on_with_the_result(
     page: Page, work: Path, models: tuple[str, ...], tmp_path: Path
 ):
     edit(page, work, "Vary")
-    page.fill("#edit-seed input", "7")
+    fill(page, "#edit-seed input", "7")
     page.get_by_label("label").last.click()
     page.get_by_role("option", name="bell").click()
     edited(page, "vary", models, work, tmp_path)
@@ -256,7 +265,7 @@ def test_vary_and_go_on_with_the_result(
 def test_interpolate(page: Page, work: Path, models: tuple[str, ...], tmp_path: Path):
     edit(page, work, "Interpolate")
     drop(page, "second", work / "other.wav")
-    page.fill("#interpolate-step input[type=number]", "3")
+    fill(page, "#interpolate-step input[type=number]", "3")
     mine = edited(page, "interpolate", models, work, tmp_path)
     assert mine.name == "song_other-3.wav"
 
@@ -268,7 +277,7 @@ def test_mistakes_are_sentences(page: Page, work: Path):
     wrong = page.locator("#compress-view .wrong").inner_text()
     assert wrong.startswith("text.wav is not audio, or of a format that is not supported")
     page.get_by_role("tab", name="Make").click()
-    page.fill("#make-seconds input", "0")
+    fill(page, "#make-seconds input", "0")
     page.click("#make-run")
     page.get_by_text("0 seconds to make, expected more than 0").wait_for()
 
@@ -286,8 +295,8 @@ def test_a_recording(page: Page, address: str):
 
 def begin_long_work(page: Page) -> None:
     page.get_by_role("tab", name="Make").click()
-    page.fill("#make-seconds input", "250")
-    page.fill("#make-steps input[type=number]", "100")
+    fill(page, "#make-seconds input", "250")
+    fill(page, "#make-steps input[type=number]", "100")
     page.click("#make-run")
 
 
@@ -309,7 +318,7 @@ def test_two_visitors_wait_for_each_other_and_work_ends_when_stopped(
     other.click("#make-stop")
     other.get_by_text("Stopped.").wait_for()
     other.close()
-    page.fill("#make-seconds input", "0.3")
+    fill(page, "#make-seconds input", "0.3")
     page.click("#make-run")
     page.wait_for_selector("#make-result lacuna-player canvas")
 
