@@ -15,7 +15,6 @@ import argparse
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from codec.audio.reading import read
 from codec.audio.resampling import resample
@@ -24,19 +23,12 @@ from codec.evaluation.codecs.measures import measure
 from codec.evaluation.codecs.perceptual import Perceptual, middle
 from codec.network.band_matching import BandMatching
 from codec.network.config import FRAME
-from codec.network.stft import inverse_stft, stft
 from codec.network.views import analyze
 
 RATE = 44100
 SECONDS = 8.0
 HOPS_OF_93_MS = 8
 COLUMNS = ["zimtohrli", "mel_distance", "flux"]
-
-
-def with_gains(noise: Tensor, log_power: Tensor, matching: BandMatching) -> Tensor:
-    spectra = stft(noise, matching.window, FRAME // 4)
-    gains = (log_power / 2).exp()[..., matching.band_of_bin]
-    return inverse_stft(spectra * gains, matching.window, FRAME // 4)
 
 
 def main() -> None:
@@ -59,7 +51,7 @@ def main() -> None:
         noise = torch.randn(original.shape, generator=torch.Generator().manual_seed(0))
         for name, wanted in (("12 ms", level), ("93 ms", smooth)):
             for times in (0, 1, 3):
-                decoded = with_gains(noise, wanted, matching)
+                decoded = matching.with_gains(matching.spectra(noise), wanted / 2)
                 for _ in range(times):
                     decoded = matching(decoded, wanted)
                 how = f"matched {times} x" if times else "gains"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from codec.entropy.context_network import ONE, ContextNetwork, Prediction, StepUnits, network_inputs
 from codec.entropy.context_rows import COLUMNS, WINDOW, frequency_rows
-from codec.entropy.quantise import quantise, symbol_limits
+from codec.entropy.quantise import symbol_limits
 from codec.entropy.static_tables import (
     FREQUENCY_BITS,
     EntropyTables,
@@ -62,7 +62,7 @@ class ContextModel:
 
     def quantise(self, latents: NDArray[Any], step_index: int) -> NDArray[np.int16]:
         """Symbols of a block's latents (streams, latent_dim, frames) in standard units."""
-        return quantise(latents, self.stream_steps(step_index, len(latents)))
+        return self._tables.quantise(latents, step_index)
 
     def predict(self, symbols: NDArray[np.integer], step_index: int) -> Prediction:
         """The prediction of every symbol of a block (streams, latent_dim, frames)."""

@@ -49,8 +49,16 @@ class BandMatching(nn.Module):
         self.register_buffer("band_of_bin", band_of_bin(SHORT_WINDOW), persistent=False)
 
     def forward(self, waveform: Tensor, log_power: Tensor) -> Tensor:
-        spectra = stft(waveform, self.window, HOP)
+        spectra = self.spectra(waveform)
         power = (spectra.real**2 + spectra.imag**2) / noise_level(SHORT_WINDOW) ** 2
         present = (power @ self.means + FLOOR).log()
         gain = ((log_power - present) / 2).clamp(-MOST_DOWN, MOST_UP)
-        return inverse_stft(spectra * gain.exp()[..., self.band_of_bin], self.window, HOP)
+        return self.with_gains(spectra, gain)
+
+    def spectra(self, waveform: Tensor) -> Tensor:
+        """(batch, time) -> (batch, time // HOP, bins)"""
+        return stft(waveform, self.window, HOP)
+
+    def with_gains(self, spectra: Tensor, log_gain: Tensor) -> Tensor:
+        """Spectra with a gain for each band, (batch, hops, SHORT_BANDS), as (batch, time)."""
+        return inverse_stft(spectra * log_gain.exp()[..., self.band_of_bin], self.window, HOP)

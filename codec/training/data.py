@@ -173,18 +173,15 @@ class AudioSource:
         return Batch(waveform, torch.tensor(indices))
 
     def _rare(self, item: Tensor, index: int) -> Tensor:
-        """A share of the items made into what recordings seldom hold, all channels alike."""
+        """A share of the items made into what recordings seldom hold."""
         if self.config.rare_share == 0:
             return item
         rng = item_rng(self.seed, index, RARE)
         if rng.random() >= self.config.rare_share:
             return item
-        state = rng.bit_generator.state
-        rows = []
-        for row in item.cpu().numpy():
-            rng.bit_generator.state = state
-            rows.append(make_rare(row, self.sample_rate, rng))
-        return torch.from_numpy(np.stack(rows)).to(item)
+        return torch.from_numpy(make_rare(item.cpu().numpy(), self.sample_rate, rng).copy()).to(
+            item
+        )
 
     def _item(self, crop: Crop) -> Tensor:
         end = crop.start + self._samples_at(crop.speed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -57,12 +57,11 @@ def fit_checkpoint(
     ``progress(done, total)`` is called as crops have been encoded.
     """
     means, sigmas = [], []
-    for first in range(FIRST_INDEX, FIRST_INDEX + ITEMS, BATCH):
-        batch = source.batch(range(first, first + BATCH))
-        posterior = autoencoder.posterior(batch.waveform.to(device))
+    for done, waveform in _crops(source, device):
+        posterior = autoencoder.posterior(waveform)
         means.append(posterior.mean.transpose(0, 1).flatten(1).cpu())
         sigmas.append(posterior.sigma.transpose(0, 1).flatten(1).cpu())
-        progress(first + BATCH - FIRST_INDEX, ITEMS)
+        progress(done, ITEMS)
     mean_values, sigma_values = torch.cat(means, 1), torch.cat(sigmas, 1)
     mean, std = mean_values.mean(1), mean_values.std(1).clamp(min=1e-4)
     # A collapsed channel has next to no deviation of its own; the coarsest step suits it.
@@ -88,9 +87,8 @@ def fit_tokens(
     config = autoencoder.config
     assert config.tokens is not None, config
     latents, tokens = [], []
-    for first in range(FIRST_INDEX, FIRST_INDEX + ITEMS, BATCH):
-        batch = source.batch(range(first, first + BATCH))
-        quantised = autoencoder.quantise(batch.waveform.to(device))
+    for _, waveform in _crops(source, device):
+        quantised = autoencoder.quantise(waveform)
         latents.append(quantised.latents.transpose(0, 1).flatten(1).cpu())
         tokens.append(quantised.tokens.transpose(0, 1).flatten(1).cpu())
     values, counted = torch.cat(latents, 1), torch.cat(tokens, 1).numpy()
@@ -101,6 +99,13 @@ def fit_tokens(
     coarsest = config.tokens.books - 1
     useful = measure_range([counted[None]], tables, config.frame_rate, 0, coarsest)
     return Checkpoint(config, autoencoder, statistics, tables, useful, provenance)
+
+
+def _crops(source: AudioSource, device: torch.device) -> Iterator[tuple[int, Tensor]]:
+    """The crops that are measured, batch by batch, and how many they are with those before."""
+    for done in range(BATCH, ITEMS + 1, BATCH):
+        first = FIRST_INDEX + done - BATCH
+        yield done, source.batch(range(first, first + BATCH)).waveform.to(device)
 
 
 def _finest_useful_step(

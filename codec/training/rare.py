@@ -22,18 +22,21 @@ KEPT_CUT = 0.3
 
 
 def make_rare(recording: NDArray[np.float32], sample_rate: int, rng: Rng) -> NDArray[np.float32]:
-    """A recording (time,) cut hard, or something synthetic of its length."""
+    """A recording (channels, time) cut hard, or something synthetic in all of its channels."""
     if rng.random() < CUT_SHARE:
         return cut_hard(recording, rng)
     kinds: list[Callable[[int, int, Rng], Samples]] = [tones, sweep, beeps, noise, clicks]
-    sound = kinds[rng.integers(len(kinds))](len(recording), sample_rate, rng).astype(np.float32)
-    return cut_hard(sound, rng) if rng.random() < KEPT_CUT else sound
+    make = kinds[rng.integers(len(kinds))]
+    sound = make(recording.shape[-1], sample_rate, rng).astype(np.float32)
+    sound = cut_hard(sound, rng) if rng.random() < KEPT_CUT else sound
+    return np.broadcast_to(sound, recording.shape).copy()
 
 
 def cut_hard(sound: NDArray[np.float32], rng: Rng) -> NDArray[np.float32]:
     """Digital silence before a place, after one, between two, or around what lies between."""
-    first, second = np.sort(rng.integers(0, len(sound) + 1, 2))
-    silent = np.zeros(len(sound), bool)
+    time = sound.shape[-1]
+    first, second = np.sort(rng.integers(0, time + 1, 2))
+    silent = np.zeros(time, bool)
     kind = rng.integers(4)
     silent[:first] = kind in (0, 3)
     silent[first:second] = kind == 2

@@ -45,7 +45,7 @@ def test_a_cut_leaves_the_rest_as_it_is() -> None:
 
 
 def test_some_are_cut_recordings_and_some_synthetic() -> None:
-    recording = rng(5).standard_normal(TIME).astype(np.float32)
+    recording = rng(5).standard_normal((2, TIME)).astype(np.float32)
     made = [make_rare(recording, RATE, rng(seed)) for seed in range(40)]
     of_recording = [((x == recording) | (x == 0)).all() for x in made]
     assert 15 < sum(of_recording) < 40
