@@ -177,8 +177,7 @@ def _silence(codec: LatentCodec) -> np.ndarray | None:
         return None
     middle = codec.autoencoder.encoder.receptive_frames
     zeros = torch.zeros(1, 1, (2 * middle + 1) * codec.hop_length, device=codec.device)
-    z = codec.quantise(zeros) if codec.config.tokens else codec.analyze(zeros).mean
-    return z[0, :, middle : middle + 1].cpu().numpy().astype(np.float32)
+    return codec.analyze(zeros).mean[0, :, middle : middle + 1].cpu().numpy()
 
 
 @torch.inference_mode()
