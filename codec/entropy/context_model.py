@@ -52,10 +52,6 @@ class ContextModel:
         # Less one, since constriction adds one to every frequency: see static_tables.py.
         self._rows = (self.frequencies - 1).astype(np.float64)
 
-    def steps(self, step_index: int) -> NDArray[np.float64]:
-        """The quantiser step of every latent channel, (latent_dim,), in standard units."""
-        return self._tables.steps(step_index)
-
     def stream_steps(self, step_index: int, streams: int) -> NDArray[np.float64]:
         """The quantiser step of every latent of a block, (streams, latent_dim)."""
         return self._tables.stream_steps(step_index, streams)

@@ -38,8 +38,7 @@ def choose_step(draft: Draft, useful: UsefulRange, target: RateTarget) -> StepCh
     """
     if target.max_kbps is not None:
         draft.limit_blocks(target.max_kbps)
-    fixed_rate = useful.finest_step == useful.coarsest_step
-    if target.quality is not None and draft.header.tokens and fixed_rate:
+    if target.quality is not None and draft.header.tokens and useful.is_one_step:
         raise RateError(
             f"--quality {target.quality:g}: the model '{draft.header.model}' has one quality, "
             f"{useful.high_kbps:.2f} kbps per channel; leave --quality out"
@@ -97,7 +96,7 @@ def step_within(draft: Draft, useful: UsefulRange, budget: float) -> StepChoice:
             for size in (sizes[useful.coarsest_step], draft.size(useful.finest_step))
         )
         least = math.ceil(low * 100) / 100
-        if useful.finest_step == useful.coarsest_step:
+        if useful.is_one_step:
             remedy = f"it has one rate, {least:.2f}: give that or more, or leave the rate out"
         else:
             remedy = f"choose between {least:.2f} and {high:.2f}"

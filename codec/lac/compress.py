@@ -85,7 +85,7 @@ def compress_stream(
             sample_rate=sample_rate,
             channels=channels,
             coded_channels=coded,
-            latent_dim=codec.coder.latent_dim,
+            latent_dim=coder.latent_dim,
             frames_per_block=FRAMES_PER_BLOCK,
             model_sample_rate=codec.sample_rate,
             hop_length=codec.hop_length,

@@ -29,11 +29,10 @@ from torch import Tensor
 
 from codec.audio.waveform import as_array, check_finite
 from codec.errors import AudioError, LacunaError
-from codec.model.bounds import LEAST_VARIANCE, bounds_of_rows
+from codec.model.bounds import LEAST_VARIANCE, bounds_of_rows, orthonormal_mdct
 from codec.model.latent_codec import LatentCodec
 from codec.network.config import FRAME
 from codec.network.map_waveform import MapWaveformDecoder
-from codec.network.mdct import LowMDCT
 from codec.network.views import band_of_bin
 
 TAIL = 4.0
@@ -120,7 +119,7 @@ def _nats(rows: Tensor, said: Tensor) -> float:
 
     Coefficients are Student's t of TAIL degrees of freedom, in units of the band's deviation.
     """
-    coefficients = LowMDCT(FRAME, FRAME).to(rows)(rows.flatten(0, -2))
+    coefficients = orthonormal_mdct(rows.flatten(0, -2))
     power = _band_powers(said)[..., band_of_bin(2 * FRAME)[:FRAME]] + LEAST_VARIANCE
     tail = (coefficients.square() / (TAIL * power)).log1p()
     return float((0.5 * power.log() + 0.5 * (TAIL + 1) * tail).sum())
@@ -128,7 +127,7 @@ def _nats(rows: Tensor, said: Tensor) -> float:
 
 def _band_powers(rows: Tensor) -> Tensor:
     """Mean power of the MDCT's coefficients: (..., time) -> (rows, frames, bands)."""
-    coefficients = LowMDCT(FRAME, FRAME).to(rows)(rows.reshape(-1, rows.shape[-1]))
+    coefficients = orthonormal_mdct(rows.flatten(0, -2))
     means = F.one_hot(band_of_bin(2 * FRAME)[:FRAME]).to(rows)
     return coefficients.square() @ (means / means.sum(dim=0))
 

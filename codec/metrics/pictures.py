@@ -144,8 +144,9 @@ def spectrogram_png(
     below the loudest bin of ``original``, so that pictures of both compare.
     """
     span = DYNAMIC_RANGE if top_hz is None else PARTIALS_RANGE
-    top = _levels(original, sample_rate, top_hz).max()
-    shade = ((_levels(sound, sample_rate, top_hz) - top + span) / span).clip(0, 1)
+    levels = _levels(sound, sample_rate, top_hz)
+    top = (levels if sound is original else _levels(original, sample_rate, top_hz)).max()
+    shade = ((levels - top + span) / span).clip(0, 1)
     picture = Image.fromarray((shade[::-1] * (SHADES - 1)).round().astype(np.uint8), mode="P")
     colors = matplotlib.colormaps["magma"](np.linspace(0, 1, SHADES))[:, :3]
     picture.putpalette((255 * colors).astype(np.uint8).tobytes())

@@ -92,7 +92,7 @@ def _encode_block(
     """One window of a block and its halos, of which ``samples`` after the first halo are real."""
     halo = codec.autoencoder.encoder.receptive_frames
     start = halo * codec.hop_length
-    frames = -(-samples // codec.hop_length)
+    frames = codec.frames(samples)
     rows = codec.to_rows(torch.from_numpy(window)[None])[0]
     silent = (rows[..., start : start + samples].abs().amax(dim=(1, 2)) <= SILENCE).numpy()
     shape = (len(rows), codec.tables.latent_dim if tokens else codec.latent_dim, frames)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -104,9 +105,10 @@ def bounds_of_rows(
             f"spectra, expected a spectral_map; `lacuna score` says what takes its place"
         )
     posterior = codec.autoencoder.posterior(rows)
+    coefficients = orthonormal_mdct(rows[:, 0])
 
     def given(z: Tensor) -> Tensor:
-        return mdct_log_likelihood(rows[:, 0], decoder.expect(z))
+        return mdct_log_likelihood(coefficients, decoder.expect(z))
 
     return Bounds(
         evidence_lower_bound(posterior, given, 1, generator),
@@ -121,9 +123,19 @@ def _log_normal(x: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
     return -0.5 * nats.flatten(1).sum(dim=1)
 
 
-def mdct_log_likelihood(waveform: Tensor, expected: SpectralMap) -> Tensor:
-    """log p(x|z) in nats of waveforms (batch, frames * FRAME) under their maps: (batch,)."""
-    coefficients = LowMDCT(FRAME, FRAME).to(waveform)(waveform)
+@lru_cache(maxsize=4)
+def _transform(device: torch.device) -> LowMDCT:
+    with torch.inference_mode(False):  # kept for later calls, and those may train
+        return LowMDCT(FRAME, FRAME).to(device)
+
+
+def orthonormal_mdct(waveform: Tensor) -> Tensor:
+    """The observation: (batch, frames * FRAME) -> (batch, frames, FRAME)."""
+    return _transform(waveform.device)(waveform)
+
+
+def mdct_log_likelihood(coefficients: Tensor, expected: SpectralMap) -> Tensor:
+    """log p(x|z) in nats of ``orthonormal_mdct`` (batch, frames, FRAME) under maps: (batch,)."""
     variance = mdct_variances(expected) + LEAST_VARIANCE
     nats = math.log(2 * math.pi) + variance.log() + coefficients.square() / variance
     return -0.5 * nats.flatten(1).sum(dim=1)

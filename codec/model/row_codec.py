@@ -92,7 +92,8 @@ class RowCodec(Float32Module):
     def latent_id(self) -> str:
         """16 hex digits of what latents mean, from the weights as they are now.
 
-        A step of training on the encoder changes it; training on the decoder does not. Some 10 ms.
+        A step of training on the encoder changes it; training on the decoder does not. All
+        weights are hashed each time: ask once where it is needed often.
 
         Raises:
             LacunaError: the codec is on the meta device.

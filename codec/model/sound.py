@@ -41,7 +41,7 @@ class Sound:
 
 def frames_for(codec: LatentCodec, samples: int, sample_rate: int) -> int:
     """Latent frames of so many samples: ceil(samples at the codec's rate / hop_length)."""
-    return -(-resampled_length(samples, sample_rate, codec.sample_rate) // codec.hop_length)
+    return codec.frames(resampled_length(samples, sample_rate, codec.sample_rate))
 
 
 def encode_stream(

@@ -27,14 +27,15 @@ def encode_pieces(
         AudioError: integers, values that are not finite, another shape, or a channel count that
             differs or that the codec cannot code.
     """
-    checked = _checked(pieces, checked_rate(sample_rate))
+    sample_rate = checked_rate(sample_rate)
+    checked = _checked(pieces, sample_rate)
     first = next(checked, None)
     if first is None:
         return
     channels = len(first)
     codec.coded_channels(channels)
     whole = chain([first], checked)
-    at_codec_rate = resampled(whole, checked_rate(sample_rate), codec.sample_rate, channels)
+    at_codec_rate = resampled(whole, sample_rate, codec.sample_rate, channels)
     for block in encode_blocks(codec, at_codec_rate, skip_silence=False):
         yield torch.from_numpy(block.latents)
 

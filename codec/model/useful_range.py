@@ -27,6 +27,11 @@ class UsefulRange:
     high_kbps: float
     """Per coded channel, at the finest step."""
 
+    @property
+    def is_one_step(self) -> bool:
+        """There is one rate and no other."""
+        return self.finest_step == self.coarsest_step
+
     def __post_init__(self) -> None:
         if not 0 <= self.finest_step <= self.coarsest_step < STEP_INDICES:
             raise ValueError(

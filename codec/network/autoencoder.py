@@ -65,10 +65,9 @@ class Autoencoder(nn.Module):
         Raises:
             ValueError: another channel count, or a time that is no multiple of hop_length.
         """
-        parameters = self._encoded(waveform, label)
-        if self.tokens is not None:
-            return _point(self.tokens.quantise(parameters[:, : self.config.latent_dim]))
-        return self._gaussian(parameters)
+        if self.tokens is not None:  # and then there are no labels
+            return _point(self.quantise(waveform))
+        return self._gaussian(self._encoded(waveform, label))
 
     def quantise(self, waveform: Tensor) -> Quantised:
         """Tokens and what they stand for, of a model of tokens; as for ``posterior``."""

@@ -15,12 +15,11 @@ from torch import Tensor, nn
 from codec.network.config import FRAME
 from codec.network.stft import inverse_stft, stft
 from codec.network.views import (
-    FLOOR,
     SHORT_FRAMES,
     SHORT_WINDOW,
+    band_log_powers,
     band_means,
     band_of_bin,
-    noise_level,
 )
 
 HOP = FRAME // SHORT_FRAMES
@@ -50,8 +49,7 @@ class BandMatching(nn.Module):
 
     def forward(self, waveform: Tensor, log_power: Tensor) -> Tensor:
         spectra = self.spectra(waveform)
-        power = (spectra.real**2 + spectra.imag**2) / noise_level(SHORT_WINDOW) ** 2
-        present = (power @ self.means + FLOOR).log()
+        present = band_log_powers(spectra, self.means)
         gain = ((log_power - present) / 2).clamp(-MOST_DOWN, MOST_UP)
         return self.with_gains(spectra, gain)
 

@@ -219,7 +219,7 @@ class ModelConfig(StrictConfig):
     network: Annotated[
         SpectralConfig | SpectralMapConfig | OobleckConfig, Field(discriminator="kind")
     ]
-    tokens: Annotated[VQConfig | FSQConfig, Field(discriminator="kind")] | None = None
+    tokens: Annotated[TokensConfig, Field(discriminator="kind")] | None = None
     """Latents are quantised to tokens in place of having a Gaussian posterior."""
 
     @model_validator(mode="after")

@@ -122,7 +122,7 @@ class SpectralEncoder(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         batch, config = waveform.shape[0], self.config
-        with in_float32(waveform):  # no half-precision FFT on CPUs
+        with in_float32(waveform):
             rows = waveform.float().flatten(0, 1)
             spectra = stft(rows, self.window, config.stft_hop)
             measured = self._measured(rows, spectra, batch)

@@ -119,7 +119,7 @@ class MapEncoder(nn.Module):
     @staticmethod
     def views(waveform: Tensor) -> Views:
         """What the network sees of a waveform (batch, 1, time)."""
-        with in_float32(waveform):  # no half-precision FFT on CPUs
+        with in_float32(waveform):
             return analyze(waveform[:, 0].float())
 
     def from_views(self, views: Views, label: Tensor | None = None) -> Tensor:

@@ -61,7 +61,6 @@ class TokenBottleneck(nn.Module):
         from vector_quantize_pytorch import FSQ, ResidualVQ  # it takes a second to import
 
         logger.disable("vector_quantize_pytorch")  # it warns of small first batches, book by book
-        self.books, self.size = config.books, config.size
         self.quantiser: Any  # a class of that package
         if isinstance(config, VQConfig):
             self.quantiser = ResidualVQ(

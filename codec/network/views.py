@@ -132,9 +132,14 @@ def _bands(waveform: Tensor) -> Tensor:
     """Log powers of the short view's bands."""
     segments = _frames(waveform, SHORT_WINDOW, FRAME // SHORT_FRAMES)
     spectra = torch.fft.rfft(segments * torch.hann_window(SHORT_WINDOW, device=waveform.device))
+    bands = band_log_powers(spectra, band_means().to(waveform))
+    return bands.view(waveform.shape[0], -1, SHORT_FRAMES, SHORT_BANDS)
+
+
+def band_log_powers(spectra: Tensor, means: Tensor) -> Tensor:
+    """Spectra of the short window, (..., bins), and ``band_means`` -> (..., SHORT_BANDS)."""
     power = (spectra.real**2 + spectra.imag**2) / noise_level(SHORT_WINDOW) ** 2
-    bands = power @ band_means().to(power)
-    return (bands + FLOOR).log().view(waveform.shape[0], -1, SHORT_FRAMES, SHORT_BANDS)
+    return (power @ means + FLOOR).log()
 
 
 def band_means() -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor
 from codec.audio.waveform import to_mid_side
 from codec.metrics.distances import si_sdr
 from codec.metrics.mel import mel_distance
+from codec.network.float32 import in_float32
 from codec.training.config import AdversarialConfig, TrainingConfig
 from codec.training.discriminators import (
     Discriminators,
@@ -150,7 +151,7 @@ class WaveformLoss:
         against = opponent is not None and opponent.starts(step)
         output = estimate.detach().requires_grad_() if against else estimate
         # In bfloat16 the loss' own filters would hiss at -50 dB.
-        with torch.autocast(estimate.device.type, enabled=False):
+        with in_float32(estimate):
             terms = self.reconstruction(output, target)
             loss = terms.total(self.config)
         logs: Logs = {

@@ -183,8 +183,7 @@ class CodecTask:
     def export(self, model: nn.Module, path: Path, provenance: dict[str, Any]) -> None:
         assert isinstance(model, Autoencoder)
         provenance = {**provenance, **training_provenance(self.source, self.config)}
-        crops = self.source.without_rare()
-        fitted = fit_checkpoint(model, crops, self.device, self.config.noise, provenance)
+        fitted = fit_checkpoint(model, self.source, self.device, self.config.noise, provenance)
         checkpoint.save(fitted, path)
 
 

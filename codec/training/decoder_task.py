@@ -27,6 +27,7 @@ from codec.model.checkpoint import Checkpoint
 from codec.model.shipped import find_checkpoint
 from codec.model.statistics import Standardizer
 from codec.network.config import FRAME, ModelConfig
+from codec.network.float32 import in_float32
 from codec.network.map_waveform import START, MapWaveformDecoder, Randomness
 from codec.network.renderer import BIRTHS
 from codec.network.tokens import LEFT_OUT
@@ -204,7 +205,7 @@ class DecoderTask:
         (batch, channels, time), (batch,) -> (batch, latent_dim, frames)
         """
         # In float32 whatever the precision of the training: other latents, other symbols.
-        with torch.autocast(self.device.type, enabled=False):
+        with in_float32(waveform):
             if self._frozen.tokens is not None:
                 tokens = self._frozen.quantise(waveform).tokens
                 return self._frozen.tokens.lookup(self._quantise(tokens, number))

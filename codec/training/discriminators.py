@@ -22,6 +22,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from codec.network.float32 import in_float32
 from codec.training.config import AdversarialConfig
 
 COMPRESSION = 0.3
@@ -92,7 +93,7 @@ class STFTDiscriminator(nn.Module):
 
     def picture(self, x: Tensor) -> Tensor:
         """(rows, time) -> (rows, 2, frames, bins)"""
-        with torch.autocast(x.device.type, enabled=False):  # no half-precision FFT on CPUs
+        with in_float32(x):
             size = len(self.window)
             spectrum = torch.stft(
                 x.float(),

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from codec.metrics.mel import mel_distance, mel_filters
+from codec.network.float32 import in_float32
 from codec.training.likelihood import equivalent_bandwidth
 from codec.training.magnitudes import powers
 from codec.training.task import StepLoss
@@ -119,7 +120,7 @@ class EnergyLoss:
         return StepLoss(total, {name: value.detach() for name, value in logs.items()})
 
     def _judge(self, draws: Tensor, waveform: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        with torch.autocast(waveform.device.type, enabled=False):
+        with in_float32(waveform):
             kept = slice(EDGE, -EDGE)
             recording = self.spectra(waveform[:, 0, kept].float())
             first, second = (self.spectra(draws[:, i, kept].float()) for i in (0, 1))

@@ -103,6 +103,7 @@ def fit_tokens(
 
 def _crops(source: AudioSource, device: torch.device) -> Iterator[tuple[int, Tensor]]:
     """The crops that are measured, batch by batch, and how many they are with those before."""
+    source = source.without_rare()
     for done in range(BATCH, ITEMS + 1, BATCH):
         first = FIRST_INDEX + done - BATCH
         yield done, source.batch(range(first, first + BATCH)).waveform.to(device)

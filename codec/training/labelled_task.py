@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from codec.model.labels import labels_of
 from codec.network.autoencoder import Autoencoder
-from codec.network.config import SpectralMapConfig
 from codec.network.labels import LabelledRows, one_hot
 from codec.training import kl
 from codec.training.codec_task import VALIDATION_ITEMS, CodecBatch, CodecTask
@@ -60,11 +60,9 @@ class LabelledTask(CodecTask):
         device: torch.device,
     ) -> None:
         super().__init__(autoencoder, config, source, validation, device)
-        network = autoencoder.config.network
-        assert isinstance(network, SpectralMapConfig), network
-        self.labels = network.labels
-        self._of_files = labels_to_train_on(source, network.labels)
-        self._of_validation = [label_of(file, network.labels) for file in validation.files]
+        self.labels = labels_of(autoencoder.config)
+        self._of_files = labels_to_train_on(source, self.labels)
+        self._of_validation = [label_of(file, self.labels) for file in validation.files]
 
     def load(self, indices: range) -> LabelledBatch:
         plain = super().load(indices)

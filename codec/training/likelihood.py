@@ -16,6 +16,7 @@ import math
 import torch
 from torch import Tensor
 
+from codec.network.float32 import in_float32
 from codec.network.spectral_map import MapReconstruction, SpectralMap
 from codec.network.views import (
     FLOOR,
@@ -141,7 +142,7 @@ class MapLoss:
 
     def of_items(self, reconstruction: MapReconstruction, step: int) -> tuple[Tensor, Logs]:
         """The loss of every item, (batch,), and values to log."""
-        with torch.autocast(reconstruction.views.long.device.type, enabled=False):
+        with in_float32(reconstruction.views.long):
             terms = self.likelihood.item_terms(reconstruction.views, reconstruction.expected)
         left = max(0.0, 1 - step / WAVE_FIRST_STEPS)
         share = WAVE_SHARE + left * (WAVE_FIRST - WAVE_SHARE)

@@ -11,8 +11,9 @@ from typing import Any
 from accelerate import Accelerator
 
 from codec.model.checkpoint import Checkpoint
+from codec.model.labels import labels_of
 from codec.network.autoencoder import Autoencoder
-from codec.network.config import ModelConfig, SpectralMapConfig, load_model_config
+from codec.network.config import ModelConfig, load_model_config
 from codec.progress import file_progress
 from codec.training import session
 from codec.training.claim import claimed
@@ -103,8 +104,7 @@ def train_codec(
 def _task_of(model: ModelConfig) -> type[CodecTask]:
     if model.tokens is not None:
         return TokenTask
-    labelled = isinstance(model.network, SpectralMapConfig) and model.network.labels
-    return LabelledTask if labelled else CodecTask
+    return LabelledTask if labels_of(model) else CodecTask
 
 
 def _audio(

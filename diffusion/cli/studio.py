@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from codec.cli.extra import require
 from codec.cli.options import Compute
-from codec.errors import LacunaError, install_hint
 from diffusion.cli.options import Models
 
 
@@ -29,10 +28,7 @@ def studio(
     It is served to this machine alone, needs no network, and sends nothing anywhere. What you drop
     there and what is made lies in a folder for temporary files until Ctrl-C ends it.
     """
-    if importlib.util.find_spec("gradio") is None:
-        raise LacunaError(
-            f"the studio needs gradio, which is not installed; {install_hint('studio')}"
-        )
+    require("the studio", "studio", "gradio")
     compute.use()
     from diffusion.studio.server import serve
 

@@ -123,8 +123,9 @@ def encode_shards(
     """
     total = sum(len(shard.sources) for shard in shards)
     done = 0
+    latent_id = codec.latent_id
     for shard in shards:
-        if _is_done(out / shard.name, shard, codec):
+        if _is_done(out / shard.name, shard, codec, latent_id):
             done += len(shard.sources)
             progress(shard.name, done, total)
             continue
@@ -158,7 +159,7 @@ def encode_shards(
         empty = torch.zeros(0, codec.latent_dim, dtype=torch.float16)
         metadata = {
             "format": FORMAT,
-            "latent_id": codec.latent_id,
+            "latent_id": latent_id,
             "codec": codec.config.name,
             "sources": json.dumps([source.facts() for source in shard.sources]),
             "clips": json.dumps(clips),
@@ -219,7 +220,7 @@ class _OwnFiles:
             return False
 
 
-def _is_done(path: Path, shard: PlannedShard, codec: LatentCodec) -> bool:
+def _is_done(path: Path, shard: PlannedShard, codec: LatentCodec, latent_id: str) -> bool:
     """The shard is there and holds what these files give; files that changed are done again."""
     if not path.is_file():
         return False
@@ -227,11 +228,11 @@ def _is_done(path: Path, shard: PlannedShard, codec: LatentCodec) -> bool:
         metadata = _metadata(path)
     except SafetensorError:
         return False
-    if metadata.get("latent_id") != codec.latent_id:
+    if metadata.get("latent_id") != latent_id:
         raise CheckpointError(
             f"'{path.parent}' holds latents of the codec '{metadata.get('codec')}', latent_id "
             f"{metadata.get('latent_id')}; the codec at hand is '{codec.config.name}', latent_id "
-            f"{codec.latent_id}. Use another --out folder"
+            f"{latent_id}. Use another --out folder"
         )
     return metadata["sources"] == json.dumps([source.facts() for source in shard.sources])
 

@@ -13,7 +13,7 @@ INDICES = [0, 100, 240, 400, 620, 1023]
 
 
 def symbols_at(index: int, shape: tuple[int, int, int] = (2, 4, 40)) -> np.ndarray:
-    return fixed_symbols(shape, symbol_limits(MODEL.steps(index)))
+    return fixed_symbols(shape, symbol_limits(MODEL.stream_steps(index, 1)[0]))
 
 
 def book(index: int, streams: int) -> by_the_book.ContextDecoder:

@@ -25,7 +25,7 @@ SHAPES = [(2, 4, 40), (1, 4, 9), (6, 4, 5), (2, 4, 1), (1, 4, 1), (0, 4, 7), (2,
 @pytest.mark.parametrize("shape", SHAPES)
 def test_round_trip(index: int, shape: tuple[int, int, int]):
     rng = np.random.default_rng(index)
-    limit = symbol_limits(MODEL.steps(index))[:, None]
+    limit = symbol_limits(MODEL.stream_steps(index, 1)[0])[:, None]
     anything = rng.integers(-limit, limit + 1, shape)
     extremes = np.where(np.indices(shape).sum(0) % 2, limit, -limit)
     for symbols in (symbols_at(index, shape), anything, extremes, np.zeros(shape, np.int16)):
@@ -43,7 +43,7 @@ def test_round_trip(index: int, shape: tuple[int, int, int]):
 @pytest.mark.parametrize("latent_dim", [1, 2, 7, 66])
 def test_round_trip_at_other_sizes(latent_dim: int):
     model = fixed_context(latent_dim)
-    symbols = fixed_symbols((2, latent_dim, 30), symbol_limits(model.steps(150)))
+    symbols = fixed_symbols((2, latent_dim, 30), symbol_limits(model.stream_steps(150, 1)[0]))
     data = model.encode(symbols, 150)
     assert (model.decode([data], symbols.shape, 150)[0] == symbols).all()
 
@@ -94,7 +94,7 @@ def test_payloads_decode_by_the_book(index: int, shape: tuple[int, int, int]):
 
 def test_payloads_of_many_channels_decode_by_the_book():
     model = fixed_context(66)
-    symbols = fixed_symbols((2, 66, 4), symbol_limits(model.steps(400)))
+    symbols = fixed_symbols((2, 66, 4), symbol_limits(model.stream_steps(400, 1)[0]))
     sigma_units = fixed_tables(66).sigma_units.tolist()
     decoder = by_the_book.ContextDecoder(model.arrays, sigma_units, 400, 2)
     assert decoder.decode(model.encode(symbols, 400), 4) == symbols.tolist()
@@ -125,17 +125,18 @@ def test_golden_bytes(index: int):
 def test_latents_lie_in_the_cells_of_their_symbols(index: int):
     symbols = symbols_at(index)
     restored = MODEL.dequantise(symbols, index)
-    lower, upper = cell_bounds(symbols, MODEL.steps(index))
+    lower, upper = cell_bounds(symbols, MODEL.stream_steps(index, 1)[0])
     assert restored.dtype == np.float32
     assert ((lower - 1e-5 <= restored) & (restored <= upper + 1e-5)).all()
-    assert (restored != (symbols * MODEL.steps(index)[:, None]).astype(np.float32)).any()
+    middles = symbols * MODEL.stream_steps(index, 1)[0][:, None]
+    assert (restored != middles.astype(np.float32)).any()
 
 
 def test_latents_lean_towards_the_prediction():
     """In coarse cells the mean of a peaked density lies on the side of its peak."""
     symbols = symbols_at(500)
     found = MODEL.predict(symbols, 500)
-    step = MODEL.steps(500)[:, None]
+    step = MODEL.stream_steps(500, 1)[0][:, None]
     middle = symbols * step
     for side in (1, -1):
         above = side * (symbols - found.nearest)
@@ -181,7 +182,7 @@ def test_any_bytes_decode_or_raise_in_the_same_time():
         except FormatError:
             refused += 1
             continue
-        limit = symbol_limits(MODEL.steps(index))[:, None]
+        limit = symbol_limits(MODEL.stream_steps(index, 1)[0])[:, None]
         assert (np.abs(decoded.astype(np.int64)) <= limit).all()
     assert refused > 40
     assert time.perf_counter() - began < 10
@@ -217,7 +218,7 @@ def test_columns_and_escapes_that_are_never_coded_are_refused():
     assert decode(payload(WINDOW + 2)) == [0, 0, 0, 0]
     assert decode(payload(COLUMNS - 2, 1)) == [WINDOW + 1, 0, 0, 0]
     assert decode(payload(1, 60)) == [-WINDOW - 60, 0, 0, 0]
-    limit = int(symbol_limits(model.steps(0))[0])
+    limit = int(symbol_limits(model.stream_steps(0, 1)[0])[0])
     assert decode(payload(COLUMNS - 2, limit - WINDOW)) == [limit, 0, 0, 0]
     for data in (
         payload(0, 1),
@@ -262,6 +263,6 @@ def test_a_symbol_costs_what_the_row_says():
 def test_quantised_latents_come_back_within_a_step():
     latents = np.random.default_rng(2).normal(size=(2, 4, 50)).astype(np.float32)
     for index in (50, 240, 430):
-        step = MODEL.steps(index)
+        step = MODEL.stream_steps(index, 1)[0]
         restored = MODEL.dequantise(quantise(latents, step), index)
         assert (np.abs(restored - latents) <= 1.0001 * step[:, None]).all()
