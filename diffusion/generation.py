@@ -215,7 +215,13 @@ def load(
     Raises:
         CheckpointError: a checkpoint is missing or damaged, or they do not belong together.
     """
-    loaded = checkpoint.load(find_checkpoint(name_or_path))
+    return with_codec(checkpoint.load(find_checkpoint(name_or_path)), codec, device)
+
+
+def with_codec(
+    loaded: DiffusionCheckpoint, codec: str | Path | None, device: str | torch.device
+) -> Generator:
+    """As :func:`load`, of a diffusion model that is loaded already."""
     if codec is None:
         codec = find_latent_id(loaded.latent_id)
     if codec is None:

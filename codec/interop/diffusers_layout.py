@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from codec.errors import CheckpointError
-from codec.interop.weights import Layout, signal
+from codec.interop.weights import Layout, oobleck_config
 from codec.network.config import ModelConfig, OobleckConfig
 from codec.settings import PositiveInt, StrictConfig, validate
 from codec.text import printable
@@ -49,28 +48,18 @@ def model_config(values: dict[str, Any], name: str, where: str) -> ModelConfig:
             f"the third, since the encoder gives a mean and a scale for every latent"
         )
     network = {
-        "kind": "oobleck",
         "width": width,
         "width_multiples": theirs.channel_multiples,
         "strides": theirs.downsampling_ratios,
-        "posterior_scale": "softplus",
     }
-    return validate(
-        ModelConfig,
-        {
-            "name": name,
-            "sample_rate": theirs.sampling_rate,
-            **signal(theirs.audio_channels),
-            "latent_dim": latents,
-            "network": network,
-        },
-        where,
+    return oobleck_config(
+        name, theirs.sampling_rate, theirs.audio_channels, latents, network, where
     )
 
 
 def module_name(network: OobleckConfig, ours: str) -> str:
     """encoder.layers.1.layers.0.layers.2 -> encoder.block.0.res_unit1.snake2"""
-    part, *numbers = re.sub(r"\.layers\.", ".", ours).split(".")
+    part, *numbers = ours.replace(".layers.", ".").split(".")
     first, *inner = (int(number) for number in numbers)
     blocks, units = len(network.strides), len(network.dilations)
     if not inner:  # around the blocks: a convolution before, Snake and a convolution behind

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from codec.errors import CheckpointError
-from codec.interop.weights import Layout, listed, signal
+from codec.interop.weights import Layout, listed, oobleck_config
 from codec.network.config import ModelConfig
 from codec.settings import PositiveInt, StrictConfig, validate
 from codec.text import printable
@@ -86,22 +86,17 @@ def model_config(values: dict[str, Any], name: str, where: str) -> ModelConfig:
                 f"{where}: {key} is {printable(repr(said))}, and encoder and decoder say {implied}"
             )
     network = {
-        "kind": "oobleck",
         "width": encoder.channels,
         "width_multiples": encoder.c_mults,
         "strides": encoder.strides,
-        "posterior_scale": "softplus",
         "final_tanh": decoder.final_tanh or soft_clip,
     }
-    return validate(
-        ModelConfig,
-        {
-            "name": name,
-            "sample_rate": values.get("sample_rate"),
-            **signal(encoder.in_channels),
-            "latent_dim": decoder.latent_dim,
-            "network": network,
-        },
+    return oobleck_config(
+        name,
+        values.get("sample_rate"),
+        encoder.in_channels,
+        decoder.latent_dim,
+        network,
         where,
     )
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from codec.errors import CheckpointError
 from codec.model.checkpoint import as_weights, read_tensors
 from codec.network.config import ModelConfig, OobleckConfig
+from codec.settings import validate
 from codec.text import printable
 
 LISTED = 6
@@ -49,9 +50,33 @@ class Layout:
     module_name: Callable[[OobleckConfig, str], str]
 
 
-def signal(channels: int) -> dict[str, Any]:
-    """What our config says of channels; a network of one was trained on channels as they are."""
-    return {"channels": channels, "stereo": "left_right" if channels == 1 else "mid_side"}
+def oobleck_config(
+    name: str,
+    sample_rate: Any,
+    channels: int,
+    latent_dim: int,
+    network: dict[str, Any],
+    where: str,
+) -> ModelConfig:
+    """Our config of an autoencoder whose encoder says means and scales (see oobleck.py).
+
+    A network of one channel was trained on channels as they are.
+
+    Raises:
+        ConfigError: a value that our network cannot have, with ``where`` it stands.
+    """
+    return validate(
+        ModelConfig,
+        {
+            "name": name,
+            "sample_rate": sample_rate,
+            "channels": channels,
+            "stereo": "left_right" if channels == 1 else "mid_side",
+            "latent_dim": latent_dim,
+            "network": {"kind": "oobleck", "posterior_scale": "softplus", **network},
+        },
+        where,
+    )
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from codec.api import Codec
-from codec.audio.pieces import pieces_of
+from codec.audio.pieces import Counted, pieces_of
 from codec.metrics.loudness import loudness, matching_gains
 from codec.model.sound import Sound, decode_stream, encode_stream
 from codec.player.html import player
@@ -131,11 +131,10 @@ class Editor:
         )
 
     def _decoded(self, codec: Codec, sound: Sound) -> np.ndarray:
-        pieces: list[np.ndarray] = []
-        for piece in decode_stream(codec, sound):
+        pieces, counted = [], Counted(decode_stream(codec, sound))
+        for piece in counted:
             pieces.append(piece)
-            done = sum(part.shape[1] for part in pieces)
-            self._watch("decoding", done, sound.samples)
+            self._watch("decoding", counted.samples, sound.samples)
         return np.concatenate(pieces, axis=1)
 
     @staticmethod

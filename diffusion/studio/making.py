@@ -44,7 +44,6 @@ def make(
     if not 1 <= count <= MOST:
         raise LacunaError(f"a count of {count}, expected 1 to {MOST}")
     generator = models.generator(watch)
-    generator.label_index(sampling.label)
     parts: list[str] = []
     made: list[Source] = []
     for number in range(count):

@@ -6,8 +6,7 @@ from functools import cached_property
 
 from codec.api import Codec
 from codec.api import Models as CodecModels
-from diffusion.generation import Generator
-from diffusion.generation import load as load_generator
+from diffusion.generation import Generator, with_codec
 from diffusion.model import checkpoint
 from diffusion.model.shipped import find_checkpoint
 from diffusion.studio.jobs import Watch
@@ -29,11 +28,12 @@ class StudioModels:
         self.model, self.codec = model, codec
         self._device = device
         self.codecs = CodecModels(codec, device)
-        self.labels = checkpoint.load(find_checkpoint(model)).labels
+        self._loaded = checkpoint.load(find_checkpoint(model))
+        self.labels = self._loaded.labels
 
     @cached_property
     def _generator(self) -> Generator:
-        return load_generator(self.model, self.codec, self._device)
+        return with_codec(self._loaded, self.codec, self._device)
 
     def generator(self, watch: Watch) -> Generator:
         watch("loading the models", 0, None)
