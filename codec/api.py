@@ -26,7 +26,7 @@ from codec.lac.rate import RateTarget
 from codec.lac.reader import LacReader
 from codec.model import checkpoint
 from codec.model.latent_codec import LatentCodec
-from codec.model.shipped import DEFAULT_MODEL, find_checkpoint, find_latent_id, models_for_rate
+from codec.model.shipped import DEFAULT_MODEL, find_checkpoint, find_coding_id, models_for_rate
 from codec.model.streams import decode_pieces, encode_pieces
 
 T = TypeVar("T")
@@ -80,10 +80,10 @@ class Codec(LatentCodec):
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Write a checkpoint with the weights as they are now, which ``load`` reads.
 
-        Its ``latent_id`` is made anew: where the encoder was trained on, files and latents of the
-        one no longer pass for the other's; where only the decoder was, old files open. Weights
-        are stored as float16. The statistics, entropy tables and useful steps stay those that were
-        loaded: right, if no longer the best, for an encoder that has changed.
+        Its ``latent_id`` and ``coding_id`` are made anew: where the encoder was trained on, files
+        and latents of the one no longer pass for the other's; where only the decoder was, old files
+        open. Weights are stored as float16. The statistics, entropy tables and useful steps stay
+        those that were loaded: right, if no longer the best, for an encoder that has changed.
 
         Args:
             path: a .safetensors file.
@@ -189,11 +189,11 @@ class Models:
         """
         if self.model is not None:
             return self.load(self.model)
-        path = find_latent_id(header.latent_id.hex())
+        path = find_coding_id(header.coding_id.hex())
         if path is None:
             raise FormatError(
-                f"the file was made with the model '{header.model}', latent_id "
-                f"{header.latent_id.hex()}, which does not ship with this version; give its "
+                f"the file was made with the model '{header.model}', coding_id "
+                f"{header.coding_id.hex()}, which does not ship with this version; give its "
                 f"checkpoint: --model PATH, or codec.load(PATH).decompress(data) in Python. "
                 f"`lacuna models` lists those that ship"
             )

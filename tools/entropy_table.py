@@ -169,7 +169,8 @@ def main(
             except RateError as error:
                 below.append(f"{path.relative_to(folder)} at {asked:g}: {error}")
         print(path.name, file=sys.stderr)
-    print(f"`python {shlex.join(sys.argv)}`, model '{codec.config.name}', {codec.latent_id}\n")
+    used = f"model '{codec.config.name}', coding_id {codec.coding_id}"
+    print(f"`python {shlex.join(sys.argv)}`, {used}\n")
     names = list(rows[0].bits)
     print(f"| class | files | asked kbps | real kbps | {' | '.join(names)} | mel | SI-SDR |")
     print("|---" * (len(names) + 6) + "|")

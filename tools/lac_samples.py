@@ -29,7 +29,7 @@ from codec.network.autoencoder import Autoencoder
 from codec.network.config import ModelConfig, SpectralConfig
 
 LATENT_DIM, SMALL_FRAMES, HOP, RATE = 4, 6, 128, 16_000
-LATENT_ID = bytes(range(8))
+CODING_ID = bytes(range(8))
 
 FIXED_HEADER = 34
 """Bytes of a header before its name and tags."""
@@ -46,10 +46,10 @@ def _counts(cells: int, per_unit: int, bits: int) -> np.ndarray:
 
 
 class _FixedIdCodec(Codec):
-    """Its ``latent_id`` is a constant, not a hash, so that the mutants do not depend on torch's
+    """Its ``coding_id`` is a constant, not a hash, so that the mutants do not depend on torch's
     random numbers."""
 
-    latent_id = LATENT_ID.hex()
+    coding_id = CODING_ID.hex()
 
 
 @cache
@@ -121,7 +121,7 @@ def _sample(
         frames_per_block=frames_per_block,
         model_sample_rate=RATE,
         hop_length=HOP,
-        latent_id=LATENT_ID,
+        coding_id=CODING_ID,
         model="fuzz",
         tags=tags or {},
         context_coded=coder_name == "context",

@@ -27,7 +27,8 @@ def models(*, as_json: AsJson = False) -> None:
         print(
             f"{row['name']}: {row['sample_rate']} Hz, {row['compression']:g}x, "
             f"{row['latent_dim']} latents at {row['frame_rate']} Hz, "
-            f"{low} to {high} kbps per channel, latent_id {row['latent_id']}\n  {row['path']}"
+            f"{low} to {high} kbps per channel, latent_id {row['latent_id']}, "
+            f"coding_id {row['coding_id']}\n  {row['path']}"
         )
 
 
@@ -53,6 +54,7 @@ def codec_rows() -> list[dict[str, Any]]:
                     round(useful.high_kbps, 2),
                 ],
                 "latent_id": loaded.latent_id,
+                "coding_id": loaded.coding_id,
                 "path": str(path),
             }
         )

@@ -89,7 +89,7 @@ def compress_stream(
             frames_per_block=FRAMES_PER_BLOCK,
             model_sample_rate=codec.sample_rate,
             hop_length=codec.hop_length,
-            latent_id=bytes.fromhex(codec.latent_id),
+            coding_id=bytes.fromhex(codec.coding_id),
             model=portable_name(codec.config.name),
             tags={key: text[:MAX_TAG_CHARACTERS] for key, text in (tags or {}).items()},
             context_coded=codec.context is not None,

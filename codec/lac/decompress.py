@@ -44,11 +44,11 @@ class DecompressionReport:
 
 def check_model(codec: LatentCodec, header: LacHeader) -> None:
     """Raises FormatError if the file was made with latents of another meaning or layout."""
-    if header.latent_id.hex() != codec.latent_id:
+    if header.coding_id.hex() != codec.coding_id:
         raise FormatError(
-            f"the file was made with the model '{header.model}', latent_id "
-            f"{header.latent_id.hex()}; the model at hand is '{codec.config.name}', latent_id "
-            f"{codec.latent_id}. Give the right checkpoint: --model PATH, or codec.load(PATH) in "
+            f"the file was made with the model '{header.model}', coding_id "
+            f"{header.coding_id.hex()}; the model at hand is '{codec.config.name}', coding_id "
+            f"{codec.coding_id}. Give the right checkpoint: --model PATH, or codec.load(PATH) in "
             f"Python; files of the shipped models need none"
         )
     expected = {

@@ -41,7 +41,7 @@ _PREFIX = struct.Struct("<4sBBH")  # magic, version, flags, header length
 _FIELDS = struct.Struct("<IBBHHII8s")
 _FIELD_NAMES = (
     *("sample_rate", "channels", "coded_channels", "latent_dim", "frames_per_block"),
-    *("model_sample_rate", "hop_length", "latent_id"),
+    *("model_sample_rate", "hop_length", "coding_id"),
 )
 
 _CRC = struct.Struct("<I")
@@ -76,7 +76,7 @@ class LacHeader:
     """Hz, of the model."""
     hop_length: int
     """Samples of the model's rate per latent frame."""
-    latent_id: bytes
+    coding_id: bytes
     """8 bytes that bind the file to the meaning of its latents."""
     model: str
     tags: dict[str, str] = field(default_factory=dict)
@@ -104,8 +104,8 @@ class LacHeader:
         _check_range("symbols in a block", self.block_values, 1, MAX_BLOCK_VALUES)
         seconds = self.frames_per_block * self.hop_length / self.model_sample_rate
         _check_range("seconds in a block", seconds, 0, MAX_BLOCK_SECONDS)
-        if len(self.latent_id) != 8:
-            raise FormatError(f"latent_id of {len(self.latent_id)} bytes: expected 8")
+        if len(self.coding_id) != 8:
+            raise FormatError(f"coding_id of {len(self.coding_id)} bytes: expected 8")
         _check_range("bytes of model name", len(_utf8(self.model)), 1, 255)
         if portable_name(self.model) != self.model:
             raise FormatError(
@@ -147,7 +147,7 @@ class LacHeader:
         if coder.latent_dim != self.latent_dim:
             raise FormatError(
                 f"the file has latent_dim {self.latent_dim}, the coder {coder.latent_dim}: "
-                f"expected that of model '{self.model}', latent_id {self.latent_id.hex()}"
+                f"expected that of model '{self.model}', coding_id {self.coding_id.hex()}"
             )
 
     def to_bytes(self) -> bytes:

@@ -20,7 +20,7 @@ def file_facts(reader: LacReader, size: int) -> dict[str, Any]:
         "bytes": size,
         "kbps": size * 8 / seconds / 1000 if seconds else None,
         "model": header.model,
-        "latent_id": header.latent_id.hex(),
+        "coding_id": header.coding_id.hex(),
         "model_sample_rate": header.model_sample_rate,
         "hop_length": header.hop_length,
         "latent_dim": header.latent_dim,

@@ -68,21 +68,23 @@ class Checkpoint:
 
     @property
     def latent_id(self) -> str:
-        """16 hex digits over all that fixes the meaning of a stored symbol.
+        """16 hex digits over all that fixes the meaning of latents, and of tokens.
 
-        Encoder, statistics, entropy tables and what their frames stand for in time; not the
-        decoder, which may be trained on or replaced. Computed from the weights as stored,
-        so saving and loading keeps it. The config's text stays out: a field that a
-        later version adds to it must not change the id of older models.
+        Encoder, codebooks, statistics and what frames stand for in time; not the decoder, which
+        may be trained on or replaced. Computed from the weights as stored, so saving and loading
+        keeps it. The config's text stays out: a field that a later version adds to it must not
+        change the id of older models.
         """
         c = self.config
         timing = f"{c.sample_rate} {c.hop_length} {c.channels} {c.stereo}"
-        digest = hashlib.sha256(timing.encode())
-        tensors = _tensors(self, with_decoder=False)
-        for key in sorted(tensors):
-            digest.update(key.encode())
-            digest.update(tensors[key].numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return _digest(timing, _latent_tensors(self, with_decoder=False))
+
+    @property
+    def coding_id(self) -> str | None:
+        """16 hex digits over all that fixes the meaning of a coded file: ``latent_id``, the entropy
+        tables and the context model. None without tables, since there are no files without.
+        """
+        return None if self.tables is None else _digest(self.latent_id, _coding_tensors(self))
 
 
 def not_calibrated(name: str) -> CheckpointError:
@@ -100,7 +102,16 @@ def rules_for(config: ModelConfig) -> Rules:
     return Rules()
 
 
-def _tensors(checkpoint: Checkpoint, with_decoder: bool = True) -> dict[str, Tensor]:
+def _digest(text: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for key in sorted(tensors):
+        digest.update(key.encode())
+        digest.update(tensors[key].numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _latent_tensors(checkpoint: Checkpoint, with_decoder: bool) -> dict[str, Tensor]:
+    """The networks and the latents' statistics."""
     tensors = {
         f"autoencoder.{key}": value.detach().cpu().to(checkpoint.weights_dtype).contiguous()
         for key, value in checkpoint.autoencoder.state_dict().items()
@@ -108,6 +119,12 @@ def _tensors(checkpoint: Checkpoint, with_decoder: bool = True) -> dict[str, Ten
     }
     for name in ("mean", "std", "sigma"):
         tensors[f"latents.{name}"] = getattr(checkpoint.statistics, name).detach().cpu().float()
+    return tensors
+
+
+def _coding_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """What codes the symbols of files."""
+    tensors: dict[str, Tensor] = {}
     if checkpoint.tables is not None:
         for name, array in checkpoint.tables.to_arrays().items():
             tensors[f"entropy.{name}"] = torch.from_numpy(np.ascontiguousarray(array))
@@ -124,7 +141,7 @@ def save(checkpoint: Checkpoint, path: str | Path, *, force: bool = True) -> Non
         CheckpointError: a weight is not finite, or too large for the file's dtype.
         LacunaError: the file is there already without ``force``, or cannot be written.
     """
-    tensors = _tensors(checkpoint)
+    tensors = _latent_tensors(checkpoint, with_decoder=True) | _coding_tensors(checkpoint)
     for key, value in tensors.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise CheckpointError(
@@ -137,6 +154,8 @@ def save(checkpoint: Checkpoint, path: str | Path, *, force: bool = True) -> Non
         "latent_id": checkpoint.latent_id,
         "provenance": json.dumps(checkpoint.provenance),
     }
+    if checkpoint.coding_id is not None:
+        metadata["coding_id"] = checkpoint.coding_id
     if checkpoint.useful is not None:
         metadata["useful"] = json.dumps(asdict(checkpoint.useful))
     with atomic_path(path, force=force) as partial:
@@ -262,11 +281,12 @@ def load(path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"'{path}' is damaged or of another version: {' '.join(str(error).split())}"
         ) from None
-    if checkpoint.latent_id != metadata.get("latent_id"):
-        raise CheckpointError(
-            f"'{path}' is damaged: its tensors give latent_id {checkpoint.latent_id}, "
-            f"its header says {metadata.get('latent_id')}; fetch it again"
-        )
+    for name in ("latent_id", "coding_id"):
+        if getattr(checkpoint, name) != metadata.get(name):
+            raise CheckpointError(
+                f"'{path}' is damaged: its tensors give {name} {getattr(checkpoint, name)}, "
+                f"its header says {metadata.get(name)}; fetch it again"
+            )
     return checkpoint
 
 

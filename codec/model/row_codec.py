@@ -100,6 +100,19 @@ class RowCodec(Float32Module):
         """
         return self.checkpoint().latent_id
 
+    @property
+    def coding_id(self) -> str:
+        """16 hex digits of what coded files mean: latents, entropy tables and context model.
+
+        Raises:
+            CheckpointError: the model was not calibrated, and makes no files.
+            LacunaError: the codec is on the meta device.
+        """
+        coding_id = self.checkpoint().coding_id
+        if coding_id is None:
+            raise not_calibrated(self.config.name)
+        return coding_id
+
     def checkpoint(self) -> Checkpoint:
         """All that a file of this codec holds, with the weights as they are now.
 

@@ -1,4 +1,4 @@
-"""The models that ship inside the package, by name, by latent_id and by bit rate."""
+"""The models that ship inside the package, by name, by id and by bit rate."""
 
 from __future__ import annotations
 
@@ -45,9 +45,18 @@ def find_among(shipped: dict[str, Path], name_or_path: str | Path, kind: str) ->
 
 
 def find_latent_id(latent_id: str) -> Path | None:
-    """The shipped checkpoint with this ``latent_id``."""
+    """The shipped checkpoint with this ``latent_id``, which made such latents."""
+    return _find_id("latent_id", latent_id)
+
+
+def find_coding_id(coding_id: str) -> Path | None:
+    """The shipped checkpoint with this ``coding_id``, which made such files."""
+    return _find_id("coding_id", coding_id)
+
+
+def _find_id(name: str, value: str) -> Path | None:
     paths = shipped_models().values()
-    return next((path for path in paths if _metadata(path).get("latent_id") == latent_id), None)
+    return next((path for path in paths if _metadata(path).get(name) == value), None)
 
 
 def models_for_rate(kbps_per_channel: float) -> list[str]:

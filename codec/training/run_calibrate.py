@@ -67,7 +67,7 @@ def calibrate(
         calibrated = {"data": str(data), "files": len(paths), "updates": updates}
         provenance = {**loaded.provenance, "calibrated": calibrated}
         checkpoint.save(replace(fitted, provenance=provenance), partial)
-    say_in_full(f"{out}: latent_id {fitted.latent_id}, {rates}")
+    say_in_full(f"{out}: latent_id {fitted.latent_id}, coding_id {fitted.coding_id}, {rates}")
 
 
 def _fitted(

@@ -36,7 +36,8 @@ def train_context(
 ) -> None:
     """Fit a context model to the latents of ``data`` and write the checkpoint with it to ``out``.
 
-    The networks stay as they are. ``latent_id`` changes, since files are coded differently.
+    The networks stay as they are. ``coding_id`` changes, since files are coded differently;
+    ``latent_id`` does not, and stored latents and diffusion weights stay valid.
 
     Raises:
         LacunaError: a checkpoint or folder that cannot be used, or an output that exists.

@@ -284,7 +284,7 @@ def read_file(data: bytes) -> tuple[dict[str, int], list[BookBlock]]:
     fields = {"version": data[4], "flags": data[5], "channels": data[12], "coded": data[13]}
     fields |= {"sample_rate": number(8, 4), "latent_dim": number(14, 2)}
     fields |= {"model_sample_rate": number(18, 4), "hop_length": number(22, 4)}
-    fields["latent_id"] = number(26, 8)
+    fields["coding_id"] = number(26, 8)
     check(0, end - 4)
     mask_bytes = -(-fields["coded"] // 8)
     blocks: list[BookBlock] = []

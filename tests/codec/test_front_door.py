@@ -102,8 +102,8 @@ def test_a_file_of_a_model_that_does_not_ship(
 ) -> None:
     blob = codec.compress(music(0.5, 16000, 1), 16000, kbps=MANY)
     path = (two_models / "many.safetensors").rename(tmp_path / "mine.safetensors")
-    latent_id = LacReader(blob).header.latent_id.hex()
-    with pytest.raises(FormatError, match=rf"'many', latent_id {latent_id}.*codec\.load"):
+    coding_id = LacReader(blob).header.coding_id.hex()
+    with pytest.raises(FormatError, match=rf"'many', coding_id {coding_id}.*codec\.load"):
         codec.decompress(blob)
     assert "--model PATH" in lacuna.fails("decompress", "-", "-", stdin=blob, code=3)
     own, _ = codec.load(path).decompress(blob)

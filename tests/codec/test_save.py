@@ -23,14 +23,15 @@ def train(codec: Codec, part: str, steps: int = 10) -> None:
         optimizer.step()
 
 
-def test_a_trained_encoder_has_another_id_at_once(tiny_path: Path, tiny_codec: Codec):
+def test_a_trained_encoder_has_other_ids_at_once(tiny_path: Path, tiny_codec: Codec):
     codec, sound = load(tiny_path), music(0.5, 16000, 2)
     train(codec, "encoder")
     assert codec.latent_id != tiny_codec.latent_id
+    assert codec.coding_id != tiny_codec.coding_id
     blob = codec.compress(sound, 16000)
-    with pytest.raises(FormatError, match=codec.latent_id):
+    with pytest.raises(FormatError, match=codec.coding_id):
         tiny_codec.decompress(blob)
-    with pytest.raises(FormatError, match=tiny_codec.latent_id):
+    with pytest.raises(FormatError, match=tiny_codec.coding_id):
         codec.decompress(tiny_codec.compress(sound, 16000))
 
 
@@ -60,7 +61,9 @@ def test_what_was_trained_is_saved_and_opens_its_files(
     codec.save(path)
     again = load(path)
     assert again.latent_id == codec.latent_id
+    assert again.coding_id == codec.coding_id
     assert (again.latent_id == tiny_codec.latent_id) == (part == "decoder")
+    assert (again.coding_id == tiny_codec.coding_id) == (part == "decoder")
     blob = codec.compress(sound, 16000)
     y, y_again = codec.decompress(blob)[0], again.decompress(blob)[0]
     torch.testing.assert_close(y_again, y, rtol=0, atol=1e-2)  # weights are stored as float16

@@ -50,7 +50,7 @@ class Row:
     kind: str
     codec: str
     model: str
-    """Of Lacuna: its name and latent_id."""
+    """Of Lacuna: its name and coding_id."""
     asked_kbps: float | None
     """None of the original and the controls, as the next one and the speeds."""
     kbps: float | None
@@ -128,7 +128,7 @@ class Lacuna:
             report.bytes,
             halfway - begin,
             end - halfway,
-            f"{codec.config.name} ({codec.latent_id})",
+            f"{codec.config.name} ({codec.coding_id})",
             report.at_finest,
         )
 

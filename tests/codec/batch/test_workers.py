@@ -49,7 +49,7 @@ def test_a_worker_that_dies_costs_one_file(
     assert "not audio" in rows["text.wav"]["problems"][0]
     assert files(out) == lacs([*GOOD, "last.wav"])
     reader = LacReader((out / "last.lac").read_bytes())
-    assert reader.header.latent_id.hex() == tiny_codec.latent_id
+    assert reader.header.coding_id.hex() == tiny_codec.coding_id
     assert reader.complete
     lines = result.stderr.splitlines()
     assert len(lines) == 3

@@ -199,8 +199,8 @@ def test_another_models_file_names_both(
     (tmp_path / "other.lac").write_bytes(tiny_stereo_codec.compress(music(0.5, 16000, 2), 16000))
     source, target = tmp_path / "other.lac", out / "a.wav"
     error = lacuna.fails("decompress", source, target, "-m", tiny_path, code=3)
-    assert tiny_codec.latent_id in error
-    assert tiny_stereo_codec.latent_id in error
+    assert tiny_codec.coding_id in error
+    assert tiny_stereo_codec.coding_id in error
     assert list(out.iterdir()) == []
 
 

@@ -33,6 +33,7 @@ def test_models(lacuna: Lacuna, monkeypatch, tiny_path: Path, tiny_codec: Codec)
     (row,) = json.loads(lacuna("models", "--json").stdout)
     assert row["name"] == "tiny"
     assert row["latent_id"] == tiny_codec.latent_id
+    assert row["coding_id"] == tiny_codec.coding_id
     assert row["compression"] == 32
     text = lacuna("models").stdout.decode()
     assert "tiny: 16000 Hz, 32x, 4 latents at 125.0 Hz" in text

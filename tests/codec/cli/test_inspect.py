@@ -29,11 +29,11 @@ def test_info(lacuna: Lacuna, wav: Path, tiny_codec: Codec, tiny_path: Path, tmp
     assert facts["bytes"] == size
     assert facts["kbps"] == pytest.approx(size * 8 / 1000)
     assert facts["model"] == "tiny"
-    assert facts["latent_id"] == tiny_codec.latent_id
+    assert facts["coding_id"] == tiny_codec.coding_id
     assert facts["tags"] == {"title": "A chord"}
     assert facts["complete"]
     text = lacuna("info", tmp_path / "a.lac").stdout.decode()
-    assert f"{'latent id':18} {tiny_codec.latent_id}" in text
+    assert f"{'coding id':18} {tiny_codec.coding_id}" in text
     assert "  title: A chord" in text.splitlines()
 
 
@@ -66,7 +66,7 @@ def long_lac(codec: Codec, blocks: int, tags: dict[str, str]) -> bytes:
         context_coded=False,
         model_sample_rate=16000,
         hop_length=128,
-        latent_id=bytes.fromhex(codec.latent_id),
+        coding_id=bytes.fromhex(codec.coding_id),
         model="tiny",
         tags=tags,
     )

@@ -51,7 +51,7 @@ def test_the_file_holds_what_it_held(name: str):
     assert header.tokens == ("tokens" in name)
     assert (header.model, header.tags) == ("golden", {"title": "Lücke"})
     assert (header.sample_rate, header.model_sample_rate, header.hop_length) == (44100, 44100, 1024)
-    assert header.latent_id == bytes(range(8))
+    assert header.coding_id == bytes(range(8))
     blocks = list(reader.blocks(coder_of(name)))
     assert len(blocks) == len(expected["blocks"])
     for block, facts in zip(blocks, expected["blocks"], strict=True):
@@ -74,7 +74,7 @@ def test_the_page_alone_is_enough_to_read_it(name: str):
     assert fields["version"] == 2
     assert fields["flags"] == {"static": 0, "context": 1, "tokens": 2}[name.split("_")[0]]
     assert fields["samples"] == EXPECTED[name]["samples"]
-    assert fields["latent_id"].to_bytes(8, "little") == bytes(range(8))
+    assert fields["coding_id"].to_bytes(8, "little") == bytes(range(8))
     assert (fields["model_sample_rate"], fields["hop_length"]) == (44100, 1024)
     for block, facts in zip(blocks, EXPECTED[name]["blocks"], strict=True):
         assert block.silent == facts["silent"]
@@ -110,7 +110,7 @@ def test_the_writer_still_writes_these_bytes(name: str):
         frames_per_block=24,
         model_sample_rate=44100,
         hop_length=1024,
-        latent_id=bytes(range(8)),
+        coding_id=bytes(range(8)),
         model="golden",
         tags={"title": "Lücke"},
         context_coded="context" in name,

@@ -37,7 +37,7 @@ def make_header(**changes: object) -> LacHeader:
         "frames_per_block": FRAMES,
         "model_sample_rate": 44100,
         "hop_length": 1024,
-        "latent_id": bytes(range(8)),
+        "coding_id": bytes(range(8)),
         "model": "tiny",
         "tags": {"title": "Lücke", "artist": ""},
         "context_coded": False,

@@ -176,8 +176,8 @@ def test_another_models_file_is_refused(tiny_codec: Codec, tiny_stereo_codec: Co
     data = tiny_codec.compress(music(0.5, 16000, 2), 16000)
     with pytest.raises(FormatError) as error:
         tiny_stereo_codec.decompress(data)
-    assert tiny_codec.latent_id in str(error.value)
-    assert tiny_stereo_codec.latent_id in str(error.value)
+    assert tiny_codec.coding_id in str(error.value)
+    assert tiny_stereo_codec.coding_id in str(error.value)
 
 
 @pytest.mark.parametrize(

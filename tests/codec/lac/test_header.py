@@ -31,7 +31,7 @@ from codec.lac.reader import LacReader
         ({"frames_per_block": 10**9}, "frames_per_block is 1000000000, expected 1..4096"),
         ({"latent_dim": 1024, "frames_per_block": 4096}, "symbols in a block is 8388608"),
         ({"hop_length": 0}, "hop_length is 0"),
-        ({"latent_id": b"short"}, "latent_id of 5 bytes: expected 8"),
+        ({"coding_id": b"short"}, "coding_id of 5 bytes: expected 8"),
         ({"model": "a b"}, r"name is 'a b', expected letters"),
         ({"model": "\x1b[2J"}, r"name is '\\x1b\[2J', expected letters"),
         ({"model": "klein-\u00e4"}, "expected letters"),

@@ -1,4 +1,4 @@
-"""Checkpoints: what is kept, what changes latent_id, and what is refused."""
+"""Checkpoints: what is kept, what changes latent_id and coding_id, and what is refused."""
 
 from __future__ import annotations
 
@@ -42,6 +42,10 @@ def rewritten(
     return target
 
 
+def _ids(model: Checkpoint | Codec) -> tuple[str, str | None]:
+    return model.latent_id, model.coding_id
+
+
 @pytest.fixture
 def loaded(tiny_path: Path) -> Checkpoint:
     return checkpoint.load(tiny_path)
@@ -53,6 +57,7 @@ def test_all_comes_back(tiny_path: Path, tmp_path: Path, loaded: Checkpoint):
     second = checkpoint.load(again)
     assert second.config == loaded.config
     assert second.latent_id == loaded.latent_id == load(tiny_path).latent_id
+    assert second.coding_id == loaded.coding_id == load(tiny_path).coding_id
     assert second.useful == loaded.useful
     assert second.provenance == loaded.provenance == {"note": "untrained"}
     x = torch.randn(1, 2, 1000)
@@ -77,14 +82,14 @@ def test_loading_gives_a_frozen_network_in_evaluation_mode(tiny_path: Path):
     assert all(p.dtype == torch.float32 for p in codec.parameters())
 
 
-def test_a_trained_decoder_keeps_the_latent_id(tmp_path: Path, tiny_codec, loaded: Checkpoint):
-    before = loaded.latent_id
+def test_a_trained_decoder_keeps_both_ids(tmp_path: Path, tiny_codec, loaded: Checkpoint):
+    before = _ids(loaded)
     with torch.no_grad():
         loaded.autoencoder.decoder.head.weight.mul_(1.1)
     path = tmp_path / "decoder.safetensors"
     checkpoint.save(replace(loaded, provenance={"phase": 2}), path)
     codec = load(path)
-    assert codec.latent_id == before
+    assert _ids(codec) == before
     # Old files open, and sound different.
     data = tiny_codec.compress(torch.randn(1, 4000), 16000)
     old, new = tiny_codec.decompress(data)[0], codec.decompress(data)[0]
@@ -92,10 +97,10 @@ def test_a_trained_decoder_keeps_the_latent_id(tmp_path: Path, tiny_codec, loade
     assert not torch.allclose(old, new)
 
 
-def test_a_larger_decoder_and_another_name_keep_the_latent_id(loaded: Checkpoint):
+def test_a_larger_decoder_and_another_name_keep_both_ids(loaded: Checkpoint):
     network = loaded.config.network.model_copy(update={"decoder_depths": (2, 2)})
     config = loaded.config.model_copy(update={"network": network, "name": "other"})
-    assert replace(loaded, config=config).latent_id == loaded.latent_id
+    assert _ids(replace(loaded, config=config)) == _ids(loaded)
 
 
 def _encoder(c: Checkpoint) -> Checkpoint:
@@ -129,26 +134,45 @@ def _sample_rate(c: Checkpoint) -> Checkpoint:
         _statistics("mean"),
         _statistics("std"),
         _statistics("sigma"),
-        _tables,
         _sample_rate,
     ],
 )
-def test_what_fixes_the_meaning_of_latents_changes_the_latent_id(
+def test_what_fixes_the_meaning_of_latents_changes_both_ids(
     loaded: Checkpoint, change: Callable[[Checkpoint], Checkpoint]
 ):
-    before = loaded.latent_id
-    assert change(loaded).latent_id != before
+    latent_id, coding_id = _ids(loaded)
+    changed = change(loaded)
+    assert changed.latent_id != latent_id
+    assert changed.coding_id != coding_id
 
 
-def test_latent_id_is_pinned_to_tensors_and_time(loaded: Checkpoint):
+def test_entropy_tables_change_the_coding_id_alone(loaded: Checkpoint):
+    changed = _tables(loaded)
+    assert changed.latent_id == loaded.latent_id
+    assert changed.coding_id != loaded.coding_id
+
+
+def test_without_tables_there_is_a_latent_id_alone(tmp_path: Path, loaded: Checkpoint):
+    path = tmp_path / "uncalibrated.safetensors"
+    checkpoint.save(replace(loaded, tables=None, useful=None), path)
+    again = checkpoint.load(path)
+    assert _ids(again) == (loaded.latent_id, None)
+    with pytest.raises(CheckpointError, match="no entropy tables yet"):
+        _ = load(path).coding_id
+    claimed = rewritten(path, tmp_path / "claimed.safetensors", _set(coding_id="0" * 16))
+    with pytest.raises(CheckpointError, match="its tensors give coding_id None"):
+        load(claimed)
+
+
+def test_ids_are_pinned_to_tensors_and_time(loaded: Checkpoint):
     """A new field with a default in the config must leave the ids of older models alone."""
-    before = loaded.latent_id
+    before = _ids(loaded)
 
     class TomorrowsConfig(ModelConfig):
         a_new_field: int = 0
 
     config = TomorrowsConfig(**loaded.config.model_dump())
-    assert replace(loaded, config=config).latent_id == before
+    assert _ids(replace(loaded, config=config)) == before
 
 
 def test_a_diverged_network_is_not_saved(tmp_path: Path, loaded: Checkpoint):
@@ -233,7 +257,9 @@ def _fill(key: str, value: float) -> Callable[[dict, dict], None]:
         (_config(latent_dim=5), "size mismatch"),
         (_config(sample_rate=-1), "sample_rate"),
         (_config(sample_rate=48000), "its tensors give latent_id"),
-        (_set(latent_id="0" * 16), "its header says 0000000000000000"),
+        (_set(latent_id="0" * 16), "latent_id .* its header says 0000000000000000"),
+        (_set(coding_id="0" * 16), "coding_id .* its header says 0000000000000000"),
+        (lambda t, m: m.pop("coding_id"), "coding_id .* its header says None"),
         (_fill("autoencoder.decoder.head.bias", float("nan")), r"not finite.*decoder\.head\.bias"),
         (_fill("autoencoder.encoder.embed.bias", float("inf")), r"not finite.*encoder\.embed"),
         (_fill("latents.mean", float("nan")), "latents.mean"),
@@ -273,7 +299,7 @@ def context_path(with_context: Checkpoint, tmp_path: Path) -> Path:
 
 def test_a_context_model_comes_back_and_codes(with_context: Checkpoint, context_path: Path):
     again = checkpoint.load(context_path)
-    assert again.latent_id == with_context.latent_id
+    assert _ids(again) == _ids(with_context)
     assert again.context is not None
     for name, array in fixed_context(4).arrays.items():
         assert again.context.arrays[name].dtype == array.dtype
@@ -287,11 +313,12 @@ def test_a_context_model_comes_back_and_codes(with_context: Checkpoint, context_
     assert codec.decompress(data)[0].shape == sound.shape
 
 
-def test_a_context_model_is_part_of_the_latent_id(loaded: Checkpoint, with_context: Checkpoint):
+def test_a_context_model_changes_the_coding_id_alone(loaded: Checkpoint, with_context: Checkpoint):
     arrays = {name: array.copy() for name, array in fixed_context(4).arrays.items()}
     arrays["bias2"][3, 7] += 1
     changed = replace(loaded, context=ContextModel(arrays, loaded.tables))
-    assert len({loaded.latent_id, with_context.latent_id, changed.latent_id}) == 3
+    assert len({loaded.coding_id, with_context.coding_id, changed.coding_id}) == 3
+    assert len({loaded.latent_id, with_context.latent_id, changed.latent_id}) == 1
 
 
 def test_a_file_that_needs_a_context_model_the_checkpoint_lacks(
@@ -299,7 +326,7 @@ def test_a_file_that_needs_a_context_model_the_checkpoint_lacks(
 ):
     data = load(context_path).compress(torch.randn(1, 3000), 16000, kbps=40.0)
     forged = bytearray(data)
-    forged[26:34] = bytes.fromhex(tiny_codec.latent_id)
+    forged[26:34] = bytes.fromhex(tiny_codec.coding_id)
     length = int.from_bytes(forged[6:8], "little")
     forged[length - 4 : length] = zlib.crc32(forged[: length - 4]).to_bytes(4, "little")
     with pytest.raises(FormatError, match="context model, which this checkpoint of 'tiny' lacks"):
@@ -313,7 +340,7 @@ def test_a_file_that_needs_a_context_model_the_checkpoint_lacks(
         (lambda t, m: t.update({"context.extra": torch.zeros(1)}), "extra"),
         (lambda t, m: t.update({"context.weight1": torch.zeros(4, 27, 32)}), r"weight1.*float32"),
         (_fill("context.shape", -5), "shape sums to"),
-        (_fill("context.weight3", 1), "its tensors give latent_id"),
+        (_fill("context.weight3", 1), "its tensors give coding_id"),
     ],
 )
 def test_tampered_context_models_are_refused(

@@ -86,6 +86,7 @@ def test_keeps_latent_id_and_encoder_and_trains_the_decoder(
     train_decoder(tmp_path)
     before, after = checkpoint.load(start), checkpoint.load(tmp_path / "model.safetensors")
     assert after.latent_id == before.latent_id
+    assert after.coding_id == before.coding_id
     assert after.useful == before.useful
     assert after.config == before.config
     old, new = before.autoencoder.state_dict(), after.autoencoder.state_dict()

@@ -90,7 +90,7 @@ def test_files_and_codecs_that_fail_are_named_and_the_rest_goes_on(evaluation: E
 
 def test_the_numbers_are_those_of_the_files(evaluation: Evaluation, tiny_codec: Codec):
     rows = dict(zip(SYSTEMS, evaluation.rows, strict=False))
-    assert rows["lacuna"].model == f"tiny ({tiny_codec.latent_id})"
+    assert rows["lacuna"].model == f"tiny ({tiny_codec.coding_id})"
     assert rows["lacuna"].kbps is not None
     assert 0 < rows["lacuna"].kbps <= 8 * 5  # a clip of 1 s may use the bytes of one of 5 s
     assert rows["opus"].kbps == pytest.approx(8.0)  # 1000 bytes in a second
