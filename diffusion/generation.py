@@ -162,7 +162,6 @@ class Generator:
             given, window = known[first:last], made[None, :, :, first:last]
             conditioning = Conditioning(
                 label=torch.tensor([label], device=device),
-                seconds=torch.zeros(1, device=device),  # see above
                 known=window * given,
                 mask=given[None].float(),
                 present=present[None],

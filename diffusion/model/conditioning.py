@@ -17,8 +17,6 @@ class Conditioning:
 
     label: Tensor
     """(batch,) int64: 0 = no label, i = the checkpoint's ``labels[i - 1]``."""
-    seconds: Tensor
-    """(batch,) float32: length of the whole sound in seconds; 0 = not given."""
     known: Tensor
     """(batch, coded_channels, latent_dim, frames): latents to keep; zero where ``mask`` is 0."""
     mask: Tensor
@@ -34,20 +32,17 @@ class Conditioning:
         shape = (batch, config.coded_channels, config.latent_dim, frames)
         return Conditioning(
             label=torch.zeros(batch, dtype=torch.int64, device=device),
-            seconds=torch.zeros(batch, device=device),
             known=torch.zeros(shape, device=device),
             mask=torch.zeros(batch, frames, device=device),
             present=torch.ones(batch, config.coded_channels, device=device),
         )
 
     def unconditional(self) -> Conditioning:
-        """The same without label and seconds: the other side of classifier-free guidance.
+        """The same without label: the other side of classifier-free guidance.
 
         ``known``, ``mask`` and ``present`` stay: they say what is asked, not how strongly.
         """
-        return replace(
-            self, label=torch.zeros_like(self.label), seconds=torch.zeros_like(self.seconds)
-        )
+        return replace(self, label=torch.zeros_like(self.label))
 
     def to(self, device: torch.device | str) -> Conditioning:
         return self._each(lambda value: value.to(device))
@@ -67,20 +62,16 @@ class Conditioning:
         )
 
 
-def drop(
-    conditioning: Conditioning, label_drop: Tensor, seconds_drop: Tensor, mask_drop: Tensor
-) -> Conditioning:
+def drop(conditioning: Conditioning, label_drop: Tensor, mask_drop: Tensor) -> Conditioning:
     """Leave conditions out, item by item, so that training teaches the model to do without.
 
     Args:
-        label_drop, seconds_drop, mask_drop: (batch,) bool; True takes the label, the seconds, or
-            mask and known latents away.
+        label_drop, mask_drop: (batch,) bool; True takes the label, or mask and known latents, away.
     """
     kept = (~mask_drop).to(conditioning.mask.dtype)
     return replace(
         conditioning,
         label=conditioning.label.masked_fill(label_drop, 0),
-        seconds=conditioning.seconds.masked_fill(seconds_drop, 0.0),
         known=conditioning.known * kept[:, None, None, None],
         mask=conditioning.mask * kept[:, None],
     )

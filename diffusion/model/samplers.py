@@ -136,9 +136,9 @@ def guided(
 ) -> Denoise:
     """The network as samplers want it, with classifier-free guidance.
 
-    Ho & Salimans 2022, "Classifier-free diffusion guidance": the estimate without label and
-    seconds, plus ``guidance`` times what they change. Both come from one call with twice the
-    batch; guidance 1, or nothing to guide by, needs no second half.
+    Ho & Salimans 2022, "Classifier-free diffusion guidance": the estimate without label, plus
+    ``guidance`` times what the label changes. Both come from one call with twice the batch;
+    guidance 1, or no label, needs no second half.
 
     What is known is put in place of its estimate, and absent channels are estimated as zero: the
     sampler then ends in them, and on the way they are noised as in training.
@@ -147,8 +147,7 @@ def guided(
         model: a ``Transformer``.
         conditioning: of the batch to be sampled.
     """
-    told = bool(conditioning.label.any() or conditioning.seconds.any())
-    twice = told and guidance != 1
+    twice = bool(conditioning.label.any()) and guidance != 1
     asked = conditioning.followed_by(conditioning.unconditional()) if twice else conditioning
     given = conditioning.mask[:, None, None, :]
     present = conditioning.present[:, :, None, None]

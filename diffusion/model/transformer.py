@@ -3,7 +3,7 @@
     x_t, known, mask -> one token per frame -+
                                              +-> depth x (attention, feed-forward) -> prediction
     learned memory tokens -------------------+            ^
-    t, label, seconds, present -> embedding --------------+  scales, shifts and gates (AdaLN-zero)
+    t, label, present -> embedding -----------------------+  scales, shifts and gates (AdaLN-zero)
 
 All coded channels of a frame share its token. Peebles & Xie 2023, "Scalable diffusion models with
 transformers", with RMS norms, rotary positions (Su et al. 2021, "RoFormer"), normalised queries and
@@ -90,27 +90,19 @@ class Transformer(nn.Module):
 
 
 class ConditionEmbedding(nn.Module):
-    """Time, label, seconds and present channels as one vector: (batch, width)."""
+    """Time, label and present channels as one vector: (batch, width)."""
 
     def __init__(self, width: int, labels: int, coded_channels: int) -> None:
         super().__init__()
         self.time = nn.Sequential(
             nn.Linear(FOURIER_FEATURES, width), nn.SiLU(), nn.Linear(width, width)
         )
-        self.seconds = nn.Sequential(
-            nn.Linear(FOURIER_FEATURES, width), nn.SiLU(), nn.Linear(width, width)
-        )
-        self.no_seconds = nn.Parameter(torch.zeros(width))
         self.label = nn.Embedding(labels + 1, width)
         self.present = nn.Linear(coded_channels, width)
 
     def forward(self, t: Tensor, conditioning: Conditioning) -> Tensor:
-        seconds = conditioning.seconds[:, None]
-        # The range of the features: steps of 0.01 in t, and of a tenth in seconds up to an hour.
-        length = self.seconds(_fourier(seconds.clamp(min=1e-3).log(), lowest=0.2, highest=20.0))
         embedded = (
-            self.time(_fourier(t[:, None], lowest=1.0, highest=200.0))
-            + torch.where(seconds > 0, length, self.no_seconds)
+            self.time(_fourier(t[:, None], lowest=1.0, highest=200.0))  # steps of 0.01
             + self.label(conditioning.label)
             + self.present(conditioning.present)
         )

@@ -27,7 +27,6 @@ class WindowConfig(StrictConfig):
     """From 0, which draws every second of audio alike often, to 1, which draws every label so."""
     label_drop: Share = 0.1
     """Share of windows without their label, for classifier-free guidance."""
-    seconds_drop: Share = 0.1
     mask_share: Share = 0.5
     """Share of windows of which a part is given, for inpainting and continuation."""
     swap_share: Share = 0.5
@@ -36,7 +35,7 @@ class WindowConfig(StrictConfig):
     """Share of stereo windows of which one channel stands alone, as a mono recording's does."""
 
 
-UNCHANGED = WindowConfig(label_drop=0, seconds_drop=0, mask_share=0, swap_share=0, mono_share=0)
+UNCHANGED = WindowConfig(label_drop=0, mask_share=0, swap_share=0, mono_share=0)
 """For validation and statistics: windows as they are, with all that is known about them."""
 
 

@@ -49,9 +49,8 @@ class _Choice:
     real: Tensor
     uniform: float
     label: int
-    seconds: float
     given: np.ndarray
-    drops: tuple[bool, bool, bool]
+    drops: tuple[bool, bool]
 
 
 class WindowSource:
@@ -102,7 +101,6 @@ class WindowSource:
         given = torch.from_numpy(np.stack([c.given for c in choices])) * real.amax(dim=(1, 2))
         conditioning = Conditioning(
             label=torch.tensor([c.label for c in choices]),
-            seconds=torch.tensor([c.seconds for c in choices]),
             known=x * given[:, None, None],
             mask=given,
             present=real[:, :, 0, 0],
@@ -145,16 +143,15 @@ class WindowSource:
         # an optimiser step sees all noise levels, and the gradient varies less.
         uniform = (index % self.batch_size + rng.random()) / self.batch_size
         given = given_frames(rng, frames, model.window_frames)
-        shares = (config.label_drop, config.seconds_drop, 1 - config.mask_share)
-        label_drop, seconds_drop, mask_drop = (bool(rng.random() < share) for share in shares)
+        shares = (config.label_drop, 1 - config.mask_share)
+        label_drop, mask_drop = (bool(rng.random() < share) for share in shares)
         return _Choice(
             x=whole,
             real=real,
             uniform=min(max(uniform, 1e-5), 1 - 1e-5),
             label=self._label.get(clip.label, 0),
-            seconds=clip.seconds,
             given=given,
-            drops=(label_drop, seconds_drop, mask_drop),
+            drops=(label_drop, mask_drop),
         )
 
 

@@ -38,7 +38,6 @@ def tiny_conditioning(tiny_diffusion: DiffusionConfig) -> Conditioning:
     shape = (3, tiny_diffusion.coded_channels, tiny_diffusion.latent_dim, FRAMES)
     return Conditioning(
         label=torch.tensor([3, 0, 1]),
-        seconds=torch.tensor([4.0, 0.0, 60.0]),
         known=torch.randn(shape) * mask[:, None, None, :],
         mask=mask,
         present=torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]]),

@@ -18,13 +18,11 @@ from generation_helpers import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 import diffusion
 from codec.errors import CheckpointError, ConfigError, LacunaError
 from codec.model.sound import decode_waveform
 from diffusion.generation import Generator, Sampling, generate, load, plan_windows
-from diffusion.model.conditioning import Conditioning
 
 QUICK = Sampling(steps=2, sampler="euler")
 
@@ -135,21 +133,6 @@ def test_label_and_guidance_have_an_influence_and_the_length_has_none():
     assert not torch.allclose(made(label="bell"), made(label="bell", guidance=1.0))
     assert torch.equal(made(), made(guidance=1.0))  # there is no label to be guided by
     assert torch.equal(made(0.25), made(0.249))  # both of 32 frames: the model is told no length
-
-
-@pytest.mark.parametrize("seconds", [0.1, 0.25, 1.0])
-def test_no_length_reaches_the_network(seconds: float):
-    """In the training data a length says from which collection a recording comes."""
-
-    class Listening(ConstantWorld):
-        def forward(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
-            lengths.append(conditioning.seconds)
-            return super().forward(x_t, t, conditioning)
-
-    lengths: list[Tensor] = []
-    generate(tiny_generator(network=Listening()), seconds, sampling=replace(QUICK, label="bell"))
-    assert lengths
-    assert not torch.cat(lengths).any()
 
 
 def test_the_prior_is_a_unit_gaussian():

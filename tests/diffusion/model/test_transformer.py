@@ -65,7 +65,7 @@ def test_items_of_a_batch_do_not_meet(
         torch.testing.assert_close(y[0], together[i])
 
 
-@pytest.mark.parametrize("field", ["label", "seconds", "known", "mask", "present"])
+@pytest.mark.parametrize("field", ["label", "known", "mask", "present"])
 def test_every_condition_changes_the_output(
     tiny_transformer: Transformer, tiny_conditioning: Conditioning, x_t: Tensor, field: str
 ):
@@ -155,19 +155,17 @@ def test_bfloat16_comes_close(
 
 def test_dropping_conditions_item_by_item(tiny_conditioning: Conditioning):
     first, none = torch.tensor([True, False, False]), torch.zeros(3, dtype=torch.bool)
-    assert drop(tiny_conditioning, first, none, none).label.tolist() == [0, 0, 1]
-    assert drop(tiny_conditioning, none, first, none).seconds.tolist() == [0, 0, 60]
-    dropped = drop(tiny_conditioning, none, none, first)
+    assert drop(tiny_conditioning, first, none).label.tolist() == [0, 0, 1]
+    dropped = drop(tiny_conditioning, none, first)
     assert not dropped.mask.any()
     assert not dropped.known.any()
     assert torch.equal(dropped.label, tiny_conditioning.label)
-    kept = drop(tiny_conditioning, none, none, none)
+    kept = drop(tiny_conditioning, none, none)
     assert all(torch.equal(v, getattr(tiny_conditioning, k)) for k, v in vars(kept).items())
 
 
 def test_unconditional_keeps_what_is_asked(tiny_conditioning: Conditioning):
     bare = tiny_conditioning.unconditional()
     assert not bare.label.any()
-    assert not bare.seconds.any()
     for field in ("known", "mask", "present"):
         assert torch.equal(getattr(bare, field), getattr(tiny_conditioning, field))
