@@ -11,7 +11,7 @@ from codec.files import unicode_path
 WEIGHTS_DIR = Path(__file__).parents[1] / "weights"
 DEFAULT_MODEL = "small"
 
-BEST_UP_TO = {"small": 1.5, "small_32x": 2.9, "small_13x": math.inf}
+BEST_UP_TO = {"small": 3.0, "small_13x": math.inf}
 """The shipped models that a rate chooses from, with fewer latents first, and the kbps per channel
 up to which each is nearer to the original than those after it: measured on clips of held-out
 training files (docs/TRAINING_LOG.md)."""

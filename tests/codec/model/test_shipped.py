@@ -25,7 +25,7 @@ def test_shipped_files_are_small_and_hold_the_default():
     models = shipped_models()
     assert DEFAULT_MODEL in models
     for path in models.values():
-        assert path.stat().st_size <= 25 * 2**20
+        assert path.stat().st_size <= 30e6
 
 
 @pytest.mark.parametrize("clip", [CLIP, DOG], ids=["music", "dog"])

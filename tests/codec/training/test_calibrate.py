@@ -141,7 +141,7 @@ def test_mistakes(
         ((converted, "--data", tmp_path / "no", "--out", fresh), "no"),
         ((converted, "--data", broken, "--out", fresh), "no usable audio"),
         ((tmp_path / "no.safetensors", "--data", audio_folder, "--out", fresh), "no model"),
-        (("small", "--data", audio_folder, "--out", fresh), "level latents"),
+        (("small_13x", "--data", audio_folder, "--out", fresh), "level latents"),
         ((converted, "--data", audio_folder, "--out", tmp_path / "a.txt"), ".safetensors"),
     ):
         result = lacuna("calibrate", *arguments)

@@ -110,7 +110,7 @@ def test_validation_warns_of_collapse(make_task: Callable[..., CodecTask]) -> No
 
 
 def test_rate_in_kbps() -> None:
-    small = load_model_config("small")  # 64x: 44100 / 64 latent values per second
+    small = load_model_config("small_64x")  # 64x: 44100 / 64 latent values per second
     one_bit = kl.NATS_PER_BIT
     assert kl.kl_to_kbps(one_bit, small) == pytest.approx(0.689, abs=5e-4)
     assert kl.kbps_to_kl(kl.kl_to_kbps(0.7, small), small) == pytest.approx(0.7)
