@@ -7,6 +7,9 @@ loudest of them (docs/TRAINING_LOG.md has both). Bins count as much as their sha
 equivalent rectangular bandwidth (Glasberg and Moore 1990, eq. 3), as they do to the ear. As the
 views overlap, the sum over them is a composite likelihood (Varin, Reid and Firth 2011, "An
 overview of composite likelihood methods"), not a likelihood of the waveform.
+
+A clean tone is three bins of hundreds, and a likelihood that counts all of them hardly hears that
+it is 10 dB too quiet. So the power of bands is judged too, each as its share of the frame's.
 """
 
 from __future__ import annotations
@@ -50,6 +53,16 @@ everything else pays sooner, not at all; once it is there it stays as far as it 
 OFFSET_SHARE = 0.5
 """Weight of the frequency offsets' likelihood."""
 
+LEVEL_SHARE = 0.2
+"""Weight of the error of the loud bands' levels, in nats."""
+
+LEVEL_EDGES = (0, 150, 300, 450, 600, 800, 1000, 1250, 1500, 1800, 2150, 2550, 3000, 3500, 4100)
+LEVEL_EDGES += (4800, 5600)
+"""Hz. Bands of fine bins, whose power is judged as one."""
+
+LEAST_POWER = 1e-8
+"""Added to the bands' powers, of which white noise of unit variance has 1 a bin."""
+
 SCALE = 10.0
 """The loss is so many times the nats per bandwidth, to be of the size of others."""
 
@@ -87,6 +100,14 @@ class MapLikelihood:
         total = total + SHORT_FRAMES * self.short.sum()
         for name in ("long", "medium", "short"):
             setattr(self, name, (getattr(self, name) / total).to(device))
+        self.bands = tuple(
+            sums.to(device)
+            for sums in (
+                _bands(LONG_BINS, sample_rate / LONG_WINDOW),
+                _bands(MEDIUM_BINS, sample_rate / MEDIUM_WINDOW),
+                ((edges[1:] - edges[:-1]) / (edges[-1] - edges[0])).float().diag(),
+            )
+        )
 
     def terms(self, views: Views, expected: SpectralMap) -> dict[str, Tensor]:
         """Every part of the loss, unweighted, as means over items and frames."""
@@ -114,12 +135,26 @@ class MapLikelihood:
                 ),
                 self.medium,
             ),
+            "level": self._level(views, expected),
         }
+
+    def _level(self, views: Views, expected: SpectralMap) -> Tensor:
+        """Absolute errors of bands' log powers at their share of the frame's power, (batch,)."""
+        total = views.long.new_zeros(len(views.long))
+        for name, sums in zip(("long", "medium", "short"), self.bands, strict=True):
+            wanted, said = (
+                getattr(each, name).clamp(max=20).exp() @ sums for each in (views, expected)
+            )
+            share = wanted / (wanted.sum(dim=-1, keepdim=True) + LEAST_POWER)
+            error = ((said + LEAST_POWER) / (wanted + LEAST_POWER)).log().abs()
+            total = total + (share * error).sum(dim=-1).mean(dim=(1, 2)) / len(self.bands)
+        return total
 
     def total(self, terms: dict[str, Tensor], wave_share: float = WAVE_SHARE) -> Tensor:
         """The loss: all parts at their weights."""
         offsets = terms["long_offset"] + terms["medium_offset"]
-        return powers(terms) + wave_share * terms["wave"] + OFFSET_SHARE * offsets
+        rest = OFFSET_SHARE * offsets + LEVEL_SHARE * terms["level"]
+        return powers(terms) + wave_share * terms["wave"] + rest
 
 
 def powers(terms: dict[str, Tensor]) -> Tensor:
@@ -162,6 +197,13 @@ def explained_wave(views: Views, expected: SpectralMap) -> Tensor:
     """Share of the whitened waveform's power that the mean explains, (WAVE_BINS,)."""
     error = (views.wave - expected.wave_mean).square().sum(dim=-1).mean(dim=(0, 1, 2))
     return 1 - error / views.wave.square().sum(dim=-1).mean(dim=(0, 1, 2))
+
+
+def _bands(bins: int, width: float) -> Tensor:
+    """Which of the bins above the lowest, ``width`` Hz each, are in which band: (bins, bands)."""
+    hz = (torch.arange(1, bins + 1) * width)[:, None]
+    edges = torch.tensor(LEVEL_EDGES)
+    return ((hz >= edges[:-1]) & (hz < edges[1:])).float()
 
 
 def _mean(nats: Tensor, weight: Tensor) -> Tensor:

@@ -81,3 +81,15 @@ def test_bins_count_by_bandwidth(likelihood: MapLikelihood) -> None:
     total = likelihood.long.sum() + 2 * likelihood.medium.sum() + 4 * likelihood.short.sum()
     assert total == pytest.approx(1)
     assert likelihood.long[-1] < likelihood.long[50] / 3
+
+
+def test_the_level_of_a_clean_tone_counts(likelihood: MapLikelihood) -> None:
+    """A clean tone 10 dB too quiet: little of the likelihood, all of the level."""
+    time = torch.arange(8 * FRAME, dtype=torch.float64) / 44100
+    views = analyze((0.5 * torch.sin(2 * torch.pi * 1000 * time)).float()[None])
+    truth = likelihood.terms(views, true_map(views))
+    assert truth["level"] < 1e-5
+    loud = (views.long > views.long.amax(dim=-1, keepdim=True) - 5) * 2.3
+    wrong = likelihood.terms(views, replace(true_map(views), long=views.long - loud))
+    assert wrong["long"] < 0.1
+    assert 0.6 < wrong["level"] < 0.8
