@@ -10,7 +10,7 @@ and each window is given what is known in it already, as in inpainting:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -160,7 +160,8 @@ class Generator:
         windows = plan_windows(known, config.window_frames)
         for number, (first, last) in enumerate(windows):
             given, window = known[first:last], made[None, :, :, first:last]
-            conditioning = Conditioning(
+            conditioning = replace(
+                Conditioning.none(1, config, last - first, device),
                 label=torch.tensor([label], device=device),
                 known=window * given,
                 mask=given[None].float(),

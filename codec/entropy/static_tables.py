@@ -227,6 +227,10 @@ class EntropyTables:
         Raises:
             ValueError: a symbol lies outside the tables, or latent_dim differs.
         """
+        if self.rules.midpoints:
+            steps = self.stream_steps(step_index, len(symbols))
+            check_symbols(symbols, symbol_limits(steps))
+            return (symbols * steps[..., None]).astype(np.float32)
         streams = self._of_streams(step_index, len(symbols))
         latents = np.empty(symbols.shape, np.float32)
         for row, own, at in zip(latents, symbols, streams, strict=True):

@@ -23,6 +23,13 @@ class Conditioning:
     """(batch, frames) float32: 1 where ``known`` is given (inpainting), else 0."""
     present: Tensor
     """(batch, coded_channels) float32: 1 where the channel exists; mono is [1, 0]."""
+    dequantised: Tensor
+    """(batch, coded_channels, latent_dim, frames): latents as a file says them, to be denoised;
+    zero where ``quantised`` is 0."""
+    log_step: Tensor
+    """(batch,) float32: log2 of their quantiser's step in posterior sigmas."""
+    quantised: Tensor
+    """(batch,) float32: 1 where ``dequantised`` and ``log_step`` are given, else 0."""
 
     @staticmethod
     def none(
@@ -35,12 +42,15 @@ class Conditioning:
             known=torch.zeros(shape, device=device),
             mask=torch.zeros(batch, frames, device=device),
             present=torch.ones(batch, config.coded_channels, device=device),
+            dequantised=torch.zeros(shape, device=device),
+            log_step=torch.zeros(batch, device=device),
+            quantised=torch.zeros(batch, device=device),
         )
 
     def unconditional(self) -> Conditioning:
         """The same without label: the other side of classifier-free guidance.
 
-        ``known``, ``mask`` and ``present`` stay: they say what is asked, not how strongly.
+        All else stays: it says what is asked, not how strongly.
         """
         return replace(self, label=torch.zeros_like(self.label))
 

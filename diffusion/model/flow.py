@@ -18,6 +18,9 @@ transformers", section 3.1, and moved towards noise as they do for large images 
 window has thousands of values that hang together, and what a label says of them is decided at t
 above 0.9, which the plain distribution hardly ever visits."""
 
+NEAR_DEVIATION = 1.0
+"""Of the logarithm of t / (1 - t), in natural units, around what a quantiser's step implies."""
+
 
 def noised(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """x_t."""
@@ -38,6 +41,29 @@ def denoised(velocity: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
 def training_times(uniform: Tensor) -> Tensor:
     """Times to train at, from as many uniform numbers in (0, 1)."""
     return torch.sigmoid(LOGIT_MEAN + LOGIT_DEVIATION * torch.special.ndtri(uniform))
+
+
+def quantisation_level(steps: Tensor) -> Tensor:
+    """How large the errors of rounding to multiples of ``steps`` are, as one number.
+
+    Args:
+        steps: (..., coded_channels, latent_dim), in standard units.
+
+    Returns:
+        (...,): the root of the mean of step^2 / 12, which no channel exceeds by more than it
+        varies itself: an error beyond 1 says that the channel holds nothing.
+    """
+    return (steps.square() / 12).clamp(max=1).mean(dim=(-2, -1)).sqrt()
+
+
+def time_of(level: Tensor) -> Tensor:
+    """The time at which noise is to the data as ``level`` is to 1: t / (1 - t) = level."""
+    return level / (1 + level)
+
+
+def times_near(level: Tensor, uniform: Tensor) -> Tensor:
+    """Times to train denoising at: log-normal around ``time_of(level)``, as far as samplers go."""
+    return time_of(level * torch.exp(NEAR_DEVIATION * torch.special.ndtri(uniform)))
 
 
 def _beside(t: Tensor, x: Tensor) -> Tensor:

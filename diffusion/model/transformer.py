@@ -1,9 +1,10 @@
 """The network of the diffusion stage: a transformer over latent frames.
 
-    x_t, known, mask -> one token per frame -+
-                                             +-> depth x (attention, feed-forward) -> prediction
-    learned memory tokens -------------------+            ^
-    t, label, present -> embedding -----------------------+  scales, shifts and gates (AdaLN-zero)
+    x_t, known, mask, dequantised -> one token per frame -+
+                                                          +-> depth x (attention, feed-forward)
+    learned memory tokens --------------------------------+          ^                  -> velocity
+    t, label, present, step -> embedding ----------------------------+
+                                                      scales, shifts and gates (AdaLN-zero)
 
 All coded channels of a frame share its token. Peebles & Xie 2023, "Scalable diffusion models with
 transformers", with RMS norms, rotary positions (Su et al. 2021, "RoFormer"), normalised queries and
@@ -34,6 +35,8 @@ class Transformer(nn.Module):
 
     The last layer starts at zero, and so does every block's contribution: an untrained network
     predicts zero. Absent channels are zeroed at the input, so what they hold has no influence.
+    What says the quantised latents starts at zero too: weights that know nothing of them are a
+    start for a network that denoises.
     """
 
     def __init__(self, config: DiffusionConfig, labels: int) -> None:
@@ -44,6 +47,7 @@ class Transformer(nn.Module):
         self.config = config
         self.head_dim = width // settings.heads
         self.embed_frame = nn.Linear(2 * values + 1, width)
+        self.embed_dequantised = nn.Linear(values, width, bias=False)
         self.embed_condition = ConditionEmbedding(width, labels, config.coded_channels)
         self.memory = nn.Parameter(torch.empty(settings.memory_tokens, width))
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.depth))
@@ -51,7 +55,8 @@ class Transformer(nn.Module):
         self.head = nn.Linear(width, values)
         self.apply(_initialise)
         nn.init.normal_(self.memory, std=0.02)
-        nn.init.zeros_(self.head.weight)
+        for layer in (self.head, self.embed_dequantised, self.embed_condition.step):
+            nn.init.zeros_(layer.weight)
 
     def forward(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         """Any number of frames.
@@ -77,7 +82,10 @@ class Transformer(nn.Module):
             ],
             dim=2,
         )
-        x = torch.cat([self.memory.expand(batch, -1, -1), self.embed_frame(tokens)], dim=1)
+        quantised = present * conditioning.quantised[:, None, None, None]
+        dequantised = rearrange(conditioning.dequantised * quantised, "b c d t -> b t (c d)")
+        embedded = self.embed_frame(tokens) + self.embed_dequantised(dequantised)
+        x = torch.cat([self.memory.expand(batch, -1, -1), embedded], dim=1)
         condition = self.embed_condition(t, conditioning)
         positions = torch.arange(frames, device=x.device, dtype=torch.float32)
         rotation = rotary_table(positions, len(self.memory), self.head_dim)
@@ -90,7 +98,7 @@ class Transformer(nn.Module):
 
 
 class ConditionEmbedding(nn.Module):
-    """Time, label and present channels as one vector: (batch, width)."""
+    """Time, label, present channels and quantiser step as one vector: (batch, width)."""
 
     def __init__(self, width: int, labels: int, coded_channels: int) -> None:
         super().__init__()
@@ -99,12 +107,15 @@ class ConditionEmbedding(nn.Module):
         )
         self.label = nn.Embedding(labels + 1, width)
         self.present = nn.Linear(coded_channels, width)
+        self.step = nn.Linear(FOURIER_FEATURES, width)
 
     def forward(self, t: Tensor, conditioning: Conditioning) -> Tensor:
+        step = self.step(_fourier(conditioning.log_step[:, None], lowest=0.2, highest=10.0))
         embedded = (
             self.time(_fourier(t[:, None], lowest=1.0, highest=200.0))  # steps of 0.01
             + self.label(conditioning.label)
             + self.present(conditioning.present)
+            + conditioning.quantised[:, None] * step
         )
         return F.silu(embedded)
 

@@ -33,10 +33,16 @@ class WindowConfig(StrictConfig):
     """Share of stereo windows with left and right exchanged."""
     mono_share: Share = 0.1
     """Share of stereo windows of which one channel stands alone, as a mono recording's does."""
+    denoise_share: Share = 0.0
+    """Share of windows that are to be denoised: given as a file says them, without label and
+    mask. The others are the dropout of that condition."""
 
 
 UNCHANGED = WindowConfig(label_drop=0, mask_share=0, swap_share=0, mono_share=0)
 """For validation and statistics: windows as they are, with all that is known about them."""
+
+QUANTISED = UNCHANGED.model_copy(update={"denoise_share": 1.0})
+"""For validation: the same, all to be denoised."""
 
 
 class DiffusionOptimizerConfig(OptimizerConfig):

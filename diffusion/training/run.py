@@ -28,7 +28,8 @@ from diffusion.latents.sets import LatentSet
 from diffusion.model.config import load_diffusion_config
 from diffusion.model.shipped import find_checkpoint
 from diffusion.model.transformer import Transformer
-from diffusion.training.config import UNCHANGED, load_diffusion_training
+from diffusion.training.config import QUANTISED, UNCHANGED, load_diffusion_training
+from diffusion.training.quantised import Quantiser
 from diffusion.training.task import DiffusionTask, Origin, initial_weights
 from diffusion.training.windows import WindowSource
 
@@ -167,6 +168,8 @@ def train_diffusion(
         held_out.check_codec(loaded)
 
         labels = train_set.labels
+        denoises = training.windows.denoise_share > 0
+        quantiser = Quantiser(loaded) if denoises else None
         source, plain = (
             WindowSource(
                 train_set,
@@ -175,16 +178,21 @@ def train_diffusion(
                 labels,
                 seed=training.seed,
                 batch_size=training.batch_size,
+                quantiser=quantiser,
             )
             for windows in (training.windows, UNCHANGED)
         )
-        validation = WindowSource(
-            held_out,
-            model_config,
-            UNCHANGED,
-            labels,
-            seed=VALIDATION_SEED,
-            batch_size=training.validation_items,
+        validation, quantised = (
+            WindowSource(
+                held_out,
+                model_config,
+                windows,
+                labels,
+                seed=VALIDATION_SEED,
+                batch_size=training.validation_items,
+                quantiser=quantiser,
+            )
+            for windows in (UNCHANGED, QUANTISED if denoises else UNCHANGED)
         )
         session.say(
             accelerator,
@@ -199,7 +207,15 @@ def train_diffusion(
         if init is not None:
             initial_weights(transformer, init, origin)
         task = DiffusionTask(
-            transformer, training, source, plain, validation, loaded, origin, accelerator.device
+            transformer,
+            training,
+            source,
+            plain,
+            validation,
+            quantised if denoises else None,
+            loaded,
+            origin,
+            accelerator.device,
         )
         provenance = {"config": config, "init": init, "data": str(given)}
         trainer = Trainer(

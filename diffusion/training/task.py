@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,16 +99,20 @@ class DiffusionTask:
         source: WindowSource,
         plain: WindowSource,
         validation: WindowSource,
+        quantised: WindowSource | None,
         codec: LatentCodec,
         origin: Origin,
         device: torch.device,
     ) -> None:
-        """``plain`` is ``source`` without random changes, for statistics."""
+        """``plain`` is ``source`` without random changes, for statistics; ``quantised`` are the
+        windows of ``validation`` to be denoised, if the network learns that.
+        """
         self.model = transformer
         self.config = config
         self.source = source
         self.plain = plain
         self.validation = validation
+        self.quantised = quantised
         self.codec = codec
         self.origin = origin
         self.device = device
@@ -138,8 +143,7 @@ class DiffusionTask:
         windows = batch.windows
         torch.manual_seed(batch.dropout_seed)
         wanted = windows.real * (1 - windows.conditioning.mask[:, None, None, :])
-        t = flow.training_times(windows.uniform)
-        return StepLoss(self._errors(model, windows, t, wanted).mean())
+        return StepLoss(self._errors(model, windows, windows.t, wanted).mean())
 
     def _errors(self, model: nn.Module, windows: Windows, t: Tensor, wanted: Tensor) -> Tensor:
         """(batch,): squared errors where ``wanted``, divided by the number of real values."""
@@ -181,8 +185,14 @@ class DiffusionTask:
             file=sys.stderr,
             flush=True,
         )
+        denoised = {}
+        if self.quantised is not None:
+            gain = self._denoising_gain(_named(model)[self._chosen][1], self.quantised)
+            denoised = {"denoised_db": gain}
+            print(f"denoised latents are {gain:.2f} dB nearer", file=sys.stderr, flush=True)
         return {
             "score": score,
+            **denoised,
             **{f"loss_t{t}": value for t, value in losses.items()},
             **{f"score_{name}": value for name, value in scores.items()},
             **baselines,
@@ -196,10 +206,28 @@ class DiffusionTask:
             indices = range(first, min(first + self.config.batch_size, items))
             windows = self.validation.batch(indices).to(self.device)
             for time in VALIDATION_TIMES:
-                t = windows.uniform.new_full((len(windows.x),), time)
+                t = torch.full_like(windows.t, time)
                 errors = self._errors(model, windows, t, windows.real)
                 losses[time] += float(errors.sum()) / items
         return losses
+
+    def _denoising_gain(self, model: nn.Module, source: WindowSource) -> float:
+        """How much nearer to the latents than what files say their means under the network are, dB.
+
+        At t = 1, where x_t says nothing. Steps are drawn as in training, the same each time.
+        """
+        items, before, after = self.config.validation_items, 0.0, 0.0
+        for first in range(0, items, self.config.batch_size):
+            indices = range(first, min(first + self.config.batch_size, items))
+            windows = source.batch(indices).to(self.device)
+            t = torch.ones_like(windows.t)
+            estimate = flow.denoised(
+                model(windows.noise, t, windows.conditioning), windows.noise, t
+            )
+            given = windows.conditioning.dequantised
+            before += float((given - windows.x).square().sum())
+            after += float(((estimate - windows.x) * windows.real).square().sum())
+        return 10 * math.log10(before / after) if before and after else 0.0
 
     def baselines(self) -> dict[float, dict[str, float]]:
         """Time -> the losses of ``Baselines``."""

@@ -7,7 +7,7 @@ repeat exactly.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,11 +16,17 @@ from torch import Tensor
 from codec.errors import CheckpointError, ConfigError
 from codec.training.data import item_rng
 from diffusion.latents.sets import Clip, LatentSet
+from diffusion.model import flow
 from diffusion.model.conditioning import Conditioning, drop
 from diffusion.model.config import DiffusionConfig
 from diffusion.training.config import WindowConfig
+from diffusion.training.quantised import Quantised, Quantiser
 
 CHOICE, NOISE = 0, 1  # purposes of random numbers
+
+NEAR_SHARE = 0.75
+"""Of the windows to be denoised; the times of the others are those of generation, to 1, where one
+evaluation gives the mean of the latents under what the file says."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +34,14 @@ class Windows:
     """A batch. ``x`` and ``noise`` are (batch, coded_channels, latent_dim, frames)."""
 
     x: Tensor
-    """Latents drawn from the posterior; zero in absent channels and beyond the clip's end."""
+    """Latents drawn from the posterior, or its means where these were quantised; zero in absent
+    channels and beyond the clip's end."""
     noise: Tensor
     """Unit Gaussian, zero where ``x`` holds nothing."""
     real: Tensor
     """(batch, coded_channels, 1, frames): 1 where there is something to model, else 0."""
-    uniform: Tensor
-    """(batch,): in (0, 1), from which times to train at are made."""
+    t: Tensor
+    """(batch,): in (0, 1), the times to train at."""
     conditioning: Conditioning
 
     def to(self, device: torch.device) -> Windows:
@@ -51,6 +58,9 @@ class _Choice:
     label: int
     given: np.ndarray
     drops: tuple[bool, bool]
+    quantised: Quantised | None
+    near: bool
+    """The time is drawn near what the quantiser's step implies."""
 
 
 class WindowSource:
@@ -72,7 +82,9 @@ class WindowSource:
         *,
         seed: int,
         batch_size: int,
+        quantiser: Quantiser | None = None,
     ) -> None:
+        """``quantiser`` is needed where the config has a ``denoise_share``."""
         index = latents.index
         ours, theirs = ((o.coded_channels, o.latent_dim) for o in (model, index))
         if ours != theirs:
@@ -88,6 +100,8 @@ class WindowSource:
         self.config = config
         self.seed = seed
         self.batch_size = batch_size
+        self._quantiser = quantiser
+        assert quantiser is not None or not config.denoise_share
         self._label = {label: number for number, label in enumerate(labels, 1)}
         self._cumulative = _cumulative(latents.clips, model.window_frames, config.balance)
 
@@ -99,18 +113,26 @@ class WindowSource:
         shape = x.shape[1:]
         noise = torch.stack([torch.from_numpy(self._normal(i, shape)) for i in indices])
         given = torch.from_numpy(np.stack([c.given for c in choices])) * real.amax(dim=(1, 2))
-        conditioning = Conditioning(
+        conditioning = replace(
+            Conditioning.none(len(indices), self.model, shape[2]),
             label=torch.tensor([c.label for c in choices]),
             known=x * given[:, None, None],
             mask=given,
             present=real[:, :, 0, 0],
         )
+        uniform = torch.tensor([c.uniform for c in choices])
+        t = flow.training_times(uniform)
+        for item, choice in enumerate(choices):
+            if choice.quantised is not None:
+                choice.quantised.tell(conditioning, item)
+                if choice.near:
+                    t[item] = flow.times_near(choice.quantised.level, uniform[item])
         drops = torch.tensor([c.drops for c in choices])
         return Windows(
             x=x,
             noise=noise * real,
             real=real,
-            uniform=torch.tensor([c.uniform for c in choices]),
+            t=t,
             conditioning=drop(conditioning, *drops.unbind(1)),
         )
 
@@ -125,7 +147,9 @@ class WindowSource:
         start = int(rng.integers(max(clip.frames - model.window_frames, 0) + 1))
         mean, logvar = self.latents.posterior(clip, start, model.window_frames)
         normal = torch.from_numpy(rng.standard_normal(mean.shape, dtype=np.float32))
-        x = mean + (0.5 * logvar).exp() * normal
+        denoise = bool(rng.random() < config.denoise_share)
+        # Files hold means.
+        x = mean if denoise else mean + (0.5 * logvar).exp() * normal
 
         swap, alone = rng.random() < config.swap_share, rng.random() < config.mono_share
         if len(x) == 2:
@@ -144,7 +168,12 @@ class WindowSource:
         uniform = (index % self.batch_size + rng.random()) / self.batch_size
         given = given_frames(rng, frames, model.window_frames)
         shares = (config.label_drop, 1 - config.mask_share)
-        label_drop, mask_drop = (bool(rng.random() < share) for share in shares)
+        label_drop, mask_drop = (bool(rng.random() < share) or denoise for share in shares)
+        quantised = None
+        if denoise:
+            assert self._quantiser is not None
+            quantised = self._quantiser.draw(x, rng)
+        near = bool(rng.random() < NEAR_SHARE)
         return _Choice(
             x=whole,
             real=real,
@@ -152,6 +181,8 @@ class WindowSource:
             label=self._label.get(clip.label, 0),
             given=given,
             drops=(label_drop, mask_drop),
+            quantised=quantised,
+            near=near,
         )
 
 

@@ -31,7 +31,9 @@ def tiny_transformer(tiny_diffusion: DiffusionConfig) -> Transformer:
 
 @pytest.fixture
 def tiny_conditioning(tiny_diffusion: DiffusionConfig) -> Conditioning:
-    """Three items of ``FRAMES`` frames: all given, nothing given, and mono with a label."""
+    """Three items of ``FRAMES`` frames: all given, nothing given, and mono with a label, to be
+    denoised.
+    """
     torch.manual_seed(1)
     mask = torch.zeros(3, FRAMES)
     mask[0, :5] = 1
@@ -41,4 +43,7 @@ def tiny_conditioning(tiny_diffusion: DiffusionConfig) -> Conditioning:
         known=torch.randn(shape) * mask[:, None, None, :],
         mask=mask,
         present=torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]]),
+        dequantised=torch.randn(shape) * torch.tensor([1.0, 0, 1])[:, None, None, None],
+        log_step=torch.tensor([3.0, 0.0, 1.5]),
+        quantised=torch.tensor([1.0, 0.0, 1.0]),
     )

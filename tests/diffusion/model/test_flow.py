@@ -28,6 +28,33 @@ def test_the_velocity_is_the_derivative_in_time():
     torch.testing.assert_close(flow.velocity(X, N), slope, atol=1e-6, rtol=1e-6)
 
 
+def test_the_time_of_a_quantiser_matches_its_noise():
+    """At the time of a step noise is to data as rounding errors are."""
+    steps = torch.tensor([[0.5, 0.5], [0.5, 0.5]], dtype=torch.float64)
+    level = flow.quantisation_level(steps)
+    assert abs(level - 0.5 / 12**0.5) < 1e-12
+    t = flow.time_of(level)
+    assert abs(t / (1 - t) - level) < 1e-12
+    x = torch.randn(2, 2, 100_000, dtype=torch.float64)
+    error = (x / 0.5).round() * 0.5 - x
+    assert abs(error.std() / level - 1) < 0.01
+
+
+def test_channels_that_say_nothing_count_as_noise_of_the_size_of_the_data():
+    steps = torch.tensor([[1000.0, 1000.0]])
+    assert flow.quantisation_level(steps) == 1
+    assert flow.time_of(flow.quantisation_level(steps)) == 0.5
+
+
+def test_times_near_a_step():
+    uniform = (torch.arange(10_000, dtype=torch.float64) + 0.5) / 10_000
+    level = torch.tensor(0.3, dtype=torch.float64)
+    t = flow.times_near(level, uniform)
+    assert 0 < t.min() < t.max() < 1
+    assert abs(t.median() - flow.time_of(level)) < 1e-3
+    assert abs(torch.log(t / (1 - t)).std() - flow.NEAR_DEVIATION) < 1e-3
+
+
 def test_times_are_logit_normal():
     uniform = (torch.arange(10_000, dtype=torch.float64) + 0.5) / 10_000
     t = flow.training_times(uniform)

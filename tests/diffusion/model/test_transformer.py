@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -65,7 +65,7 @@ def test_items_of_a_batch_do_not_meet(
         torch.testing.assert_close(y[0], together[i])
 
 
-@pytest.mark.parametrize("field", ["label", "known", "mask", "present"])
+@pytest.mark.parametrize("field", [field.name for field in fields(Conditioning)])
 def test_every_condition_changes_the_output(
     tiny_transformer: Transformer, tiny_conditioning: Conditioning, x_t: Tensor, field: str
 ):
@@ -91,10 +91,28 @@ def test_what_an_absent_channel_holds_has_no_influence(
 ):
     y = tiny_transformer(x_t, T, tiny_conditioning)
     noisy, known = x_t.clone(), tiny_conditioning.known.clone()
-    noisy[2, 1] += 1
-    known[2, 1] += 1
-    changed = tiny_transformer(noisy, T, replace(tiny_conditioning, known=known))
-    assert torch.equal(y, changed)
+    dequantised = tiny_conditioning.dequantised.clone()
+    for values in (noisy, known, dequantised):
+        values[2, 1] += 1
+    other = replace(tiny_conditioning, known=known, dequantised=dequantised)
+    assert torch.equal(y, tiny_transformer(noisy, T, other))
+
+
+def test_what_says_quantised_latents_starts_at_zero(
+    tiny_diffusion: DiffusionConfig, tiny_conditioning: Conditioning, x_t: Tensor
+):
+    """So that weights that were trained without it say the same as before."""
+    transformer = Transformer(tiny_diffusion, 3)
+    told = [name for name in transformer.state_dict() if "dequantised" in name or ".step" in name]
+    assert len(told) == 3
+    with torch.no_grad():
+        for name, parameter in transformer.named_parameters():
+            if name not in told:
+                parameter += 0.1 * torch.randn_like(parameter)
+    without = replace(tiny_conditioning, quantised=torch.zeros(3))
+    y = transformer(x_t, T, tiny_conditioning)
+    assert torch.equal(y, transformer(x_t, T, without))
+    assert y.abs().max() > 0
 
 
 def test_what_is_known_outside_the_mask_has_no_influence(

@@ -12,10 +12,12 @@ import pytest
 from latent_helpers import write_codec
 from training_helpers import alone, forget_accelerate  # noqa: F401 (a fixture)
 
+from codec.api import load as load_codec
 from codec.network.config import ModelConfig
 from diffusion.latents.sets import LatentSet
 from diffusion.model.config import load_diffusion_config
 from diffusion.training.config import WindowConfig
+from diffusion.training.quantised import Quantiser
 from diffusion.training.run import make_latents, train_diffusion
 from diffusion.training.task import DiffusionTask
 from diffusion.training.windows import WindowSource
@@ -40,7 +42,7 @@ def latents_folder(
 
 
 @pytest.fixture
-def make_source(latents_folder: Path) -> Callable[..., WindowSource]:
+def make_source(latents_folder: Path, codec_path: Path) -> Callable[..., WindowSource]:
     """``make_source(seed=0, batch_size=4, window_frames=32, **values of [training.windows])``."""
 
     def make(
@@ -51,7 +53,13 @@ def make_source(latents_folder: Path) -> Callable[..., WindowSource]:
         model = model.model_copy(update={"window_frames": window_frames})
         config = WindowConfig(**values)
         return WindowSource(
-            latents, model, config, latents.labels, seed=seed, batch_size=batch_size
+            latents,
+            model,
+            config,
+            latents.labels,
+            seed=seed,
+            batch_size=batch_size,
+            quantiser=Quantiser(load_codec(codec_path)),
         )
 
     return make

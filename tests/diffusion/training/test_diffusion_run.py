@@ -59,6 +59,7 @@ def test_training_beats_the_zero_predictor(train: Train, tmp_path: Path, read_lo
     (values,) = read_log(tmp_path / "run", "valid")
     assert values["score"] < 0.8 * values["zero"]
     assert values["gaussian"] < values["zero"]
+    assert "denoised_db" in values
     losses = [values[f"loss_t{t}"] for t in (0.1, 0.3, 0.5, 0.7, 0.9)]
     assert values["score"] == pytest.approx(sum(losses) / 5)
     scores = [values["score_sigma_rel_05"], values["score_sigma_rel_10"]]

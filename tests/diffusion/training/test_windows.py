@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from codec.api import load as load_codec
 from codec.errors import ConfigError
 from diffusion.latents.sets import Clip, LatentSet
+from diffusion.model import flow
 from diffusion.model.config import load_diffusion_config
 from diffusion.training.config import UNCHANGED, WindowConfig
+from diffusion.training.quantised import Quantiser
 from diffusion.training.windows import Windows, WindowSource, given_frames
 
 Make = Callable[..., WindowSource]
@@ -20,7 +25,7 @@ PLAIN = UNCHANGED.model_dump()
 
 
 def values(windows: Windows, item: int) -> list[torch.Tensor]:
-    parts = [windows.x, windows.noise, windows.real, windows.uniform]
+    parts = [windows.x, windows.noise, windows.real, windows.t]
     return [part[item] for part in (*parts, *vars(windows.conditioning).values())]
 
 
@@ -29,14 +34,16 @@ def same(one: list[torch.Tensor], two: list[torch.Tensor]) -> bool:
 
 
 def test_an_item_is_a_function_of_seed_and_index(make_source: Make) -> None:
-    source = make_source()
+    source = make_source(denoise_share=0.5)
     whole = source.batch(range(40, 48))
-    again = make_source()
+    assert 0 < whole.conditioning.quantised.sum() < 8
+    again = make_source(denoise_share=0.5)
     for item in (7, 3, 0):
         alone = again.batch([40 + item])
         assert same(values(alone, 0), values(whole, item))
     assert not same(values(whole, 0), values(whole, 1))
-    assert not same(values(make_source(seed=1).batch([40]), 0), values(whole, 0))
+    other = make_source(seed=1, denoise_share=0.5)
+    assert not same(values(other.batch([40]), 0), values(whole, 0))
 
 
 def only(source: WindowSource, *clips: Clip, window_frames: int) -> WindowSource:
@@ -122,8 +129,9 @@ def test_windows_start_anywhere(make_source: Make, monkeypatch: pytest.MonkeyPat
 
 
 def test_times_cover_a_batch_evenly(make_source: Make) -> None:
-    uniform = make_source(batch_size=16).batch(range(32, 48)).uniform
-    assert torch.equal((uniform * 16).floor(), torch.arange(16.0))
+    t = make_source(batch_size=16).batch(range(32, 48)).t.double()
+    uniform = torch.special.ndtr((torch.logit(t) - flow.LOGIT_MEAN) / flow.LOGIT_DEVIATION)
+    assert torch.equal((uniform * 16).floor(), torch.arange(16.0).double())
 
 
 def test_stereo_is_swapped_and_reduced(make_source: Make) -> None:
@@ -159,6 +167,63 @@ def test_conditions_are_dropped_as_often_as_configured(make_source: Make) -> Non
     assert torch.equal(conditioning.known, given)
 
 
+def test_windows_to_be_denoised_are_what_files_hold(
+    make_source: Make, codec_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The codec's own coder at steps from its finest to its coarsest useful one, of means."""
+    coder = load_codec(codec_path).coder
+    drawn: list[tuple[np.ndarray, int]] = []
+    original = type(coder).quantise
+
+    def quantise(self: Any, latents: np.ndarray, index: int) -> np.ndarray:
+        drawn.append((latents.copy(), index))
+        return original(self, latents, index)
+
+    monkeypatch.setattr(type(coder), "quantise", quantise)
+    source = make_source(window_frames=200, denoise_share=1.0)
+    windows = source.batch(range(60))
+    told = windows.conditioning
+    assert {index for _, index in drawn} == set(range(10, 21))  # of its useful range
+    assert (told.quantised == 1).all()
+    assert (told.label == 0).all()
+    assert (told.mask == 0).all()
+    for item, (latents, index) in enumerate(drawn):
+        coded, _, frames = latents.shape
+        assert torch.equal(windows.x[item, :coded, :, :frames], torch.from_numpy(latents))
+        expected = coder.dequantise(original(coder, latents, index), index)
+        given = told.dequantised[item]
+        assert torch.equal(given[:coded, :, :frames], torch.from_numpy(expected))
+        assert (given[coded:] == 0).all()
+        assert (given[..., frames:] == 0).all()
+        assert float(told.log_step[item]) == pytest.approx(index / 96 - 2)
+    mean, _ = source.latents.posterior(source.latents.clips[1], 0, 125)
+    assert any(np.array_equal(latents[:1], mean[:1].numpy()) for latents, _ in drawn)
+
+
+def test_times_of_denoising_are_near_what_the_step_implies(make_source: Make) -> None:
+    near, far = (make_source(denoise_share=share).batch(range(400)).t for share in (1.0, 0.0))
+    level = 0.2 * 2 ** (15 / 96 - 2) / 12**0.5  # sigma .2, in the middle of the useful steps
+    assert near.median() == pytest.approx(level, rel=1.0)
+    assert (near > 0.3).float().mean() == pytest.approx(
+        0.25 * float((far > 0.3).sum()) / 400, abs=0.06
+    )
+
+
+def test_some_windows_are_denoised_and_the_others_as_before(make_source: Make) -> None:
+    windows = make_source(denoise_share=0.3, label_drop=0.0).batch(range(400))
+    told = windows.conditioning
+    assert told.quantised.mean() == pytest.approx(0.3, abs=0.06)
+    plain = told.quantised == 0
+    for given in (told.dequantised, told.log_step):
+        assert (given[plain] == 0).all()
+    assert (told.label[plain] > 0).all()
+
+
+def test_a_codec_of_tokens_has_nothing_to_denoise() -> None:
+    with pytest.raises(ConfigError, match=r"hold tokens.*denoise_share=0"):
+        Quantiser(SimpleNamespace(tables=None, config=SimpleNamespace(name="some")))  # type: ignore
+
+
 def test_inpainting_tasks() -> None:
     kinds = {"before": 0, "after": 0, "around": 0, "several": 0}
     for seed in range(400):
@@ -182,5 +247,5 @@ def test_inpainting_tasks() -> None:
 def test_other_latents_are_refused(make_source: Make) -> None:
     latents = make_source().latents
     model = load_diffusion_config("diffusion_small")
-    with pytest.raises(ConfigError, match=r"2 coded channels of 32 latents.* 2 of 4"):
+    with pytest.raises(ConfigError, match=r"2 coded channels of 64 latents.* 2 of 4"):
         WindowSource(latents, model, WindowConfig(), (), seed=0, batch_size=4)
