@@ -21,6 +21,7 @@ from codec.audio.waveform import as_array
 from codec.errors import FormatError, RateError
 from codec.lac.compress import compress_array
 from codec.lac.decompress import decompress_array
+from codec.lac.denoising import Denoiser
 from codec.lac.header import LacHeader
 from codec.lac.rate import RateTarget
 from codec.lac.reader import LacReader
@@ -64,17 +65,27 @@ class Codec(LatentCodec):
         data: bytes | bytearray | memoryview,
         start: float = 0.0,
         duration: float | None = None,
+        *,
+        steps: int | None = None,
+        denoiser: Denoiser | str | Path | None = None,
     ) -> tuple[Tensor, int]:
         """Samples (channels, time) and their rate in Hz, from the bytes of a ``.lac`` file.
 
-        ``start`` and ``duration`` are seconds; only the blocks that they touch are decoded.
+        Args:
+            start, duration: seconds; only the blocks that they touch are decoded.
+            steps: of denoising by a diffusion model before decoding, 0 (off) to 100.
+            denoiser: what is to do that (``diffusion.LatentDenoiser``), or its weights by name or
+                path; without it a shipped model of these latents.
 
         Raises:
             FormatError: not such a file, of another model, or damaged beyond use; blocks that
                 are damaged alone come back as silence, with a warning.
             AudioError: ``start`` and ``duration`` select nothing.
+            LacunaError: there is no denoiser for the ``steps``.
         """
-        waveform, sample_rate = decompress_array(self, data, start, duration)
+        waveform, sample_rate = decompress_array(
+            self, data, start, duration, steps=steps, denoiser=denoiser
+        )
         return torch.from_numpy(waveform), sample_rate
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
@@ -222,9 +233,13 @@ class Models:
         data: bytes | bytearray | memoryview,
         start: float = 0.0,
         duration: float | None = None,
+        *,
+        steps: int | None = None,
+        denoiser: Denoiser | str | Path | None = None,
     ) -> tuple[Tensor, int]:
         """``Codec.decompress`` with the model that the file was made with."""
-        return self.for_file(LacReader(data).header).decompress(data, start, duration)
+        model = self.for_file(LacReader(data).header)
+        return model.decompress(data, start, duration, steps=steps, denoiser=denoiser)
 
 
 @functools.cache
@@ -265,15 +280,21 @@ def decompress(
     start: float = 0.0,
     duration: float | None = None,
     *,
+    steps: int | None = None,
+    denoiser: Denoiser | str | Path | None = None,
     device: str = "cpu",
 ) -> tuple[Tensor, int]:
     """Samples (channels, time) and their rate in Hz, from the bytes of any ``.lac`` file.
 
-    ``start`` and ``duration`` are seconds; only the blocks that they touch are decoded.
+    Args:
+        start, duration: seconds; only the blocks that they touch are decoded.
+        steps, denoiser: as for ``Codec.decompress``: denoising by a diffusion model, 0 is off.
+        device: where the networks run.
 
     Raises:
         FormatError: not such a file, damaged beyond use, or made with a model that does not ship;
             blocks that are damaged alone come back as silence, with a warning.
         AudioError: ``start`` and ``duration`` select nothing.
+        LacunaError: there is no denoiser for the ``steps``.
     """
-    return _shipped(device).decompress(data, start, duration)
+    return _shipped(device).decompress(data, start, duration, steps=steps, denoiser=denoiser)

@@ -1,4 +1,4 @@
-"""Second stage: latent diffusion over the codec's latents, to generate and edit sound.
+"""Second stage: latent diffusion over the codec's latents, to generate, edit and denoise sound.
 
 >>> import diffusion
 >>> model = diffusion.load()                # the shipped weights, or a checkpoint's path
@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from codec.model.sound import Sound, decode_waveform, encode_waveform
+    from diffusion.denoising import LatentDenoiser
     from diffusion.edit import blend, extend, inpaint, interpolate, keep_original, vary
     from diffusion.generation import Generator, Sampling, generate, load
 
 _HOMES = {
     "Generator": "diffusion.generation",
+    "LatentDenoiser": "diffusion.denoising",
     "Sampling": "diffusion.generation",
     "Sound": "codec.model.sound",
     "blend": "diffusion.edit",
@@ -39,6 +41,7 @@ _HOMES = {
 
 __all__ = [
     "Generator",
+    "LatentDenoiser",
     "Sampling",
     "Sound",
     "blend",

@@ -24,7 +24,7 @@ from codec.model.precision import float32_by_default
 from codec.model.shipped import find_latent_id
 from codec.model.sound import Sound, frames_for
 from diffusion.model import checkpoint, flow
-from diffusion.model.checkpoint import DiffusionCheckpoint
+from diffusion.model.checkpoint import DiffusionCheckpoint, check_codec
 from diffusion.model.conditioning import Conditioning
 from diffusion.model.samplers import SAMPLERS, Progress, guided, silent, time_grid
 from diffusion.model.shipped import DEFAULT_MODEL, find_checkpoint
@@ -82,23 +82,8 @@ class Generator:
     """
 
     def __init__(self, loaded: DiffusionCheckpoint, codec: Codec) -> None:
+        check_codec(loaded, codec)
         config = loaded.config
-        if loaded.latent_id != codec.latent_id:
-            raise CheckpointError(
-                f"the diffusion model '{config.name}' was trained on latents of the codec "
-                f"'{loaded.codec}', latent_id {loaded.latent_id}; the codec at hand is "
-                f"'{codec.config.name}', latent_id {codec.latent_id}. Name the right one with "
-                f"--codec, or train on its own latents with `lacuna train diffusion`"
-            )
-        if (
-            config.latent_dim != codec.latent_dim
-            or config.coded_channels * codec.config.channels > 2
-        ):
-            raise CheckpointError(
-                f"the diffusion model '{config.name}' has {config.coded_channels} coded channels "
-                f"of {config.latent_dim} latents, which the codec '{codec.config.name}' cannot "
-                f"decode; it is damaged: fetch it again"
-            )
         self.codec = codec
         self.config = config
         self.labels = loaded.labels

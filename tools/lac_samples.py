@@ -127,7 +127,7 @@ def _sample(
         context_coded=coder_name == "context",
     )
     coder = coder_for(codec, header)
-    blocks, steps = [], []
+    blocks = []
     for number, length in enumerate(frames):
         mask = np.array([(number, c) in silent for c in range(channels)])
         symbols = np.rint(rng.laplace(0, 2, (channels, LATENT_DIM, length))).astype(np.int16)
@@ -138,13 +138,12 @@ def _sample(
         step = 96 if number == 1 else 384 + 16 * (number % 2)
         latents = np.zeros(symbols.shape, np.float32)
         latents[~mask] = coder.dequantise(symbols[~mask], step)
-        blocks.append(Block(symbols, latents, mask))
-        steps.append(step)
+        blocks.append(Block(symbols, latents, mask, step, denoise=number % 3 != 2))
     samples = max(1, sum(frames) * HOP * sample_rate // RATE - 50)
     file = BytesIO()
     writer = LacWriter(file, header, coder)
-    for block, step in zip(blocks, steps, strict=True):
-        writer.write_block(block.symbols, step, block.silent)
+    for block in blocks:
+        writer.write_block(block.symbols, block.step_index, block.silent, block.denoise)
     writer.close(samples)
     data = file.getvalue()
     start = int.from_bytes(data[6:8], "little")

@@ -101,6 +101,8 @@ def decompress_file(
     bits: str | None,
     force: bool,
     apart: bool = False,
+    steps: int | None = None,
+    denoiser: str | None = None,
 ) -> Outcome:
     """Decompress a .lac file, or ``duration`` seconds from ``start`` on, with its tags.
 
@@ -127,7 +129,9 @@ def decompress_file(
         writer,
         bar(duration if duration is not None else total) as progress,
     ):
-        report = decompress_stream(codec, reader, writer.write, start, duration, progress)
+        report = decompress_stream(
+            codec, reader, writer.write, start, duration, progress, steps=steps, denoiser=denoiser
+        )
     facts = {
         "seconds": report.samples / header.sample_rate,
         "sample_rate": header.sample_rate,

@@ -90,6 +90,17 @@ def decompress(
         str | None,
         Parameter(alias="-m", help="A checkpoint.", show_default="the one the file names"),
     ] = None,
+    steps: Annotated[
+        int | None,
+        Parameter(
+            help="Denoise the latents in so many steps of a diffusion model; 0 is off.",
+            show_default="off",
+        ),
+    ] = None,
+    denoiser: Annotated[
+        str | None,
+        Parameter(help="Its checkpoint.", show_default="a shipped one of these latents"),
+    ] = None,
     output: AudioOutput = AudioOutput(),
     folders: Folders = Folders(),
     compute: Compute = Compute(),
@@ -120,6 +131,8 @@ def decompress(
         bits=output.bits,
         force=output.force,
         apart=target is None,
+        steps=steps,
+        denoiser=denoiser,
     )
     how = _How(model, compute, folders, output.force)
     if target is not None:

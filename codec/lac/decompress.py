@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from codec.audio.pieces import Progress, cut, no_progress
 from codec.audio.resampling import input_start, resampled, resampled_length
 from codec.entropy.coder import SymbolCoder
 from codec.errors import AudioError, FormatError
+from codec.lac.denoising import Denoiser, Denoising, choose_denoising
 from codec.lac.header import LacHeader
 from codec.lac.reader import Block, LacReader
 from codec.model.blocks import FRAMES_PER_BLOCK, LatentBlock, decode_blocks
@@ -90,13 +92,18 @@ def decompress_stream(
     start: float = 0.0,
     duration: float | None = None,
     progress: Progress = no_progress,
+    *,
+    steps: int | None = None,
+    denoiser: Denoiser | str | Path | None = None,
 ) -> DecompressionReport:
     """Decode a file, or ``duration`` seconds from ``start`` on, block by block.
 
     ``write`` is called with float32 (channels, any length) at the file's own sample rate.
+    ``steps`` and ``denoiser`` are as for ``choose_denoising``.
 
     Raises:
         FormatError: the file is of another model, or nothing of it is left.
+        LacunaError: there is nothing that could denoise it.
         AudioError: ``start`` and ``duration`` select nothing.
     """
     header = reader.header
@@ -109,6 +116,7 @@ def decompress_stream(
             f"none of the file's {reader.block_count} blocks is whole; there is nothing to decode"
         )
     report = survey(reader, start, duration)
+    denoising = choose_denoising(codec, steps, denoiser)
 
     # From here on everything is as it would be in a whole decode, to the last bit.
     begin = input_start(first, model_rate, rate)
@@ -118,7 +126,10 @@ def decompress_stream(
     # One block to the left as well: its latents are the first block's halo.
     coder, left = coder_for(codec, header), max(0, first_block - 1)
     stored = chain(reader.blocks(coder, left, likely_end), reader.blocks(coder, likely_end))
-    blocks = (b if b is None else _latent_block(codec, b) for b in stored)
+    blocks = (
+        None if block is None else _latent_block(codec, block, index, denoising)
+        for index, block in enumerate(stored, start=left)
+    )
     decoded = decode_blocks(codec, blocks, header.channels, first_block=left)
     if first_block > 0:
         next(decoded)
@@ -136,7 +147,11 @@ def decompress_stream(
     return report
 
 
-def _latent_block(codec: LatentCodec, block: Block) -> LatentBlock:
+def _latent_block(
+    codec: LatentCodec, block: Block, index: int, denoising: Denoising | None
+) -> LatentBlock:
+    if denoising is not None:
+        return LatentBlock(denoising.latents(codec, block, index), block.silent)
     if codec.config.tokens is None:
         return LatentBlock(block.latents, block.silent)
     tokens = torch.from_numpy(block.latents).to(codec.device)
@@ -197,16 +212,22 @@ def decompress_array(
     data: bytes | bytearray | memoryview,
     start: float = 0.0,
     duration: float | None = None,
+    *,
+    steps: int | None = None,
+    denoiser: Denoiser | str | Path | None = None,
 ) -> tuple[np.ndarray, int]:
     """Samples (channels, time) and sample rate of a ``.lac`` file; warns of damage.
 
     Raises:
         FormatError: not such a file, of another model, or damaged beyond use.
         AudioError: ``start`` and ``duration`` (seconds) select nothing.
+        LacunaError: as for ``choose_denoising``, which has ``steps`` and ``denoiser``.
     """
     reader = LacReader(data)
     pieces: list[np.ndarray] = []
-    report = decompress_stream(codec, reader, pieces.append, start, duration)
+    report = decompress_stream(
+        codec, reader, pieces.append, start, duration, steps=steps, denoiser=denoiser
+    )
     for problem in report.problems():
         warnings.warn(problem, stacklevel=3)
     return np.concatenate(pieces, axis=1), reader.header.sample_rate

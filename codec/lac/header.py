@@ -36,7 +36,9 @@ MAX_TAG_BYTES = 16_384
 
 BLOCK_SYNC = b"\xa5L"
 BLOCK_FIELDS = struct.Struct("<2sHHHI")
-"""Of each block: sync marker, index mod 2^16, frames, step index, payload length."""
+"""Of each block: sync marker, index mod 2^16, frames, step index and flag, payload length."""
+NOT_DENOISED = 0x8000
+"""Flag beside a block's step index: the encoder found it better not to be denoised."""
 _PREFIX = struct.Struct("<4sBBH")  # magic, version, flags, header length
 _FIELDS = struct.Struct("<IBBHHII8s")
 _FIELD_NAMES = (

@@ -14,7 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.lac.header import BLOCK_FIELDS, BLOCK_SYNC, CRC_BYTES, LacHeader, crc_holds
+from codec.lac.header import (
+    BLOCK_FIELDS,
+    BLOCK_SYNC,
+    CRC_BYTES,
+    NOT_DENOISED,
+    LacHeader,
+    crc_holds,
+)
 from codec.lac.trailer import (
     INDEX_MARKER,
     Footer,
@@ -34,6 +41,7 @@ class Span:
     sequence: int
     frames: int
     step_index: int
+    denoise: bool
     silent: NDArray[np.bool_]
     payload: int
     payload_length: int
@@ -176,7 +184,8 @@ class BlockMap:
         payload = position + BLOCK_FIELDS.size + header.mask_bytes
         if payload + CRC_BYTES > end:
             return None
-        sync, sequence, frames, step_index, length = BLOCK_FIELDS.unpack_from(self._data, position)
+        sync, sequence, frames, step_field, length = BLOCK_FIELDS.unpack_from(self._data, position)
+        step_index, denoise = step_field & ~NOT_DENOISED, not step_field & NOT_DENOISED
         stop = payload + length + CRC_BYTES
         if (
             sync != BLOCK_SYNC
@@ -194,4 +203,4 @@ class BlockMap:
         if bits[header.coded_channels :].any():
             return None
         silent = bits[: header.coded_channels]
-        return Span(sequence, frames, step_index, silent, payload, length, stop)
+        return Span(sequence, frames, step_index, denoise, silent, payload, length, stop)

@@ -33,6 +33,9 @@ class Block:
     """What the symbols stand for, of their shape: float32 in standard units, or tokens."""
     silent: NDArray[np.bool_]
     """(coded_channels,): the channel is digital silence throughout the block."""
+    step_index: int
+    denoise: bool = True
+    """Its encoder did not say that it is better decoded as it is."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class LacReader:
                 symbols, latents = np.zeros(shape, stored.dtype), np.zeros(shape, values.dtype)
                 symbols[~span.silent] = stored
                 latents[~span.silent] = values
-                found[position] = Block(symbols, latents, span.silent)
+                found[position] = Block(symbols, latents, span.silent, step, span.denoise)
         return found
 
 

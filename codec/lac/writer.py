@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.entropy.coder import SymbolCoder
-from codec.lac.header import BLOCK_FIELDS, BLOCK_SYNC, LacHeader, with_crc
+from codec.lac.header import BLOCK_FIELDS, BLOCK_SYNC, NOT_DENOISED, LacHeader, with_crc
 from codec.lac.trailer import check_samples, trailer_bytes
 
 
@@ -45,11 +45,13 @@ class LacWriter:
         symbols: NDArray[np.integer],
         step_index: int,
         silent: NDArray[np.bool_] | None = None,
+        denoise: bool = True,
     ) -> None:
         """Append a block.
 
         ``symbols`` (coded_channels, latent_dim, frames) has the header's frames_per_block, or
         fewer in the last block. Channels that ``silent`` (coded_channels,) marks are not stored.
+        Without ``denoise`` the block is decoded as it is even where files are denoised.
 
         Raises:
             ValueError: shapes that do not fit, a block after a short one, or a symbol outside
@@ -75,7 +77,8 @@ class LacWriter:
             raise ValueError(f"silent has shape {silent.shape}: expected one flag per channel")
         payload = self._coder.encode(symbols[~silent], step_index)
         number = len(self._sizes) & 0xFFFF
-        start = BLOCK_FIELDS.pack(BLOCK_SYNC, number, frames, step_index, len(payload))
+        step_field = step_index if denoise else step_index | NOT_DENOISED
+        start = BLOCK_FIELDS.pack(BLOCK_SYNC, number, frames, step_field, len(payload))
         mask = np.packbits(silent, bitorder="little").tobytes()
         block = with_crc(start + mask + payload)
         self._file.write(block)

@@ -56,7 +56,7 @@ def find_coding_id(coding_id: str) -> Path | None:
 
 def _find_id(name: str, value: str) -> Path | None:
     paths = shipped_models().values()
-    return next((path for path in paths if _metadata(path).get(name) == value), None)
+    return next((path for path in paths if metadata_of(path).get(name) == value), None)
 
 
 def models_for_rate(kbps_per_channel: float) -> list[str]:
@@ -72,7 +72,7 @@ def models_for_rate(kbps_per_channel: float) -> list[str]:
     return names[: best + 1 or None][::-1] or [DEFAULT_MODEL]
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def metadata_of(path: Path) -> dict[str, str]:
     """What a checkpoint says of itself, without reading its weights."""
     from safetensors import SafetensorError, safe_open  # not needed for `lacuna --help`
 

@@ -16,6 +16,7 @@ from safetensors.torch import save as to_bytes
 from codec.errors import CheckpointError, ConfigError
 from codec.files import atomic_path
 from codec.model.checkpoint import as_weights, read_tensors
+from codec.model.latent_codec import LatentCodec
 from codec.model.precision import float32_by_default
 from codec.settings import validate
 from diffusion.model.config import DiffusionConfig
@@ -107,6 +108,24 @@ def load(path: str | Path) -> DiffusionCheckpoint:
         raise CheckpointError(
             f"'{path}' is damaged or of another version: {' '.join(str(error).split())}"
         ) from None
+
+
+def check_codec(loaded: DiffusionCheckpoint, codec: LatentCodec) -> None:
+    """Raises CheckpointError if a model is of other latents than the codec's."""
+    config = loaded.config
+    if loaded.latent_id != codec.latent_id:
+        raise CheckpointError(
+            f"the diffusion model '{config.name}' was trained on latents of the codec "
+            f"'{loaded.codec}', latent_id {loaded.latent_id}; the codec at hand is "
+            f"'{codec.config.name}', latent_id {codec.latent_id}. Name the right one with "
+            f"--codec, or train on its own latents with `lacuna train diffusion`"
+        )
+    if config.latent_dim != codec.latent_dim or config.coded_channels * codec.config.channels > 2:
+        raise CheckpointError(
+            f"the diffusion model '{config.name}' has {config.coded_channels} coded channels "
+            f"of {config.latent_dim} latents, which the codec '{codec.config.name}' cannot "
+            f"decode; it is damaged: fetch it again"
+        )
 
 
 def _other_kind(path: str | Path, found: str | None) -> str:

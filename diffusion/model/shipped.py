@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from codec.model.shipped import find_among
+from codec.model.shipped import find_among, metadata_of
 
 WEIGHTS_DIR = Path(__file__).parents[1] / "weights"
 DEFAULT_MODEL = "small"
@@ -13,6 +13,12 @@ DEFAULT_MODEL = "small"
 def shipped_models() -> dict[str, Path]:
     """Name -> checkpoint path."""
     return {path.stem: path for path in sorted(WEIGHTS_DIR.glob("*.safetensors"))}
+
+
+def find_latent_id(latent_id: str) -> Path | None:
+    """The first shipped checkpoint of latents with this id."""
+    paths = shipped_models().values()
+    return next((path for path in paths if metadata_of(path).get("latent_id") == latent_id), None)
 
 
 def find_checkpoint(name_or_path: str | Path) -> Path:

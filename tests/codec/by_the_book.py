@@ -294,7 +294,7 @@ def read_file(data: bytes) -> tuple[dict[str, int], list[BookBlock]]:
         assert data[start : start + 2] == b"\xa5L"
         assert number(start + 2, 2) == len(blocks)
         frames = number(start + 4, 2)
-        step_index, length, mask = number(start + 6, 2), number(start + 8, 4), start + 12
+        step_index, length, mask = number(start + 6, 2) & 0x7FFF, number(start + 8, 4), start + 12
         bits = number(mask, mask_bytes)
         silent = [bool(bits >> c & 1) for c in range(fields["coded"])]
         payload = mask + mask_bytes

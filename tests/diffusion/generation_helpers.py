@@ -6,15 +6,19 @@ data that a test can tell from anything else.
 
 from __future__ import annotations
 
+import tomllib
 from functools import cache
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
 from codec.api import Codec
 from codec.entropy.static_tables import EntropyTables
+from codec.lac import denoising
 from codec.model import checkpoint as codec_checkpoint
 from codec.model.checkpoint import Checkpoint
 from codec.model.sound import Sound, encode_waveform
@@ -117,6 +121,16 @@ def save_both(folder: Path) -> tuple[Path, Path]:
     codec = Codec(codec_checkpoint.load(folder / "codec.safetensors"))
     checkpoint.save(diffusion_file(codec), folder / "diffusion.safetensors")
     return folder / "diffusion.safetensors", folder / "codec.safetensors"
+
+
+def offer_denoiser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pyproject.toml says, whichever version of the package is installed."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    points = [
+        EntryPoint(name, value, denoising.GROUP)
+        for name, value in project["entry-points"][denoising.GROUP].items()
+    ]
+    monkeypatch.setattr(denoising, "entry_points", lambda group: points)
 
 
 def tone(seconds: float, sample_rate: int = 16000, channels: int = 2, seed: int = 0) -> np.ndarray:

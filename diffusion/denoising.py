@@ -1,0 +1,153 @@
+"""Denoising what a ``.lac`` file says of its latents: the diffusion stage inside `decompress`.
+
+A symbol says in which cell of the quantiser a latent lies. From a random place in that cell, noised
+to the time at which noise is as large as the cell leaves room for, the sampler goes to the latents
+that the network finds likely, given the dequantised ones, the step, and all other frames:
+
+    x in its cell -> x_t = (1 - t) x + t n,  t = s / (1 + s)  -> steps of the sampler -> latents
+
+with s the root mean square of the quantiser's errors (``flow.quantisation_level``). So a step or
+two are enough where generation takes eight. Every estimate on the way is clamped to its cell.
+docs/DENOISING.md has what it brings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from codec.entropy.quantise import step_multiple
+from codec.lac.denoising import QuantisedBlock
+from codec.model.latent_codec import LatentCodec
+from codec.model.precision import float32_by_default
+from codec.network import keyed_noise
+from diffusion.model import checkpoint, flow
+from diffusion.model.checkpoint import DiffusionCheckpoint, check_codec
+from diffusion.model.conditioning import Conditioning
+from diffusion.model.samplers import dpmpp_2m, guided, time_grid
+from diffusion.model.shipped import find_checkpoint, find_latent_id
+
+KEYS = 1 << 32
+"""Noise of a channel is drawn as that of this channel and further: not the decoder's own."""
+
+
+def denoiser_for(codec: LatentCodec, weights: str | Path | None = None) -> LatentDenoiser | None:
+    """A ``codec.lac.denoising.DenoiserFactory``: ``weights``, or the shipped model of the latents.
+
+    Raises:
+        CheckpointError: there are no such weights, or they are of another codec's latents.
+    """
+    path = find_latent_id(codec.latent_id) if weights is None else find_checkpoint(weights)
+    return None if path is None else LatentDenoiser(checkpoint.load(path), codec)
+
+
+class LatentDenoiser:
+    """A diffusion model as a denoiser of files (``codec.lac.denoising.Denoiser``).
+
+    A block goes through the network in windows of the length that it was trained with, each alone.
+    Streams that are more than the network models jointly are denoised one by one.
+
+    Raises:
+        CheckpointError: the model was trained on another codec's latents.
+    """
+
+    def __init__(
+        self,
+        loaded: DiffusionCheckpoint,
+        codec: LatentCodec,
+        *,
+        start: float | None = None,
+        conditioned: bool = True,
+    ) -> None:
+        """The keywords are for measurements.
+
+        Args:
+            start: the time to begin at; without it that of the quantiser's step. From 1 one step
+                gives the mean of the latents under what the file says, as a regression would.
+            conditioned: tell the network what the file says; else it only sees x_t, and the cells
+                do the rest.
+        """
+        check_codec(loaded, codec)
+        self._config = loaded.config
+        self._transformer = loaded.transformer.to(codec.device).eval()
+        self._device = codec.device
+        self._start, self._conditioned = start, conditioned
+
+    def __call__(self, block: QuantisedBlock, steps: int) -> NDArray[np.float32]:
+        """Latents (streams, latent_dim, frames), which depend on the block alone."""
+        streams, _, frames = block.latents.shape
+        together = streams <= self._config.coded_channels
+        groups = [list(range(streams))] if together else [[stream] for stream in range(streams)]
+        latents = np.empty(block.latents.shape, np.float32)
+        for rows in groups:
+            for first in range(0, frames, self._config.window_frames):
+                part = slice(first, first + self._config.window_frames)
+                latents[rows, :, part] = self._window(block, rows, part, steps)
+        return latents
+
+    @torch.no_grad()
+    @float32_by_default()
+    def _window(
+        self, block: QuantisedBlock, rows: Sequence[int], part: slice, steps: int
+    ) -> NDArray[np.float32]:
+        low, high, given = (
+            torch.from_numpy(values[rows, :, part])
+            for values in (block.low, block.high, block.latents)
+        )
+        noise, places = _noise(block, rows, part, low.shape[1:])
+        level = flow.quantisation_level(torch.from_numpy(block.steps[rows]))
+        t = float(flow.time_of(level)) if self._start is None else self._start
+        x_t = (1 - t) * _within(low, high, places) + t * noise
+
+        conditioning = Conditioning.none(1, self._config, low.shape[2])
+        conditioning.present[:, len(rows) :] = 0
+        if self._conditioned:
+            conditioning.dequantised[0, : len(rows)] = given
+            conditioning.log_step[:] = math.log2(step_multiple(block.step_index))
+            conditioning.quantised[:] = 1
+        estimate = guided(self._transformer, conditioning.to(self._device), guidance=1.0)
+        x, least, most = (self._padded(values) for values in (x_t, low, high))
+
+        def denoise(x: Tensor, t: Tensor) -> Tensor:
+            return estimate(x, t).clamp(least, most)
+
+        return dpmpp_2m(denoise, x, time_grid(steps, t))[0, : len(rows)].cpu().numpy()
+
+    def _padded(self, values: Tensor) -> Tensor:
+        """(streams, latent_dim, frames) as a batch of one, with zeros in absent channels."""
+        missing = self._config.coded_channels - len(values)
+        return torch.nn.functional.pad(values, (0, 0, 0, 0, 0, missing))[None].to(self._device)
+
+
+def _noise(
+    block: QuantisedBlock, rows: Sequence[int], part: slice, shape: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Unit Gaussian and uniform numbers of the window's places, each (rows, *shape)."""
+    latent_dim, frames = shape
+    keys = [KEYS + block.channels[row] for row in rows]
+    first = block.first_frame + part.start
+    normal, uniform = (
+        draw(first, frames, keys, latent_dim).transpose(1, 2)
+        for draw in (keyed_noise.normal, keyed_noise.uniform)
+    )
+    return normal, uniform
+
+
+def _within(low: Tensor, high: Tensor, places: Tensor) -> Tensor:
+    """Values of a unit Gaussian that lies between ``low`` and ``high``, at quantiles ``places``.
+
+    Latents are about standardised, so where a cell is wide they are likelier near zero.
+    """
+    # In the lower tail, where the distribution function keeps its digits.
+    mirrored = low + high > 0
+    low, high = (value.double() for value in (low, high))
+    near, far = torch.where(mirrored, -high, low), torch.where(mirrored, -low, high)
+    below, above = torch.special.ndtr(near), torch.special.ndtr(far)
+    value = torch.special.ndtri(below + places.double() * (above - below))
+    return torch.where(mirrored, -value, value).clamp(low, high).float()
