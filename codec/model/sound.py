@@ -1,6 +1,6 @@
 """A sound as latents, and the ways from audio to it and back.
 
-Latents are 64 times fewer numbers than samples, so those of a whole recording are held in memory,
+Latents are 32 times fewer numbers than samples, so those of a whole recording are held in memory,
 while its samples only ever pass through in pieces.
 """
 

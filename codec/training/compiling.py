@@ -1,7 +1,7 @@
 """Which parts of a network torch.compile gets.
 
 Not the whole: STFTs, complex numbers and random numbers from NumPy break its graph in many places,
-and the first step of `small_32x` took 170 s on a CPU. Only the blocks that a network repeats, each
+and the first step of a `spectral` network took 170 s on a CPU. Only the blocks that a network repeats, each
 by itself; PyTorch calls that regional compilation. Code is shared by blocks of the same shape.
 """
 
