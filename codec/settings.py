@@ -20,10 +20,18 @@ TABLES = ("model", "training")
 PositiveInt = Annotated[int, Field(gt=0)]
 
 
-class StrictConfig(BaseModel):
-    """Base of all config classes: immutable, and unknown keys fail."""
+def unit(name: str) -> Any:
+    """In the annotation of a field: the unit of its values, for docs/CONFIG.md."""
+    return Field(json_schema_extra={"unit": name})
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class StrictConfig(BaseModel):
+    """Base of all config classes: immutable, and unknown keys fail.
+
+    The string below a field is its description, which docs/CONFIG.md is made from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 C = TypeVar("C", bound=StrictConfig)

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from codec.errors import ConfigError
-from codec.settings import PositiveInt, StrictConfig, read_toml, validate
+from codec.settings import PositiveInt, StrictConfig, read_toml, unit, validate
 
 
 class SpectralConfig(StrictConfig):
@@ -24,34 +24,45 @@ class SpectralConfig(StrictConfig):
     """
 
     kind: Literal["spectral"] = "spectral"
-    n_fft: PositiveInt = 2048
-    stft_hop: PositiveInt = 512
+    """Which network it is."""
+    n_fft: Annotated[PositiveInt, unit("samples")] = 2048
+    """Window of the STFT; a multiple of ``2 * stft_hop``."""
+    stft_hop: Annotated[PositiveInt, unit("samples")] = 512
+    """Samples from one frame of the STFT to the next."""
     phase_bins: PositiveInt = 512
     """The encoder sees the phase of this many of the lowest bins, and the level of all."""
     waveform_bins: Annotated[int, Field(ge=0)] = 16
     """The decoder's lowest bins without a gain of their own: where phase is carried."""
     level_latents: Annotated[int, Field(ge=0)] = 0
-    """The first latents say the levels of ``level_bands`` bands (levels.py); 0 for none."""
+    """How many of the first latents are levels of ``level_bands`` bands (levels.py)."""
     level_bands: PositiveInt = 24
+    """Bands whose levels the level latents carry, as principal components."""
     levels_per_frame: PositiveInt = 1
     """Levels of each band in a latent frame, one after the other."""
     exact_levels: bool = False
-    """Level latents are what was measured, and only the decoder's idea of every band's mean level
-    is trained. If not, the network may add to them."""
+    """Level latents are the measured levels, and training changes only the mean level that the
+    decoder expects of each band. If not, the network may add to them."""
     level_knee: Annotated[int, Field(ge=0)] = 0
     """Bin from which on the bands' widths rise in equal ratios, and below which they hardly do, as
     mels from 700 Hz; 0 for equal ratios throughout."""
     mdct_latents: Annotated[int, Field(ge=0)] = 0
-    """The latents after these are the lowest coefficients of an MDCT, each over the level of its
-    band (mdct.py). Where level and MDCT latents are all there are, no encoder is trained."""
+    """How many of the latents after these are the lowest coefficients of an MDCT, each over the
+    level of its band (mdct.py). Where level and MDCT latents are all there are, no encoder is
+    trained."""
     strides: tuple[PositiveInt, ...] = (2,)
+    """Downsampling from each stage of the encoder to the next."""
     fold: PositiveInt = 1
     """Frames of the network's slowest stage that share a latent frame, side by side."""
     widths: tuple[PositiveInt, ...] = (384, 384)
+    """Channels of each stage, one more than there are strides."""
     encoder_depths: tuple[PositiveInt, ...] = (2, 3)
+    """ConvNeXt blocks in each stage of the encoder."""
     decoder_depths: tuple[PositiveInt, ...] = (3, 3)
+    """ConvNeXt blocks in each stage of the decoder, in the encoder's order of stages."""
     expansion: PositiveInt = 3
-    kernel_size: PositiveInt = 7
+    """Hidden channels of a block as a multiple of its channels."""
+    kernel_size: Annotated[PositiveInt, unit("frames of the stage")] = 7
+    """Kernel of the blocks' depthwise convolutions; odd."""
 
     @property
     def hop_length(self) -> int:
@@ -110,16 +121,21 @@ class SpectralMapConfig(StrictConfig):
     """
 
     kind: Literal["spectral_map"] = "spectral_map"
+    """Which network it is."""
     width: PositiveInt = 384
+    """Channels of the encoder and of the map decoder."""
     depth: PositiveInt = 4
-    """Blocks of the encoder, and as many of the map decoder."""
+    """ConvNeXt blocks of the encoder, and as many of the map decoder."""
     expansion: PositiveInt = 3
-    kernel_size: PositiveInt = 5
-    """In latent frames."""
+    """Hidden channels of a block as a multiple of its channels, in the renderer too."""
+    kernel_size: Annotated[PositiveInt, unit("latent frames")] = 5
+    """Kernel of the depthwise convolutions of encoder and map decoder; odd."""
     renderer_width: PositiveInt = 256
+    """Channels of the renderer."""
     renderer_depth: PositiveInt = 6
-    renderer_kernel: PositiveInt = 7
-    """In hops of 512 samples."""
+    """ConvNeXt blocks of the renderer."""
+    renderer_kernel: Annotated[PositiveInt, unit("hops of 512 samples")] = 7
+    """Kernel of the renderer's depthwise convolutions; odd."""
     labels: tuple[str, ...] = ()
     """Classes of recordings that encoder and map are conditioned on, and that are recognised
     (labels.py); none unless given."""
@@ -142,11 +158,17 @@ class OobleckConfig(StrictConfig):
     """Stable Audio's waveform network (see oobleck.py), optionally behind a PQMF."""
 
     kind: Literal["oobleck"] = "oobleck"
+    """Which network it is."""
     width: PositiveInt = 128
+    """Channels of the first stage."""
     width_multiples: tuple[PositiveInt, ...] = (1, 2, 4, 8, 16)
+    """Channels of each stage as a multiple of ``width``; as many as there are strides."""
     strides: tuple[PositiveInt, ...] = (2, 4, 4, 8, 8)
+    """Downsampling of each stage of the encoder."""
     dilations: tuple[PositiveInt, ...] = (1, 3, 9)
+    """Dilation of the convolution in each residual unit of a stage."""
     pqmf_bands: Literal[1, 16] = 1
+    """Bands of the filter bank before the network; 1 for none."""
     posterior_scale: Literal["log_variance", "softplus"] = "log_variance"
     """What the second half of the encoder's output is: log sigma^2, or as in Stable Audio
     sigma = softplus(scale) + 1e-4."""
@@ -174,8 +196,9 @@ class VQConfig(StrictConfig):
     """A vector of every latent frame in each of several codebooks (tokens.py)."""
 
     kind: Literal["vq"] = "vq"
+    """How latents become tokens."""
     books: Annotated[int, Field(ge=1, le=64)] = 1
-    """Above 1 each book says what those before it left: residual vector quantisation."""
+    """Codebooks. Each quantises the residual of those before it (residual vector quantisation)."""
     size: CodebookSize = 1024
     """Codes in a book."""
 
@@ -184,8 +207,9 @@ class FSQConfig(StrictConfig):
     """Every latent rounded to one of a few values, all of them together one token (tokens.py)."""
 
     kind: Literal["fsq"] = "fsq"
+    """How latents become tokens."""
     levels: Annotated[tuple[Annotated[int, Field(ge=3)], ...], Field(min_length=1)] = (8, 5, 5, 5)
-    """Values of each latent."""
+    """Values of each latent; at most 65536 combinations of them."""
 
     @property
     def books(self) -> int:
@@ -209,18 +233,22 @@ class ModelConfig(StrictConfig):
     """What fixes a codec: its signal, its latents and its network."""
 
     name: str
-    sample_rate: PositiveInt
+    """What the model is called by `lacuna info` and in messages."""
+    sample_rate: Annotated[PositiveInt, unit("Hz")]
+    """Sample rate of the audio that the network takes; other audio is resampled to it."""
     channels: Literal[1, 2] = 1
-    """Channels the network takes at once: 1 codes mid and side one by one, 2 codes L/R jointly."""
+    """Channels that the network takes at once: 1 codes the two of stereo one by one, 2 jointly."""
     stereo: Literal["mid_side", "left_right"] = "mid_side"
     """What a one-channel network codes of a stereo signal. Mid and side share what the channels
     have in common, but put sounds in their place only if the network carries their phase."""
     latent_dim: PositiveInt
+    """Latents of a coded channel in each frame."""
     network: Annotated[
         SpectralConfig | SpectralMapConfig | OobleckConfig, Field(discriminator="kind")
     ]
+    """The network."""
     tokens: Annotated[TokensConfig, Field(discriminator="kind")] | None = None
-    """Latents are quantised to tokens in place of having a Gaussian posterior."""
+    """With this table latents are quantised to tokens and have no Gaussian posterior."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

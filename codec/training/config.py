@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from codec.errors import ConfigError
 from codec.metrics.mel import MEL_WINDOWS
-from codec.settings import StrictConfig, merged, read_toml, validate
+from codec.settings import StrictConfig, merged, read_toml, unit, validate
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -28,22 +28,39 @@ def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 class LossConfig(StrictConfig):
-    """Weights of the reconstruction terms, and their windows in samples."""
+    """Weights of the reconstruction terms, and their windows (codec/training/losses.py).
+
+    A spectral map is trained by likelihood and energy distance, which have no weights; of these
+    keys it uses ``labels`` alone.
+    """
 
     stft: NonNegative = 1.0
+    """Weight of the distance between STFT magnitudes."""
     mel: NonNegative = 1.0
+    """Weight of the mel distance."""
     l1: NonNegative = 0.1
+    """Weight of the mean absolute difference of the waveforms."""
     low_band: NonNegative = 1.0
-    """One minus the waveforms' correlation below ``low_band_hz``: the term that asks for phase."""
-    low_band_hz: Positive = 150.0
+    """Weight of the term that asks for phase: one minus the waveforms' correlation below
+    ``low_band_hz``."""
+    low_band_hz: Annotated[Positive, unit("Hz")] = 150.0
+    """Upper limit of the band of ``low_band``."""
     labels: NonNegative = 10.0
-    """Of the recognition of labels, in a model that has them: Kingma et al. 2014, eq. 9, alpha.
-    With much less what is not labelled all becomes the class that is modelled best first."""
+    """Weight of the recognition of labels, in a model that has them: Kingma et al. 2014, eq. 9,
+    alpha. With much less, all unlabelled items become the class that is modelled best first."""
     commitment: NonNegative = 0.25
-    """Of the distance of latents to their codes, in a model of tokens (van den Oord et al. 2017,
-    eq. 3)."""
-    stft_windows: Annotated[tuple[Window, ...], Field(min_length=1)] = (2048, 1024, 512, 256, 128)
-    mel_windows: tuple[int, ...] = MEL_WINDOWS
+    """Weight of the distance of latents to their codes, in a model of tokens (van den Oord et al.
+    2017, eq. 3)."""
+    stft_windows: Annotated[tuple[Window, ...], Field(min_length=1), unit("samples")] = (
+        2048,
+        1024,
+        512,
+        256,
+        128,
+    )
+    """Windows of the STFT term; the hop is a quarter of each."""
+    mel_windows: Annotated[tuple[int, ...], unit("samples")] = MEL_WINDOWS
+    """Windows of the mel term, from among the default ones."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -57,13 +74,16 @@ class KLConfig(StrictConfig):
     """How the KL to the unit Gaussian is weighted (see codec/training/kl.py)."""
 
     mode: Literal["linear", "cyclical", "target"] = "target"
+    """``target`` controls the weight so that ``target_kbps`` is held; ``linear`` raises it from 0
+    once, ``cyclical`` again and again."""
     weight: Positive = 1e-2
     """Final weight; the initial one with ``target``."""
-    anneal_steps: Count = 1000
-    target_kbps: Positive = 3.5
+    anneal_steps: Annotated[Count, unit("steps")] = 1000
+    """How long the weight rises with ``linear``, and how long half a cycle is with ``cyclical``."""
+    target_kbps: Annotated[Positive, unit("kbps")] = 3.5
     """Information rate per coded channel that ``target`` holds."""
-    free_nats: NonNegative = 0.0
-    """Each latent channel's KL per value below which there is no pressure."""
+    free_nats: Annotated[NonNegative, unit("nats")] = 0.0
+    """KL per value below which a latent channel is not pushed further down."""
 
 
 class NoiseConfig(StrictConfig):
@@ -71,8 +91,10 @@ class NoiseConfig(StrictConfig):
 
     uniform_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of items that get a quantiser's uniform noise in place of the posterior's own."""
-    steps: Annotated[tuple[Positive, Positive], AfterValidator(_rising)] = (1.0, 12.0)
-    """Range of that quantiser's step, in posterior sigmas; drawn log-uniformly."""
+    steps: Annotated[
+        tuple[Positive, Positive], AfterValidator(_rising), unit("posterior sigmas")
+    ] = (1.0, 12.0)
+    """Range of that quantiser's step; drawn log-uniformly."""
     level_steps: Positive = 1.0
     """Factor on the steps of level latents, in training and in the files of the model."""
 
@@ -89,25 +111,28 @@ class AdversarialConfig(StrictConfig):
     """
 
     weight: NonNegative = 0.0
-    """Of the hinge loss; with 0 there are no discriminators at all."""
+    """Weight of the hinge loss; with 0 there are no discriminators at all."""
     feature_matching: NonNegative = 1.0
-    """Of the feature matching; relative per layer, where Stable Audio's and DAC's are absolute."""
-    start_step: Annotated[int, Field(ge=0)] = 0
+    """Weight of the feature matching; relative per layer, where Stable Audio's and DAC's are
+    absolute."""
+    start_step: Annotated[int, Field(ge=0), unit("steps")] = 0
     """Step from which discriminators are trained, and the codec against them."""
-    ramp_steps: Annotated[int, Field(ge=0)] = 200
+    ramp_steps: Annotated[int, Field(ge=0), unit("steps")] = 200
     """Steps over which both weights rise from 0, while the discriminators learn their part."""
     learning_rate: Positive = 3e-4
-    """Of the discriminators at its peak; it follows the same schedule as the codec's."""
+    """Peak learning rate of the discriminators; it follows the same schedule as the codec's."""
     betas: tuple[Decay, Decay] = (0.8, 0.99)
+    """AdamW's decay of both moments, for the discriminators."""
     clip_norm: Positive = 10.0
-    stft_windows: tuple[Window, ...] = (2048, 512)
-    """In samples: a discriminator for each."""
+    """Largest norm of the discriminators' gradient; a larger one is scaled down."""
+    stft_windows: Annotated[tuple[Window, ...], unit("samples")] = (2048, 512)
+    """Windows of the STFT discriminators, one for each."""
     stft_width: Count = 8
-    """Channels of the first layer; the others have twice as many."""
-    periods: tuple[Count, ...] = (2, 5, 11)
-    """In samples: a discriminator for each."""
+    """Channels of their first layer; the others have twice as many."""
+    periods: Annotated[tuple[Count, ...], unit("samples")] = (2, 5, 11)
+    """Periods of the multi-period discriminators, one for each."""
     period_width: Count = 8
-    """Channels of the first layer; the last ones have four times as many."""
+    """Channels of their first layer; the last ones have four times as many."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -119,12 +144,14 @@ class AdversarialConfig(StrictConfig):
 class DataConfig(StrictConfig):
     """How crops are cut from a folder of audio."""
 
-    crop_seconds: Positive = 0.75
-    gain_db: Annotated[tuple[float, float], AfterValidator(_rising)] = (-9.0, 3.0)
-    speeds: Annotated[tuple[Annotated[int, Field(ge=50, le=200)], ...], Field(min_length=1)] = (
-        100,
-    )
-    """In percent: a crop is played at one of them, higher in pitch the faster. Music then comes in
+    crop_seconds: Annotated[Positive, unit("s")] = 0.75
+    """Length of a crop, rounded to whole latent frames."""
+    gain_db: Annotated[tuple[float, float], AfterValidator(_rising), unit("dB")] = (-9.0, 3.0)
+    """Range of the gain of a crop, drawn uniformly; half of the crops also change sign."""
+    speeds: Annotated[
+        tuple[Annotated[int, Field(ge=50, le=200)], ...], Field(min_length=1), unit("%")
+    ] = (100,)
+    """A crop is played at one of these speeds, higher in pitch the faster. Music then comes in
     other keys, and rooms and voices in other sizes."""
     side_share: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Share of a stereo file's crops that are its side signal, for a one-channel network that
@@ -141,24 +168,33 @@ class OptimizerConfig(StrictConfig):
     """AdamW, linear warm-up, then cosine decay to ``final_rate`` of the peak."""
 
     learning_rate: Positive = 1e-3
+    """Learning rate at its peak."""
     betas: tuple[Decay, Decay] = (0.8, 0.99)
+    """Decay of both moments."""
     weight_decay: NonNegative = 0.01
-    warmup_steps: Annotated[int, Field(ge=0)] = 500
+    """Decoupled weight decay, times the learning rate."""
+    warmup_steps: Annotated[int, Field(ge=0), unit("steps")] = 500
+    """Steps over which the learning rate rises from 0."""
     final_rate: NonNegative = 0.02
+    """Learning rate at the end, as a share of the peak."""
     clip_norm: Positive = 1.0
+    """Largest norm of the gradient; a larger one is scaled down."""
 
 
 class CodecOptimizerConfig(OptimizerConfig):
-    """With the decay of the weights' moving average."""
+    """AdamW, linear warm-up, cosine decay, and a moving average of the weights."""
 
     ema_decay: Decay = 0.999
+    """Decay per step of the moving average, which is what is validated and exported."""
 
 
 class LoopConfig(StrictConfig):
     """What the training loop needs to know."""
 
     seed: Annotated[int, Field(ge=0)] = 0
-    steps: Count = 100_000
+    """Seed of the initial weights and of every crop, gain and noise."""
+    steps: Annotated[Count, unit("steps")] = 100_000
+    """Optimiser steps of the run."""
     batch_size: Count = 8
     """Items per optimiser step over all processes."""
     accumulate: Count = 1
@@ -167,21 +203,31 @@ class LoopConfig(StrictConfig):
     """With ``auto`` a run measures at its start whether bf16 is faster (precision.py)."""
     compile: bool | None = None
     """torch.compile for the blocks that the network repeats (compiling.py); by default on a GPU."""
-    log_every: Count = 10
-    validate_every: Count = 1000
-    checkpoint_every: Count = 1000
+    log_every: Annotated[Count, unit("steps")] = 10
+    """Steps from one line of log.jsonl to the next."""
+    validate_every: Annotated[Count, unit("steps")] = 1000
+    """Steps from one validation to the next."""
+    checkpoint_every: Annotated[Count, unit("steps")] = 1000
+    """Steps from one saved state to the next."""
     optimizer: OptimizerConfig = OptimizerConfig()
+    """The optimiser."""
 
 
 class TrainingConfig(LoopConfig):
     """Everything about a codec's run that is not the model."""
 
     loss: LossConfig = LossConfig()
+    """Reconstruction terms."""
     kl: KLConfig = KLConfig()
+    """KL term."""
     noise: NoiseConfig = NoiseConfig()
+    """Noise on the latents."""
     adversarial: AdversarialConfig = AdversarialConfig()
+    """Adversarial loss."""
     data: DataConfig = DataConfig()
+    """Crops of the audio."""
     optimizer: CodecOptimizerConfig = CodecOptimizerConfig()
+    """The optimiser."""
 
 
 T = TypeVar("T", bound=LoopConfig)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from codec.settings import StrictConfig
+from codec.settings import StrictConfig, unit
 from codec.training.config import (
     Count,
     Decay,
@@ -21,7 +21,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class WindowConfig(StrictConfig):
-    """How windows are cut from stored latents, and what the model is told about them."""
+    """How windows are cut from stored latents, and what the model is conditioned on."""
 
     balance: Share = 0.0
     """From 0, which draws every second of audio alike often, to 1, which draws every label so."""
@@ -49,8 +49,11 @@ class DiffusionOptimizerConfig(OptimizerConfig):
     """AdamW with what works for transformers in diffusion."""
 
     learning_rate: Positive = 5e-4
+    """Learning rate at its peak."""
     betas: tuple[Decay, Decay] = (0.9, 0.95)
-    warmup_steps: Annotated[int, Field(ge=0)] = 1000
+    """Decay of both moments."""
+    warmup_steps: Annotated[int, Field(ge=0), unit("steps")] = 1000
+    """Steps over which the learning rate rises from 0."""
 
 
 class DiffusionTrainingConfig(LoopConfig):
@@ -59,7 +62,9 @@ class DiffusionTrainingConfig(LoopConfig):
     validation_items: Count = 32
     """Windows that a validation looks at, each at five times and with each moving average."""
     windows: WindowConfig = WindowConfig()
+    """Windows of the latents."""
     optimizer: DiffusionOptimizerConfig = DiffusionOptimizerConfig()
+    """The optimiser."""
 
 
 def load_diffusion_training(
