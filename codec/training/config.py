@@ -30,8 +30,8 @@ def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
 class LossConfig(StrictConfig):
     """Weights of the reconstruction terms, and their windows (codec/training/losses.py).
 
-    A spectral map is trained by likelihood and energy distance, which have no weights; of these
-    keys it uses ``labels`` alone.
+    A spectral map is trained by likelihood and energy distance, which need none of these weights
+    but ``labels``.
     """
 
     stft: NonNegative = 1.0
@@ -79,7 +79,8 @@ class KLConfig(StrictConfig):
     weight: Positive = 1e-2
     """Final weight; the initial one with ``target``."""
     anneal_steps: Annotated[Count, unit("steps")] = 1000
-    """How long the weight rises with ``linear``, and how long half a cycle is with ``cyclical``."""
+    """Steps over which ``linear`` raises the weight, and the length of a cycle of ``cyclical``, in
+    whose first half it rises."""
     target_kbps: Annotated[Positive, unit("kbps")] = 3.5
     """Information rate per coded channel that ``target`` holds."""
     free_nats: Annotated[NonNegative, unit("nats")] = 0.0
