@@ -1,8 +1,9 @@
 """Which parts of a network torch.compile gets.
 
 Not the whole: STFTs, complex numbers and random numbers from NumPy break its graph in many places,
-and the first step of a `spectral` network took 170 s on a CPU. Only the blocks that a network repeats, each
-by itself; PyTorch calls that regional compilation. Code is shared by blocks of the same shape.
+and the first step of a ``spectral`` network took 170 s on a CPU. Only the blocks that a network
+repeats, each by itself; PyTorch calls that regional compilation. Code is shared by blocks of the
+same shape.
 """
 
 from __future__ import annotations
