@@ -64,6 +64,7 @@ class LatentDenoiser:
         *,
         start: float | None = None,
         conditioned: bool = True,
+        dither: bool = True,
     ) -> None:
         """The keywords are for measurements.
 
@@ -72,12 +73,13 @@ class LatentDenoiser:
                 gives the mean of the latents under what the file says, as a regression would.
             conditioned: tell the network what the file says; else it only sees x_t, and the cells
                 do the rest.
+            dither: begin at a random place in the cell; else at the dequantised latent.
         """
         check_codec(loaded, codec)
         self._config = loaded.config
         self._transformer = loaded.transformer.to(codec.device).eval()
         self._device = codec.device
-        self._start, self._conditioned = start, conditioned
+        self._start, self._conditioned, self._dither = start, conditioned, dither
 
     def __call__(self, block: QuantisedBlock, steps: int) -> NDArray[np.float32]:
         """Latents (streams, latent_dim, frames), which depend on the block alone."""
@@ -103,7 +105,8 @@ class LatentDenoiser:
         noise, places = _noise(block, rows, part, low.shape[1:])
         level = flow.quantisation_level(torch.from_numpy(block.steps[rows]))
         t = float(flow.time_of(level)) if self._start is None else self._start
-        x_t = (1 - t) * _within(low, high, places) + t * noise
+        place = _within(low, high, places) if self._dither else given
+        x_t = (1 - t) * place + t * noise
 
         conditioning = Conditioning.none(1, self._config, low.shape[2])
         conditioning.present[:, len(rows) :] = 0
