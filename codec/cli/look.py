@@ -32,16 +32,15 @@ def score(
     Example: lacuna score recordings/ | head
 
     In nats per second and coded channel: what the latents cost, and how far the spectrum that
-    they say is from the recording's. With a spectral_map model their sum is a bound of the
-    likelihood, less that under a code which knows the power of every band; other models have no
-    likelihood of spectra, and it is the length of a code in two parts (docs/EMBEDDING.md).
+    they say is from the recording's, over a code that knows the power of every band: the length
+    of a code in two parts (docs/EMBEDDING.md).
     """
     compute.use()
     codec = compute.load(model)
     from codec import audio
     from codec.batch.folders import find_audio
     from codec.errors import AudioError
-    from codec.latent_space.score import Score, has_likelihood
+    from codec.latent_space.score import Score
     from codec.latent_space.score import score as score_of
     from codec.progress import file_progress
 
@@ -68,15 +67,14 @@ def score(
     if not scores:
         raise LacunaError(f"none of the {len(paths)} files can be scored")
     scores.sort(key=lambda item: -item[1].total)
-    kind = "bound of the likelihood" if has_likelihood(codec) else "code in two parts"
     if as_json:
         rows = [
             {"file": str(path), "total": s.total, "latents": s.latents, "misfit": s.misfit}
             for path, s in scores
         ]
-        print(json.dumps({"model": codec.config.name, "kind": kind, "scores": rows}))
+        print(json.dumps({"model": codec.config.name, "scores": rows}))
         return
-    print(f"{'total':>8} {'latents':>8} {'misfit':>8}  nats per second ({kind}), outliers first")
+    print(f"{'total':>8} {'latents':>8} {'misfit':>8}  nats per second, outliers first")
     for path, s in scores:
         print(f"{s.total:8.0f} {s.latents:8.0f} {s.misfit:8.0f}  {printable(path)}")
 

@@ -7,14 +7,13 @@ told its own power in every band and frame, as Serra et al. 2020 take off what a
 code needs ("Input complexity and out-of-distribution detection with likelihood-based generative
 models", eq. 2). Both are of the orthonormal MDCT (codec/model/bounds.py). The excess has two parts:
 
-    latents   what saying the latents takes
-    misfit    how wrong the spectrum is that they say
+    latents   what the entropy coder takes for the quantised latents
+    misfit    by how much a code that knows the powers of the decoded sound is worse than one that
+              knows the recording's
 
-A spectral map has a likelihood: there the sum is the importance-weighted bound, and ``latents``
-its KL divergence. Other codecs have none of spectra. There ``latents`` is what a file would take,
-the entropy coder's cost of the quantised latents, and ``misfit`` compares codes that know the
-powers of the decoded sound and those of the recording, both with heavy tails. That is the length of
-a two-part code (Rissanen 1978), not a bound of a likelihood that was trained.
+The sum is the length of a two-part code (Rissanen 1978). The bounds of a spectral map's likelihood
+(codec/model/bounds.py) compare models, and do not rank recordings: their Gaussian has so thin tails
+that one note below the lowest band outweighs all the rest.
 """
 
 from __future__ import annotations
@@ -29,17 +28,13 @@ from torch import Tensor
 
 from codec.audio.waveform import as_array, check_finite
 from codec.errors import AudioError, LacunaError
-from codec.model.bounds import LEAST_VARIANCE, bounds_of_rows, orthonormal_mdct
+from codec.model.bounds import LEAST_VARIANCE, orthonormal_mdct
 from codec.model.latent_codec import LatentCodec
 from codec.network.config import FRAME
-from codec.network.map_waveform import MapWaveformDecoder
 from codec.network.views import band_of_bin
 
 TAIL = 4.0
 """Under a Gaussian one note below the lowest band that a model codes outweighs all the rest."""
-
-SAMPLES = 8
-"""K of the importance-weighted bound."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +49,6 @@ class Score:
     def total(self) -> float:
         """The higher, the less likely."""
         return self.latents + self.misfit
-
-
-def has_likelihood(codec: LatentCodec) -> bool:
-    """Whether scores are bounds of a likelihood."""
-    return isinstance(codec.autoencoder.decoder, MapWaveformDecoder)
 
 
 @torch.inference_mode()
@@ -82,7 +72,7 @@ def score(codec: LatentCodec, waveform: Tensor | np.ndarray) -> Score:
     x = torch.from_numpy(array).to(codec.device)[None]
     x = F.pad(x, (0, -x.shape[2] % math.lcm(codec.hop_length, FRAME)))
     rows = codec.to_rows(x)[0]
-    result = _by_likelihood(codec, rows) if has_likelihood(codec) else _by_coding(codec, x, rows)
+    result = _two_parts(codec, x, rows)
     if not math.isfinite(result.total):
         raise AudioError(
             f"the samples reach {np.abs(array).max():.3g}, which the network cannot work with; "
@@ -92,17 +82,8 @@ def score(codec: LatentCodec, waveform: Tensor | np.ndarray) -> Score:
     return Score(result.latents * per_second, result.misfit * per_second)
 
 
-def _by_likelihood(codec: LatentCodec, rows: Tensor) -> Score:
+def _two_parts(codec: LatentCodec, waveform: Tensor, rows: Tensor) -> Score:
     """In nats, of rows (coded_channels, 1, time)."""
-    bounds = bounds_of_rows(codec, rows, SAMPLES, torch.Generator().manual_seed(0))
-    power = _band_powers(rows)
-    nats = math.log(2 * math.pi) + 1 + (power + LEAST_VARIANCE).log()
-    known = -0.5 * float((nats * _coefficients(power)).sum())
-    latents = float(bounds.kl.sum())
-    return Score(latents, known - float(bounds.weighted.sum()) - latents)
-
-
-def _by_coding(codec: LatentCodec, waveform: Tensor, rows: Tensor) -> Score:
     step = codec.useful.finest_step
     symbols = codec.coder.quantise(codec.encode(waveform)[0].cpu().numpy(), step)
     said = torch.from_numpy(np.float32(codec.coder.dequantise(symbols, step)))
@@ -130,8 +111,3 @@ def _band_powers(rows: Tensor) -> Tensor:
     coefficients = orthonormal_mdct(rows.flatten(0, -2))
     means = F.one_hot(band_of_bin(2 * FRAME)[:FRAME]).to(rows)
     return coefficients.square() @ (means / means.sum(dim=0))
-
-
-def _coefficients(bands: Tensor) -> Tensor:
-    """How many coefficients each band has: (bands,)."""
-    return band_of_bin(2 * FRAME)[:FRAME].bincount().to(bands)
