@@ -48,7 +48,7 @@ def test_encode_folder(audio_folder: Path, tmp_path: Path) -> None:
     assert "left out" in output
     arrays = [np.load(path) for path in sorted(out.iterdir())]
     assert len(arrays) == 2
-    assert all(z.shape[1:] == (32, 22) and np.isfinite(z).all() for z in arrays)
+    assert all(z.shape[1:] == (64, 22) and np.isfinite(z).all() for z in arrays)
 
 
 def test_fine_tune(tmp_path: Path) -> None:

@@ -36,8 +36,9 @@ FINE_WINDOWS = (2048, 4096, 8192)
 LEVEL_WINDOW, LEVEL_BANDS = 2048, 32
 """For the mean power over a crop."""
 
-LEVEL_WEIGHT = 4.0
-"""Of its mean absolute error, in nats."""
+LEVEL_WEIGHT, LOUD_WEIGHT = 1.0, 2.0
+"""Of its mean absolute error, in nats, and of the mean by the bands' share of the power: the band
+of a clean tone is one of many, and the only one that is heard."""
 
 FLOOR = 1e-8
 """Added to powers, of which white noise of unit variance has 1."""
@@ -127,8 +128,11 @@ class EnergyLoss:
             apart = distance(first, second)
             near = distance(recording, first) + distance(recording, second)
             level = (first.levels + second.levels) / 2 / recording.levels
-            level_error = level.log().abs().mean()
-        total = near - apart + LEVEL_WEIGHT * level_error
+            errors = level.log().abs()
+            share = recording.levels / recording.levels.sum(dim=1, keepdim=True)
+            level_error = errors.mean()
+            loud_error = (share * errors).sum(dim=1).mean()
+        total = near - apart + LEVEL_WEIGHT * level_error + LOUD_WEIGHT * loud_error
         decibels = level_error * (10 / math.log(10))
         return total, {"distance": near / 2, "between_draws": apart, "level_db": decibels}
 

@@ -55,3 +55,11 @@ def test_too_quiet_on_average_costs_even_where_logarithms_agree(loss: EnergyLoss
     assert float(logs["level_db"]) > 3
     logs = loss(torch.cat([bursts, bursts], dim=1), bursts, 0).logs
     assert float(logs["level_db"]) == pytest.approx(0, abs=1e-3)
+
+
+def test_a_quiet_clean_tone_costs_most_of_its_error(loss: EnergyLoss) -> None:
+    """One band of 32 is 12 dB wrong, and it holds all of the power: 5.5 nats on the distance's 11."""
+    time = torch.arange(44100, dtype=torch.float64) / 44100
+    tone = (0.5 * torch.sin(2 * torch.pi * 3000 * time)).float()[None, None]
+    right, wrong = (judged(loss, tone, gain * tone, gain * tone) for gain in (1.0, 0.25))
+    assert wrong - right > 15
