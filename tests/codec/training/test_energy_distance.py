@@ -58,7 +58,7 @@ def test_too_quiet_on_average_costs_even_where_logarithms_agree(loss: EnergyLoss
 
 
 def test_a_quiet_clean_tone_costs_most_of_its_error(loss: EnergyLoss) -> None:
-    """One band of 32 is 12 dB wrong, and it holds all of the power: 5.5 nats on the distance's 11."""
+    """One band of 32 is 12 dB wrong, with all of the power: 5.5 nats on the distance's 11."""
     time = torch.arange(44100, dtype=torch.float64) / 44100
     tone = (0.5 * torch.sin(2 * torch.pi * 3000 * time)).float()[None, None]
     right, wrong = (judged(loss, tone, gain * tone, gain * tone) for gain in (1.0, 0.25))
