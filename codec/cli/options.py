@@ -24,6 +24,7 @@ EXIT_DAMAGED = 3
 
 ONE_OR_MORE = Parameter(validator=Number(gte=1))
 ZERO_OR_MORE = Parameter(validator=Number(gte=0))
+ABOVE_ZERO = Parameter(validator=Number(gt=0))
 
 
 def _refuse_options(_: object, value: object) -> None:

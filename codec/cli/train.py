@@ -10,7 +10,14 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from codec.cli.options import ONE_OR_MORE, ZERO_OR_MORE, Accelerated, Compute, Force
+from codec.cli.options import (
+    ABOVE_ZERO,
+    ONE_OR_MORE,
+    ZERO_OR_MORE,
+    Accelerated,
+    Compute,
+    Force,
+)
 from codec.errors import LacunaError, install_hint
 
 Config = Annotated[str, Parameter(name="CONFIG", help="A name in configs/, or a .toml file.")]
@@ -21,14 +28,15 @@ Config = Annotated[str, Parameter(name="CONFIG", help="A name in configs/, or a 
 class Training:
     """Of every command that trains with a config."""
 
-    out: Path
+    out: Annotated[Path | None, Parameter(show_default="runs/ and the names of both")] = None
     """Folder of the run; an existing run goes on."""
     init: str | None = None
     """Start from this checkpoint's weights: fine-tuning."""
-    minutes: Annotated[float | None, ZERO_OR_MORE] = None
-    """End this call after so long; run it again to go on."""
-    schedule_minutes: Annotated[float | None, ZERO_OR_MORE] = None
-    """Fit the learning-rate schedule to so much time in all calls."""
+    minutes: Annotated[float | None, ABOVE_ZERO] = None
+    """Train for so long in all calls; the learning rate falls to its end within them. Beside
+    --steps or --schedule-minutes: end this call after so long; the same command goes on."""
+    schedule_minutes: Annotated[float | None, ABOVE_ZERO] = None
+    """Let the learning rate fall to its end in so long, in all calls."""
     steps: Annotated[int | None, ONE_OR_MORE] = None
     """Override the config."""
     batch_size: Annotated[int | None, ONE_OR_MORE] = None
@@ -42,10 +50,13 @@ class Training:
 
     def arguments(self) -> dict[str, Any]:
         """What all training functions take."""
+        minutes, schedule_minutes = self.minutes, self.schedule_minutes
+        if schedule_minutes is None and self.steps is None:
+            minutes, schedule_minutes = None, minutes
         return {
             "init": self.init,
-            "minutes": self.minutes,
-            "schedule_minutes": self.schedule_minutes,
+            "minutes": minutes,
+            "schedule_minutes": schedule_minutes,
             "settings": self.settings,
             "overrides": {
                 "steps": self.steps,
@@ -72,7 +83,7 @@ def train_codec(
     /,
     *,
     data: Annotated[Path, Parameter(help="Folder of audio to train on.")],
-    training: Training,
+    training: Training = Training(),
     valid: Annotated[
         Path | None,
         Parameter(help="Folder to validate on.", show_default="every 20th file of --data"),
@@ -99,6 +110,9 @@ def train_codec(
     """Train a codec.
 
     Example: lacuna train codec small --data music/ --out run/
+
+    or, a decoder for your sounds: lacuna train codec small --init small --data piano/
+    --decoder-only --minutes 20
 
     The same with several processes: torchrun --nproc_per_node 2 -m codec train codec ...
     """

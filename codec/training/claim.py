@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from codec.errors import LacunaError
 from codec.files import atomic_path
+from codec.training.config import DECODER_PHASE
 
 SETTINGS, LOCK, OWNER = "settings.json", "run.lock", "run.owner"
 
@@ -103,4 +104,4 @@ def _differences(before: Any, now: Any, name: str = "") -> list[str]:
     return [] if before == now else [f"{name.removesuffix('.')} was {before}, now {now}"]
 
 
-_FREE_NAMES = frozenset(f"training.{key}" for key in FREE)
+_FREE_NAMES = frozenset(f"{table}.{key}" for table in ("training", DECODER_PHASE) for key in FREE)

@@ -29,7 +29,7 @@ from codec.training.data import AudioSource, open_source, split_files
 from codec.training.decoder_task import DecoderTask, checkpoint_to_train_on
 from codec.training.labelled_task import LabelledTask
 from codec.training.loop import Trainer
-from codec.training.run_folder import RunState, SavedStates
+from codec.training.run_folder import RunState, SavedStates, default_out
 from codec.training.schedule import Budget
 from codec.training.token_task import TokenTask
 
@@ -37,7 +37,7 @@ from codec.training.token_task import TokenTask
 def train_codec(
     config: str,
     data: Path,
-    out: Path,
+    out: Path | None = None,
     *,
     valid: Path | None = None,
     manifest: Path | None = None,
@@ -50,7 +50,8 @@ def train_codec(
     settings: Sequence[str] = (),
     overrides: dict[str, Any] | None = None,
 ) -> RunState:
-    """Start the run in ``out``, or take it up where it stopped.
+    """Start the run in ``out``, or take it up where it stopped; without ``out`` in a folder that is
+    named after ``config`` and ``data`` (run_folder.default_out).
 
     A config with a table ``[training.decoder_only]`` has two phases: first everything is trained,
     in ``out``, and then the decoder alone, in ``out/decoder_only``, from the best checkpoint of the
@@ -65,6 +66,8 @@ def train_codec(
             run, or to one with other settings.
     """
     model = load_model_config(config, settings)
+    default = default_out(config, data)
+    out = out or default
     joint, alone = load_training_phases(config, settings, **(overrides or {}))
     start = checkpoint_to_train_on(model, init) if decoder_only else None
     accelerator = session.start(joint, cpu=cpu)
@@ -79,6 +82,8 @@ def train_codec(
         "--init": init,
         "--decoder-only": decoder_only,
     }
+    if out == default:  # folders of the same name would share it
+        recorded["--data"] = str(data.resolve())
     with claimed(out, recorded, accelerator):
         source, validation = _audio(model, joint, data, valid, manifest, cache, accelerator)
         session.say(

@@ -23,6 +23,12 @@ KEPT = 2
 """States that are kept: the newest, and one to go back to."""
 
 
+def default_out(config: str, data: Path) -> Path:
+    """The folder of a run that was not given one: ``runs/small-piano`` for ``small`` on
+    ``music/piano``."""
+    return Path("runs") / f"{Path(config).stem}-{data.resolve().name}"
+
+
 @dataclass
 class RunState:
     """Where a run stands, apart from tensors."""

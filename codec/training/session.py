@@ -83,10 +83,12 @@ def report_end(trainer: Trainer) -> None:
     out = trainer.folder
     finished = trainer.finished  # asked in every process, for they agree on the time
     done = "finished" if finished else "stopped; the same command goes on"
+    timed = finished and trainer.budget.schedule_minutes is not None
+    more = "; more minutes train it on" if timed else ""
     say(
         trainer.accelerator,
         f"{done} at step {state.step} after {state.seconds / 60:.1f} minutes: "
-        f"{out / 'model.safetensors'} (newest), {out / 'best.safetensors'} (best score)",
+        f"{out / 'model.safetensors'} (newest), {out / 'best.safetensors'} (best score){more}",
     )
 
 

@@ -99,3 +99,8 @@ def test_schedule_minutes_are_shared_out_as_the_steps_are(
     train(tmp_path / "run", schedule_minutes=1000.0)
     assert budgets == [400.0, 600.0]
     assert torch.is_grad_enabled()
+
+
+def test_how_far_both_phases_go_may_change(train: Any, tmp_path: Path) -> None:
+    train(tmp_path / "run", overrides={"steps": 1})
+    assert train(tmp_path / "run", overrides={"steps": 2, "log_every": 2}).step == 2
