@@ -24,6 +24,7 @@ from codec.model.precision import float32_by_default
 from codec.model.shipped import find_latent_id
 from codec.model.sound import Sound, frames_for
 from diffusion.model import checkpoint, flow
+from diffusion.model.adapter import adapted
 from diffusion.model.checkpoint import DiffusionCheckpoint, check_codec
 from diffusion.model.conditioning import Conditioning
 from diffusion.model.samplers import SAMPLERS, Progress, guided, silent, time_grid
@@ -191,16 +192,27 @@ def load(
     name_or_path: str | Path = DEFAULT_MODEL,
     codec: str | Path | None = None,
     device: str | torch.device = "cpu",
+    *,
+    adapter: str | Path | None = None,
 ) -> Generator:
     """A shipped diffusion model by name, or any checkpoint by path, with its codec.
 
     Args:
         codec: a name or a path; without it the shipped codec with the right ``latent_id``.
+        adapter: the path of what `lacuna train adapter` wrote; its label comes with it.
 
     Raises:
         CheckpointError: a checkpoint is missing or damaged, or they do not belong together.
     """
-    return with_codec(checkpoint.load(find_checkpoint(name_or_path)), codec, device)
+    return with_codec(load_checkpoint(name_or_path, adapter), codec, device)
+
+
+def load_checkpoint(
+    name_or_path: str | Path = DEFAULT_MODEL, adapter: str | Path | None = None
+) -> DiffusionCheckpoint:
+    """As :func:`load`, without a codec."""
+    loaded = checkpoint.load(find_checkpoint(name_or_path))
+    return loaded if adapter is None else adapted(loaded, adapter)
 
 
 def with_codec(

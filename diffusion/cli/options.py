@@ -60,6 +60,8 @@ class Models:
         str | None, Parameter(show_default="the shipped one that the model was trained on")
     ] = None
     """A codec's name, or a checkpoint's path."""
+    adapter: Annotated[str | None, Parameter(metavar="FILE", show_default="none")] = None
+    """What `lacuna train adapter` wrote for this model; --label may be its own."""
 
     def load(self, compute: Compute) -> Generator:
         """After ``compute.use()``."""
@@ -67,4 +69,4 @@ class Models:
         from diffusion.generation import load
 
         with working("loading the models"):
-            return load(self.model, self.codec, compute.device)
+            return load(self.model, self.codec, compute.device, adapter=self.adapter)

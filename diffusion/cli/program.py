@@ -17,7 +17,7 @@ from diffusion.cli.generate import generate
 from diffusion.cli.mix import blend, interpolate
 from diffusion.cli.models import models
 from diffusion.cli.studio import studio
-from diffusion.cli.train import latents, train_diffusion
+from diffusion.cli.train import latents, train_adapter, train_diffusion
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     LATENTS: (generate, vary, inpaint, extend, interpolate, blend),
@@ -34,6 +34,7 @@ def build_app() -> App:
         for command in commands:
             app.command(command, group=group)
     app["train"].command(train_diffusion, name="diffusion")
+    app["train"].command(train_adapter, name="adapter")
     return app
 
 

@@ -32,4 +32,11 @@ def studio(
     compute.use()
     from diffusion.studio.server import serve
 
-    serve(models.model, models.codec, compute.device, port, browser=not no_browser)
+    serve(
+        models.model,
+        models.codec,
+        compute.device,
+        port,
+        browser=not no_browser,
+        adapter=models.adapter,
+    )

@@ -7,11 +7,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from codec.cli.extra import require
 from codec.cli.options import Accelerated
 from codec.cli.train import Config, Training, needs_training
 from codec.errors import LacunaError
 from codec.model.shipped import DEFAULT_MODEL
 from diffusion.cli.options import CodecModel
+from diffusion.model.shipped import DEFAULT_MODEL as DEFAULT_DIFFUSION
 
 Manifest = Annotated[
     Path | None,
@@ -73,7 +75,7 @@ def train_diffusion(
     config: Config,
     /,
     *,
-    training: Training,
+    training: Training = Training(),
     latents: Annotated[
         Path | None, Parameter(help="What `lacuna latents` made, to train on.")
     ] = None,
@@ -109,4 +111,49 @@ def train_diffusion(
         manifest=manifest,
         cpu=accelerated.cpu,
         **training.arguments(),
+    )
+
+
+def train_adapter(
+    *,
+    label: Annotated[str, Parameter(help="A new name, for `generate --label`.")],
+    data: Annotated[Path, Parameter(help="Folder of audio to adapt to.")],
+    training: Training = Training(),
+    codec: Annotated[
+        str | None,
+        Parameter(
+            help="A codec's name, or a checkpoint's path.",
+            show_default="the shipped one that the model was trained on",
+        ),
+    ] = None,
+    valid: Annotated[
+        Path | None,
+        Parameter(help="Folder to validate on.", show_default="every 20th file of --data"),
+    ] = None,
+    accelerated: Accelerated = Accelerated(),
+) -> None:
+    """Teach a diffusion model your sounds: a small file beside it; needs the extra `adapt`.
+
+    Example: lacuna train adapter --label bells --data bells/ --minutes 20
+
+    then: lacuna generate new.wav --label bells --adapter runs/adapter-bells/best.safetensors
+
+    The model is the shipped one, or that of --init. It stays as it is; the adapter works with this
+    model alone, and brings it the label.
+    """
+    require("adapting a diffusion model", "adapt", "peft")
+    with needs_training():
+        from diffusion.training.run_adapter import train_adapter as run
+    accelerated.use()
+    arguments = training.arguments()
+    init = arguments.pop("init") or DEFAULT_DIFFUSION
+    run(
+        label,
+        data,
+        training.out,
+        init=init,
+        codec=codec,
+        valid=valid,
+        cpu=accelerated.cpu,
+        **arguments,
     )

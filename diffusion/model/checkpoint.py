@@ -4,6 +4,7 @@ the labels and the codec's ``latent_id`` as JSON in its metadata. Nothing in it 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save as to_bytes
+from torch import Tensor
 
 from codec.errors import CheckpointError, ConfigError
 from codec.files import atomic_path
@@ -42,6 +44,22 @@ class DiffusionCheckpoint:
     provenance: dict[str, Any] = field(default_factory=dict)
     """How it was trained: for people, never read by code."""
 
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over the weights as stored and the labels: what adapters belong to."""
+        digest = hashlib.sha256(json.dumps([self.latent_id, *self.labels]).encode())
+        for key, value in sorted(self.stored_weights().items()):
+            digest.update(key.encode())
+            digest.update(value.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def stored_weights(self) -> dict[str, Tensor]:
+        """Name -> weight as its file has it: float16."""
+        return {
+            key: value.detach().cpu().half().contiguous()
+            for key, value in self.transformer.state_dict().items()
+        }
+
 
 def save(checkpoint: DiffusionCheckpoint, path: str | Path) -> None:
     """Write a checkpoint, weights as float16; replaces an older file in one step.
@@ -49,10 +67,7 @@ def save(checkpoint: DiffusionCheckpoint, path: str | Path) -> None:
     Raises:
         CheckpointError: a weight is not finite, or too large for float16.
     """
-    weights = {
-        key: value.detach().cpu().half().contiguous()
-        for key, value in checkpoint.transformer.state_dict().items()
-    }
+    weights = checkpoint.stored_weights()
     for key, value in weights.items():
         if not torch.isfinite(value).all():
             raise CheckpointError(f"'{key}' is not finite as float16; the training has diverged")

@@ -6,9 +6,7 @@ from functools import cached_property
 
 from codec.api import Codec
 from codec.api import Models as CodecModels
-from diffusion.generation import Generator, with_codec
-from diffusion.model import checkpoint
-from diffusion.model.shipped import find_checkpoint
+from diffusion.generation import Generator, load_checkpoint, with_codec
 from diffusion.studio.jobs import Watch
 
 
@@ -19,16 +17,19 @@ class StudioModels:
         model: a diffusion model's name or path.
         codec: of a codec, for all that is done; without it the best for a rate, and the one that
             the diffusion model was trained on.
+        adapter: the path of one for the diffusion model.
 
     Raises:
         CheckpointError: a checkpoint that is missing, damaged or of something else.
     """
 
-    def __init__(self, model: str, codec: str | None, device: str) -> None:
+    def __init__(
+        self, model: str, codec: str | None, device: str, adapter: str | None = None
+    ) -> None:
         self.model, self.codec = model, codec
         self._device = device
         self.codecs = CodecModels(codec, device)
-        self._loaded = checkpoint.load(find_checkpoint(model))
+        self._loaded = load_checkpoint(model, adapter)
         self.labels = self._loaded.labels
 
     @cached_property

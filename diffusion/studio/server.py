@@ -46,7 +46,14 @@ def bind(port: int | None) -> socket.socket:
     raise LacunaError(f"{where} in use; give another with --port, or any that is free: --port 0")
 
 
-def serve(model: str, codec: str | None, device: str, port: int | None, browser: bool) -> None:
+def serve(
+    model: str,
+    codec: str | None,
+    device: str,
+    port: int | None,
+    browser: bool,
+    adapter: str | None = None,
+) -> None:
     """Show the page until Ctrl-C.
 
     Raises:
@@ -59,7 +66,7 @@ def serve(model: str, codec: str | None, device: str, port: int | None, browser:
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["HF_HUB_OFFLINE"] = "1"
         with server:
-            _run(server, Path(work), model, codec, device, browser)
+            _run(server, Path(work), model, codec, device, browser, adapter)
 
 
 def _run(
@@ -69,6 +76,7 @@ def _run(
     codec: str | None,
     device: str,
     browser: bool,
+    adapter: str | None,
 ) -> None:
     import uvicorn
 
@@ -80,7 +88,7 @@ def _run(
 
     made = work / "made"
     made.mkdir()
-    studio = Studio(StudioModels(model, codec, device), Store(made), Jobs())
+    studio = Studio(StudioModels(model, codec, device, adapter), Store(made), Jobs())
     config = uvicorn.Config(build_app(studio), log_level="warning", timeout_graceful_shutdown=1)
     url = f"http://{HOST}:{server.getsockname()[1]}"
     print(f"Lacuna's studio: {url}   Ctrl-C ends it.", flush=True)

@@ -15,20 +15,27 @@ from accelerate.utils import InitProcessGroupKwargs
 from codec.api import Codec
 from codec.api import load as load_codec
 from codec.errors import LacunaError
+from codec.model.latent_codec import LatentCodec
 from codec.model.shipped import DEFAULT_MODEL
 from codec.progress import file_progress
 from codec.training import session
 from codec.training.claim import claimed
 from codec.training.data import read_manifest
 from codec.training.loop import Trainer
-from codec.training.run_folder import RunState
+from codec.training.run_folder import RunState, default_out
 from codec.training.schedule import Budget
 from diffusion.latents.encode import check_out, encode_shards, plan_shards, write_index
 from diffusion.latents.sets import LatentSet
-from diffusion.model.config import load_diffusion_config
+from diffusion.model.config import DiffusionConfig, load_diffusion_config
 from diffusion.model.shipped import find_checkpoint
 from diffusion.model.transformer import Transformer
-from diffusion.training.config import QUANTISED, UNCHANGED, load_diffusion_training
+from diffusion.training.config import (
+    QUANTISED,
+    UNCHANGED,
+    DiffusionTrainingConfig,
+    WindowConfig,
+    load_diffusion_training,
+)
 from diffusion.training.quantised import Quantiser
 from diffusion.training.task import DiffusionTask, Origin, initial_weights
 from diffusion.training.windows import WindowSource
@@ -63,7 +70,7 @@ def make_latents(
     patient = InitProcessGroupKwargs(timeout=timedelta(days=7))  # shards differ in length
     accelerator = Accelerator(cpu=cpu, kwargs_handlers=[patient])
     loaded = load_codec(codec, accelerator.device)
-    made = _encode(accelerator, loaded, folder, out, manifest, gains_db)
+    made = encode_folder(accelerator, loaded, folder, out, manifest, gains_db)
     session.say(
         accelerator,
         f"{out}: {len(made.clips)} clips, {made.hours:.2f} h, latent_id {made.index.latent_id}; "
@@ -73,12 +80,12 @@ def make_latents(
     return made
 
 
-def _encode(
+def encode_folder(
     accelerator: Accelerator,
     codec: Codec,
     folder: Path,
     out: Path,
-    manifest: Path | None,
+    manifest: Path | None = None,
     gains_db: Sequence[float] = (0.0,),
 ) -> LatentSet:
     shards = plan_shards(folder, None if manifest is None else _labels(manifest), gains_db)
@@ -108,7 +115,7 @@ def _labels(manifest: Path) -> dict[str, str]:
 
 def train_diffusion(
     config: str,
-    out: Path,
+    out: Path | None = None,
     *,
     latents: Path | None = None,
     data: Path | None = None,
@@ -122,7 +129,8 @@ def train_diffusion(
     settings: Sequence[str] = (),
     overrides: dict[str, Any] | None = None,
 ) -> RunState:
-    """Start the run in ``out``, or take it up where it stopped.
+    """Start the run in ``out``, or take it up where it stopped; without ``out`` in a folder that is
+    named after ``config`` and the data (codec.training.run_folder.default_out).
 
     Args:
         latents: what ``make_latents`` made; or
@@ -136,7 +144,8 @@ def train_diffusion(
     Raises:
         LacunaError: a config, folder or checkpoint that cannot be used.
     """
-    if (latents is None) == (data is None):
+    given = latents if data is None else data
+    if given is None or (latents is not None and data is not None):
         raise LacunaError("give either --latents, stored latents, or --data, a folder of audio")
     model_config = load_diffusion_config(config, settings)
     training = load_diffusion_training(config, settings, overrides or {})
@@ -145,55 +154,32 @@ def train_diffusion(
 
     if init is not None:
         find_checkpoint(init)  # before hours of encoding
+    default = default_out(config, given)
+    out = out or default
     recorded = {
         "model": model_config.model_dump(mode="json"),
         "training": training.model_dump(mode="json"),
         "--init": init,
         "latent_id": loaded.latent_id,
     }
+    if out == default:  # folders of the same name would share it
+        recorded["--data"] = str(given.resolve())
     with claimed(out, recorded, accelerator):
 
         def stored(folder: Path, name: str) -> LatentSet:
             if data is None:
                 return LatentSet.open(folder)
-            return _encode(accelerator, loaded, folder, out / name, manifest)
+            return encode_folder(accelerator, loaded, folder, out / name, manifest)
 
-        given = latents if data is None else data
-        assert given is not None
         train_set = stored(given, "latents")
         held_out = None if valid is None else stored(valid, "latents_valid")
         train_set.check_codec(loaded)
         if held_out is None:
-            train_set, held_out = _split(train_set)
+            train_set, held_out = split_clips(train_set)
         held_out.check_codec(loaded)
 
         labels = train_set.labels
-        denoises = training.windows.denoise_share > 0
-        quantiser = Quantiser(loaded) if denoises else None
-        source, plain = (
-            WindowSource(
-                train_set,
-                model_config,
-                windows,
-                labels,
-                seed=training.seed,
-                batch_size=training.batch_size,
-                quantiser=quantiser,
-            )
-            for windows in (training.windows, UNCHANGED)
-        )
-        validation, quantised = (
-            WindowSource(
-                held_out,
-                model_config,
-                windows,
-                labels,
-                seed=VALIDATION_SEED,
-                batch_size=training.validation_items,
-                quantiser=quantiser,
-            )
-            for windows in (UNCHANGED, QUANTISED if denoises else UNCHANGED)
-        )
+        sources = window_sources(train_set, held_out, model_config, training, labels, loaded)
         session.say(
             accelerator,
             f"training '{model_config.name}' on {len(train_set.clips)} clips, "
@@ -202,21 +188,11 @@ def train_diffusion(
             f"TensorBoard: tensorboard --logdir {out}",
         )
         session.report_processes(accelerator)
-        origin = _origin(train_set, loaded)
+        origin = origin_of(train_set, loaded)
         transformer = Transformer(model_config, len(labels))
         if init is not None:
             initial_weights(transformer, init, origin)
-        task = DiffusionTask(
-            transformer,
-            training,
-            source,
-            plain,
-            validation,
-            quantised if denoises else None,
-            loaded,
-            origin,
-            accelerator.device,
-        )
+        task = DiffusionTask(transformer, training, *sources, loaded, origin, accelerator.device)
         provenance = {"config": config, "init": init, "data": str(given)}
         trainer = Trainer(
             task, training, out, accelerator, Budget(minutes, schedule_minutes), provenance
@@ -227,7 +203,35 @@ def train_diffusion(
     return state
 
 
-def _split(latents: LatentSet) -> tuple[LatentSet, LatentSet]:
+def window_sources(
+    train_set: LatentSet,
+    held_out: LatentSet,
+    model: DiffusionConfig,
+    training: DiffusionTrainingConfig,
+    labels: tuple[str, ...],
+    codec: LatentCodec,
+) -> tuple[WindowSource, WindowSource, WindowSource, WindowSource | None]:
+    """What ``DiffusionTask`` takes: to train on, the same without random changes, to validate on,
+    and to be denoised, if the network learns that.
+    """
+    denoises = training.windows.denoise_share > 0
+    quantiser = Quantiser(codec) if denoises else None
+
+    def source(latents: LatentSet, windows: WindowConfig, seed: int, batch: int) -> WindowSource:
+        return WindowSource(
+            latents, model, windows, labels, seed=seed, batch_size=batch, quantiser=quantiser
+        )
+
+    seed, batch, items = training.seed, training.batch_size, training.validation_items
+    return (
+        source(train_set, training.windows, seed, batch),
+        source(train_set, UNCHANGED, seed, batch),
+        source(held_out, UNCHANGED, VALIDATION_SEED, items),
+        source(held_out, QUANTISED, VALIDATION_SEED, items) if denoises else None,
+    )
+
+
+def split_clips(latents: LatentSet) -> tuple[LatentSet, LatentSet]:
     """To train on, and every 20th clip to validate on."""
     clips = latents.clips
     if len(clips) < 2:
@@ -238,7 +242,7 @@ def _split(latents: LatentSet) -> tuple[LatentSet, LatentSet]:
     )
 
 
-def _origin(latents: LatentSet, codec: Codec) -> Origin:
+def origin_of(latents: LatentSet, codec: Codec) -> Origin:
     return Origin(
         labels=latents.labels,
         latent_id=codec.latent_id,

@@ -303,12 +303,7 @@ class DiffusionTask:
     def export(self, model: nn.Module, path: Path, provenance: dict[str, Any]) -> None:
         name, average = self.chosen(model)
         origin = self.origin
-        provenance = {
-            **provenance,
-            "average": name,
-            "data_hours": round(origin.hours, 2),
-            "training": self.config.model_dump(mode="json"),
-        }
+        provenance = self.provenance(name, provenance)
         checkpoint.save(
             DiffusionCheckpoint(
                 self.model_config,
@@ -321,6 +316,15 @@ class DiffusionTask:
             ),
             path,
         )
+
+    def provenance(self, average: str, told: dict[str, Any]) -> dict[str, Any]:
+        """What an export says of its training; ``told`` is what the loop knows."""
+        return {
+            **told,
+            "average": average,
+            "data_hours": round(self.origin.hours, 2),
+            "training": self.config.model_dump(mode="json"),
+        }
 
 
 def _named(model: nn.Module) -> list[tuple[str, nn.Module]]:
