@@ -11,6 +11,7 @@ import codec
 import codec.model.checkpoint
 import diffusion
 import diffusion.latents.sets
+import diffusion.model.adapter
 import diffusion.model.checkpoint
 from codec.entropy.quantise import Rules
 from codec.lac.header import VERSION
@@ -23,7 +24,12 @@ PAGE = (Path(__file__).parent.parent / "docs" / "STABILITY.md").read_text(encodi
 
 def test_the_versions_are_those_of_the_code() -> None:
     assert f"| version {VERSION} in the header" in PAGE
-    for module in (codec.model.checkpoint, diffusion.model.checkpoint, diffusion.latents.sets):
+    for module in (
+        codec.model.checkpoint,
+        diffusion.model.checkpoint,
+        diffusion.model.adapter,
+        diffusion.latents.sets,
+    ):
         assert f"`{module.FORMAT}`" in PAGE
 
 
