@@ -339,7 +339,7 @@ def test_damaged_files(
     with safe_open(best, framework="pt") as file:
         metadata = file.metadata()
     change(tensors, metadata)
-    tensors = {key: value.contiguous() for key, value in tensors.items()}
+    tensors = {key: value.contiguous().clone() for key, value in tensors.items()}
     save_file(tensors, tmp_path / "broken.safetensors", metadata)
     with pytest.raises(CheckpointError, match=message):
         adapted(base, tmp_path / "broken.safetensors")
