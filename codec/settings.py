@@ -50,38 +50,38 @@ def validate(cls: type[C], values: dict[str, Any], where: str) -> C:
         for item in error.errors():
             key = ".".join(str(part) for part in item["loc"])
             if item["type"] == "extra_forbidden":
-                known = _known_keys(cls, item["loc"][:-1])
-                problems.append(f"unknown key '{key}'; known keys here: {', '.join(known)}")
+                keys = _known_keys(cls, item["loc"][:-1])
+                problems.append(f"unknown key '{key}'; known keys here: {', '.join(keys)}")
             else:
                 problems.append(f"'{key}' = {item['input']!r}: {item['msg']}")
         raise ConfigError(f"{where}: " + "; ".join(problems)) from None
 
 
 def check_same(
-    ours: StrictConfig, theirs: StrictConfig, fields: Iterable[str], path: object
+    config: StrictConfig, stored: StrictConfig, fields: Iterable[str], path: object
 ) -> None:
     """For weights that are to start a run: their config is the run's in all of ``fields``.
 
     Raises:
         CheckpointError: it is not; every value that differs is named.
     """
-    if different := _differences(ours, theirs, fields):
+    if different := _differences(config, stored, fields):
         raise CheckpointError(
             f"'{path}' cannot start this run, since it differs in {'; '.join(different)}"
         )
 
 
-def _differences(ours: BaseModel, theirs: BaseModel, fields: Iterable[str]) -> list[str]:
-    found = []
+def _differences(config: BaseModel, stored: BaseModel, fields: Iterable[str]) -> list[str]:
+    differences = []
     for field in fields:
-        here, there = getattr(ours, field), getattr(theirs, field)
+        here, there = getattr(config, field), getattr(stored, field)
         if isinstance(here, BaseModel) and isinstance(there, BaseModel):
             alike = type(here) is type(there)
             inner = _differences(here, there, type(here).model_fields if alike else ("kind",))
-            found += [f"{field}.{difference}" for difference in inner]
+            differences += [f"{field}.{difference}" for difference in inner]
         elif here != there:
-            found.append(f"{field}: {there} there, {here} in the config")
-    return found
+            differences.append(f"{field}: {there} there, {here} in the config")
+    return differences
 
 
 def _known_keys(cls: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
@@ -125,9 +125,9 @@ def find_config(name_or_path: str) -> Path:
     shipped = config_dir() / f"{name_or_path}.toml"
     if shipped.is_file():
         return shipped
-    known = ", ".join(sorted(p.stem for p in config_dir().glob("*.toml")))
+    names = ", ".join(sorted(p.stem for p in config_dir().glob("*.toml")))
     raise ConfigError(
-        f"no config '{name_or_path}': expected the path of a .toml file or one of: {known}"
+        f"no config '{name_or_path}': expected the path of a .toml file or one of: {names}"
     )
 
 

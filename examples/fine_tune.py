@@ -1,4 +1,4 @@
-"""Fine-tune the codec in Python, and save what has become of it.
+"""Fine-tune the codec in Python, and save the result.
 
     python examples/fine_tune.py tuned.safetensors
 

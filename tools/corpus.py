@@ -119,11 +119,11 @@ def _wrong(message: str) -> NoReturn:
 
 
 def _choose(names: list[str] | None) -> list[Package]:
-    known = {package.name: package for package in PACKAGES}
-    unknown = [name for name in names or [] if name not in known]
+    packages = {package.name: package for package in PACKAGES}
+    unknown = [name for name in names or [] if name not in packages]
     if unknown:
-        _wrong(f"no package {', '.join(unknown)}; known are {', '.join(known)}")
-    return [known[name] for name in names or known]
+        _wrong(f"no package {', '.join(unknown)}; known are {', '.join(packages)}")
+    return [packages[name] for name in names or packages]
 
 
 def make(

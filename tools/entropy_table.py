@@ -51,7 +51,7 @@ class Measured:
     mel: float
     si_sdr: float
     coding_share: float
-    """Of the time of compressing, what finding the step and coding the symbols took."""
+    """Share of the time of compressing that finding the step and coding the symbols took."""
 
 
 def gaussian_bits(blocks: list[Block]) -> float:

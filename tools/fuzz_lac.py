@@ -104,17 +104,17 @@ def examine(mutant: Mutant) -> str:
             _decode(reader, other)
     outcome = "whole" if reader.complete and not reader.damaged else "damaged"
     coder = codec.tables if large else coder_for(codec, reader.header)
-    found: dict[int, Block | None] = {}
+    decoded: dict[int, Block | None] = {}
     try:
-        found = dict(enumerate(_decode(reader, coder)))
+        decoded = dict(enumerate(_decode(reader, coder)))
     except LacunaError:
         if kind.honest:
             raise WrongResultError("a block passed its CRC and cannot be decoded") from None
         outcome = "undecodable"
     if kind.local and mutant.header_holds:
-        _check_untouched(mutant, reader, coder, found)
+        _check_untouched(mutant, reader, coder, decoded)
     if kind.honest:
-        for number, block in found.items():
+        for number, block in decoded.items():
             if block is not None and not (
                 number < len(mutant.sample.blocks) and _same(block, mutant.sample.blocks[number])
             ):
@@ -166,11 +166,11 @@ def _decode(reader: LacReader, coder: SymbolCoder) -> Iterator[Block | None]:
 
 
 def _check_untouched(
-    mutant: Mutant, reader: LacReader, coder: SymbolCoder, found: dict[int, Block | None]
+    mutant: Mutant, reader: LacReader, coder: SymbolCoder, decoded: dict[int, Block | None]
 ) -> None:
     for number in mutant.untouched():
         # A block that was forged may have kept the others from being decoded with it.
-        block = found.get(number) or next(reader.blocks(coder, number, number + 1), None)
+        block = decoded.get(number) or next(reader.blocks(coder, number, number + 1), None)
         if block is None or not _same(block, mutant.sample.blocks[number]):
             raise WrongResultError(f"block {number} is intact, but was lost or changed")
 
@@ -210,12 +210,12 @@ def _decompress(reader: LacReader, data: bytes, rng: random.Random) -> None:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a mutant."""
+    """How a mutant was read."""
 
     seed: int
     outcome: str
     detail: str = ""
-    """Of a failure: the traceback, or how the process died."""
+    """What a failure left: the traceback, or how the process died."""
     seconds: float = 0.0
     """Processor time."""
     peak: int = 0

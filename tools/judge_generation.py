@@ -42,7 +42,7 @@ from codec.model.shipped import DEFAULT_MODEL
 from codec.progress import file_progress
 
 SECONDS = 15.0
-"""Of each validation file at most: what the windows are taken from."""
+"""Seconds of each validation file, at most, that the windows are taken from."""
 ROWS = ("real", "reconstructions", "generated", "prior", "noise")
 TITLES = {
     "real": "real validation audio, half against half",

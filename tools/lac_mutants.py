@@ -45,11 +45,11 @@ def _ending(samples: int, sizes: list[int], count: int | None = None) -> bytes:
 
 def _fields(layout: str, position: int) -> list[tuple[int, int]]:
     """(position, bytes) of each number of a struct."""
-    found = []
+    fields = []
     for kind in layout:
-        found.append((position, struct.calcsize("<" + kind)))
-        position += found[-1][1]
-    return found
+        fields.append((position, struct.calcsize("<" + kind)))
+        position += fields[-1][1]
+    return fields
 
 
 def _extreme(rng: random.Random, old: int, width: int) -> int:

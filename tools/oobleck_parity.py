@@ -105,7 +105,7 @@ def _write_tools(model: AutoencoderOobleck, folder: Path, width: int) -> None:
 
 
 def _module_names(network: OobleckConfig) -> list[str]:
-    """Of all convolutions and activations."""
+    """The names of all convolutions and activations."""
     stages = len(network.strides)
     names = []
     for half, units in (("encoder", range(3)), ("decoder", range(2, 5))):

@@ -32,9 +32,9 @@ def studio() -> Iterator[str]:
     command = [sys.executable, "-m", "diffusion", "studio", "--port", "0", "--no-browser"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        found = re.search(r"http://\S+", process.stdout.readline())
-        assert found, "the studio did not start"
-        yield found[0]
+        address = re.search(r"http://\S+", process.stdout.readline())
+        assert address, "the studio did not start"
+        yield address[0]
         process.terminate()
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 Bytes = bytes | mmap.mmap
 Span = tuple[int, int]
-"""Of bytes: the first, and the one after the last."""
+"""The first byte of a range, and the one after the last."""
 
 
 @dataclass(frozen=True)

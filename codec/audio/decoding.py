@@ -85,7 +85,7 @@ def find_sources(path: Path, folder: Callable[[], Path]) -> Layout:
 
     Raises:
         soundfile.LibsndfileError: libsndfile cannot read it.
-        TypeError: soundfile wants to be told about a format without a header.
+        TypeError: soundfile needs a sample rate for a format without a header.
     """
     size = path.stat().st_size
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -203,9 +203,9 @@ def _promised_samples(file: soundfile.SoundFile) -> int | None:
     # The size of the samples, or of the whole file where only that is reported (W64, RF64). The
     # size of a whole WAV is left alone: many programs write it 8 bytes too large.
     sizes = r"\b(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)"
-    for found, actual in re.findall(sizes, file.extra_info):
+    for stated, actual in re.findall(sizes, file.extra_info):
         # Programs that write to a pipe do not know the size and put a huge one, e.g. 0xFFFFFFFF.
-        is_placeholder = int(found) & 0x7FFFFFFF >= 0x7FFF0000
+        is_placeholder = int(stated) & 0x7FFFFFFF >= 0x7FFF0000
         if int(actual) and not is_placeholder:
-            longest = max(longest, int(found) / int(actual))
+            longest = max(longest, int(stated) / int(actual))
     return round(file.frames * longest)

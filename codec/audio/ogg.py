@@ -18,7 +18,7 @@ _BEGINS = 0x02
 
 _OPUS_RATE = 48_000
 _MOST_SAMPLES = 5760
-"""Of a packet, which takes a segment or more: 120 ms of Opus; Vorbis has at most 4096."""
+"""Samples in a packet, which takes a segment or more: 120 ms of Opus; Vorbis has at most 4096."""
 
 
 @dataclass
@@ -28,7 +28,7 @@ class _Link:
     start: int
     serial: int
     rate: int | None
-    """Of its granule positions, in Hz; None if that is not known."""
+    """Rate of its granule positions, in Hz; None if that is not known."""
     pre_skip: int
     spans: list[tuple[int, int]] = field(default_factory=list)
     first: int = 0

@@ -91,8 +91,8 @@ class AudioReader:
                 if len(alike) > 1:
                     alike = list(takewhile(partial(_fits, info), layout.sources))
                 promises = [source.promised_samples() for source in alike]
-            known = [samples for samples in promises if samples is not None]
-            self._promised = sum(known) if len(known) == len(promises) else None
+            lengths = [samples for samples in promises if samples is not None]
+            self._promised = sum(lengths) if len(lengths) == len(promises) else None
             self._sources = alike
             self._left = layout.stray + sum(rest.size for rest in layout.sources[len(alike) :])
             self.info = replace(info, samples=self._promised)

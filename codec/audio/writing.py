@@ -67,7 +67,7 @@ _LOST_TAGS = {
     "W64": set(TAGS),
     "AU": set(TAGS),
 }
-"""Of each format, the tags that libsndfile does not write."""
+"""The tags that libsndfile does not write, by format."""
 
 # libsndfile's Vorbis encoder puts a whole write on the stack, and crashes when it is long.
 _WRITE_SIZE = 4096

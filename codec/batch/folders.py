@@ -19,13 +19,13 @@ SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {
     *(".aif", ".aifc", ".oga", ".opus")
 }
 SUFFIXES -= {".raw"}  # without a header, so nobody knows the sample rate; often a photograph
-"""Of the files that libsndfile reads; in lower case."""
+"""Suffixes of the files that libsndfile reads; in lower case."""
 
 OTHER_SUFFIXES = {
     *(".m4a", ".m4b", ".aac", ".wma", ".ac3", ".amr", ".ape", ".wv", ".tta", ".mka", ".mpc"),
     *(".dsf", ".dff", ".ra", ".spx"),
 }
-"""Of audio files that it does not read: they are named and counted, not passed over."""
+"""Suffixes of audio files that it does not read: they are named and counted, not passed over."""
 
 AUDIO_SUFFIXES = SUFFIXES | OTHER_SUFFIXES
 
@@ -163,7 +163,7 @@ def _relative_to(path: Path, root: Path) -> Path | None:
 def _distinct(names: list[Path], suffix: str) -> list[Path]:
     """Each name with ``suffix`` in the place of its own, or after it where two would be equal."""
     chosen = [name.with_suffix(suffix) for name in names]
-    while True:  # again, since song.wav.lac may be what became of song.wav.wav
+    while True:  # again, since song.wav.lac may be the output for song.wav.wav
         uses = Counter(map(_as_a_disk_sees_it, chosen))
         renamed = [
             name.with_name(name.name + suffix) if uses[_as_a_disk_sees_it(taken)] > 1 else taken

@@ -31,7 +31,7 @@ Bar = Callable[[float | None], AbstractContextManager[Progress]]
 
 @dataclass
 class Outcome:
-    """What became of a file."""
+    """The result for a file."""
 
     job: Job
     status: Literal["done", "damaged", "skipped", "failed"]

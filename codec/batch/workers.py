@@ -85,9 +85,9 @@ def _start(
 ) -> tuple[Connection, SpawnProcess]:
     # Not fork: torch's threads do not survive it, and other systems do not have it.
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
+    here, there = context.Pipe()
     process = context.Process(
-        target=_serve, args=(theirs, work, model, device, threads), daemon=True
+        target=_serve, args=(there, work, model, device, threads), daemon=True
     )
     # A terminal sends Ctrl-C to all processes, and SIGHUP when it closes. It is this one that ends
     # them, and a new process inherits that a signal is ignored, so that it does not die noisily
@@ -98,8 +98,8 @@ def _start(
     finally:
         for number, handler in zip(_FROM_TERMINALS, previous, strict=True):
             signal.signal(number, handler)
-    theirs.close()  # so that the pipe ends when the process does
-    return ours, process
+    there.close()  # so that the pipe ends when the process does
+    return here, process
 
 
 def _hand(connection: Connection, job: Job) -> None:

@@ -22,7 +22,7 @@ def demo(
     model: ModelForRate = None,
     compute: Compute = Compute(),
 ) -> None:
-    """Compress and decompress a bundled recording and show what became of it.
+    """Compress and decompress a bundled recording and compare the two.
 
     Example: lacuna demo --out lacuna_demo
     """

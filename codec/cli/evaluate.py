@@ -122,7 +122,7 @@ def evaluate(
     notes += judge.notes if judge is not None else []
     for note in notes:
         say(f"lacuna: {note}")
-    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is told before the work
+    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made fails before the work
     models = Models(model, compute.device)
     coders: list[Coder] = [*peers, *(Lacuna(rate, models) for rate in rates)]
     with file_progress("evaluating") as progress:

@@ -249,7 +249,7 @@ def _do_file(verb: str, work: Work, source: str, target: str, how: _How) -> None
 
 
 def _do_files(verb: str, work: Work, jobs: list[Job], how: _How) -> None:
-    """Many files: what fails is told and counted, and what is there already is left alone."""
+    """Many files: what fails is reported and counted, and what is there already is left alone."""
     from codec.api import Models
     from codec.batch.work import Outcome, run_here
     from codec.batch.workers import run_in_workers

@@ -98,7 +98,7 @@ def map_(
     needs scikit-learn.
     """
     expect_suffix(str(out), ".png")
-    if out.exists() and not force:  # told before the work
+    if out.exists() and not force:  # an error before the work
         raise LacunaError(f"{printable(out)} already exists; use --force to replace it")
     compute.use()
     codec = compute.load(model)

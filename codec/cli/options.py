@@ -60,7 +60,7 @@ _MACHINE = Group("Where it runs", sort_key=2)
 @Parameter(name="*", group=_MACHINE)
 @dataclass(frozen=True, kw_only=True)
 class Compute:
-    """Of every command that runs a network."""
+    """Options of every command that runs a network."""
 
     device: str = "cpu"
     """Where the network runs: cpu, cuda, cuda:1, mps."""
@@ -102,7 +102,7 @@ class Compute:
 @Parameter(name="*", group=_MACHINE)
 @dataclass(frozen=True, kw_only=True)
 class Accelerated:
-    """Of every command that leaves devices and processes to Accelerate."""
+    """Options of every command that leaves devices and processes to Accelerate."""
 
     device: Literal["auto", "cpu"] = "auto"
     """cpu, or auto for what Accelerate finds."""
@@ -121,7 +121,7 @@ class Accelerated:
 @Parameter(name="*", group=Group("How many bits", sort_key=1))
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """Of what makes .lac files."""
+    """Options of every command that writes .lac files."""
 
     kbps: Annotated[float | None, Parameter(show_default="3 per channel")] = None
     """Ceiling for each file's bit rate, in 1000 bits per second of the whole file."""
@@ -139,7 +139,7 @@ class Rate:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class AudioOutput:
-    """Of what writes audio files."""
+    """Options of every command that writes audio files."""
 
     bits: Annotated[str | None, Parameter(show_default="16")] = None
     """Sample format: 16, 24 or float."""
@@ -149,7 +149,7 @@ class AudioOutput:
 @Parameter(name="*", group=Group("Whole folders", sort_key=1))
 @dataclass(frozen=True, kw_only=True)
 class Folders:
-    """Of commands that take a folder of files."""
+    """Options of every command that takes a folder of files."""
 
     out_dir: Annotated[Path | None, Parameter(metavar="DIR")] = None
     """Folder for the results; IN may then be a folder."""

@@ -65,7 +65,7 @@ def main(build: Callable[[], App] = build_app) -> None:
         with _shown_warnings():
             code = build()(sys.argv[1:])
             if sys.stdout is not None:
-                sys.stdout.flush()  # a full disk is told here, and not by the interpreter's end
+                sys.stdout.flush()  # a full disk is reported here, and not by the interpreter's end
             sys.exit(code)
     except CycloptsError as error:
         _fail(_wrong_usage(error), 2)
@@ -100,13 +100,13 @@ def _unknown_option(error: CycloptsError) -> str | None:
     """
     if error.app is None or error.app.default_command is None:
         return None
-    known = [
+    options = [
         name for argument in error.app.assemble_argument_collection() for name in argument.names
     ]
     for word in error.root_input_tokens or ():
         name = word.split("=")[0]
-        if re.match(r"--?[a-zA-Z]", name) and name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
+        if re.match(r"--?[a-zA-Z]", name) and name not in options:
+            close = difflib.get_close_matches(name, options, n=1)
             return f"Unknown option: {name}." + "".join(f" Did you mean {x}?" for x in close)
     return None
 

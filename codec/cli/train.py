@@ -26,7 +26,7 @@ Config = Annotated[str, Parameter(name="CONFIG", help="A name in configs/, or a 
 @Parameter(name="*", group=Group("Training", sort_key=1))
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """Of every command that trains with a config."""
+    """Options of every command that trains with a config."""
 
     out: Annotated[Path | None, Parameter(show_default="runs/ and the names of both")] = None
     """Folder of the run; an existing run goes on."""

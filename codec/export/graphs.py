@@ -77,7 +77,7 @@ class Graph:
     """A module to export, and how it is called."""
 
     name: str
-    """Of its files."""
+    """The name of its files."""
     module: nn.Module
     input_name: str
     output_names: tuple[str, ...]

@@ -16,13 +16,13 @@ from codec.errors import LacunaError
 from codec.export.graphs import Graph
 
 TOLERANCE = 1e-3
-"""Of absolute differences: of latents of unit variance, and of samples of full scale 1."""
+"""Largest absolute difference of latents of unit variance, and of samples of full scale 1."""
 
 SHAPES = ((1, 1), (2, 23))
 """Items and frames at which results are compared."""
 
 RUNS = 3
-"""Of which the fastest counts."""
+"""Timed runs, of which the fastest counts."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Parity:
     difference: float
     """The largest, on noise and on digital silence (zeros)."""
     seconds: float
-    """Of audio that were timed."""
+    """Seconds of audio in a timed run."""
     torch_seconds: float
     onnx_seconds: float
 
@@ -60,8 +60,8 @@ def compare(graph: Graph, path: Path, frame_rate: float, timed_seconds: float = 
     for batch, frames in SHAPES:
         noise = graph.example(batch, frames)
         for x in (noise, torch.zeros_like(noise)):
-            for name, ours, theirs in zip(graph.output_names, by_torch(x), by_onnx(x), strict=True):
-                difference = float(np.abs(ours - theirs).max())
+            for name, right, y in zip(graph.output_names, by_torch(x), by_onnx(x), strict=True):
+                difference = float(np.abs(right - y).max())
                 if not difference <= TOLERANCE:  # NaN included
                     raise LacunaError(
                         f"the ONNX graph '{graph.name}' gives another '{name}': it differs by "

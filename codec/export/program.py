@@ -15,13 +15,13 @@ from torch.export import Dim, ExportedProgram
 from codec.export.graphs import Graph
 
 OPSET = 20
-"""Of ONNX: the first with GELU, and with the DFT operator in its present form."""
+"""ONNX's operator set: the first with GELU, and with the DFT operator in its present form."""
 
 EXAMPLE_BATCH, EXAMPLE_FRAMES = 3, 11
-"""Of the input that is traced. Sizes that no layer has: equal ones would be taken for its own."""
+"""Shape of the traced input: no layer has these sizes, which would be taken for its own."""
 
 LEAST_FRAMES = 3
-"""Of a ``.pt2`` package: torch.export takes sizes of one for cases of their own, and where levels
+"""Fewest frames of a ``.pt2``: torch.export takes sizes of one for cases of their own; where levels
 are looked up in the frames before and after that is two frames. ONNX graphs take a single one."""
 
 TINY = 1e-4

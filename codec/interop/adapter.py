@@ -134,7 +134,7 @@ class DiffusersAutoencoder(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights, and of what comes back, whatever goes in."""
+        """The dtype of the weights, and of every output, whatever the input's."""
         return torch.float32
 
     def encode(

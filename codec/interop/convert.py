@@ -63,10 +63,10 @@ def convert(source: str | Path, weights: str | Path | None = None, *, name: str)
     assert isinstance(network, OobleckConfig)
     autoencoder = _empty(config, config_name)
     tensors = read_weights(origin.weights_path)
-    theirs, prefix = layout.autoencoder_weights(tensors, weights_name)
+    stored, prefix = layout.autoencoder_weights(tensors, weights_name)
     names = partial(layout.module_name, network)
-    ours = fitted(autoencoder.state_dict(), theirs, names, weights_name)
-    autoencoder.load_state_dict(ours, assign=True)
+    translated = fitted(autoencoder.state_dict(), stored, names, weights_name)
+    autoencoder.load_state_dict(translated, assign=True)
     dim = config.latent_dim
     checkpoint = Checkpoint(
         config,
@@ -85,7 +85,7 @@ def convert(source: str | Path, weights: str | Path | None = None, *, name: str)
         weights_dtype=torch.float32,  # float16 would cost more than 1e-4 of what they give
     )
     return Converted(
-        checkpoint, layout.name, origin.weights_path, prefix, len(tensors) - len(theirs)
+        checkpoint, layout.name, origin.weights_path, prefix, len(tensors) - len(stored)
     )
 
 

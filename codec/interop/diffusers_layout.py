@@ -39,27 +39,27 @@ def model_config(values: dict[str, Any], name: str, where: str) -> ModelConfig:
             f"that can be converted"
         )
     # Keys with an underscore say where the file came from.
-    theirs = validate(_Config, {k: v for k, v in values.items() if k[:1] != "_"}, where)
-    width, latents = theirs.decoder_channels, theirs.decoder_input_channels
-    if theirs.encoder_hidden_size != width or width != 2 * latents:
+    source = validate(_Config, {k: v for k, v in values.items() if k[:1] != "_"}, where)
+    width, latents = source.decoder_channels, source.decoder_input_channels
+    if source.encoder_hidden_size != width or width != 2 * latents:
         raise CheckpointError(
-            f"{where}: encoder_hidden_size {theirs.encoder_hidden_size}, decoder_channels {width} "
+            f"{where}: encoder_hidden_size {source.encoder_hidden_size}, decoder_channels {width} "
             f"and decoder_input_channels {latents}: expected the first two to be equal, and twice "
             f"the third, since the encoder gives a mean and a scale for every latent"
         )
     network = {
         "width": width,
-        "width_multiples": theirs.channel_multiples,
-        "strides": theirs.downsampling_ratios,
+        "width_multiples": source.channel_multiples,
+        "strides": source.downsampling_ratios,
     }
     return oobleck_config(
-        name, theirs.sampling_rate, theirs.audio_channels, latents, network, where
+        name, source.sampling_rate, source.audio_channels, latents, network, where
     )
 
 
-def module_name(network: OobleckConfig, ours: str) -> str:
+def module_name(network: OobleckConfig, name: str) -> str:
     """encoder.layers.1.layers.0.layers.2 -> encoder.block.0.res_unit1.snake2"""
-    part, *numbers = ours.replace(".layers.", ".").split(".")
+    part, *numbers = name.replace(".layers.", ".").split(".")
     first, *inner = (int(number) for number in numbers)
     blocks, units = len(network.strides), len(network.dilations)
     if not inner:  # around the blocks: a convolution before, Snake and a convolution behind

@@ -56,12 +56,12 @@ def find_source(source: str, weights: Path | None = None) -> Source:
             )
         beside = {Path(config).name: names for config, names in LAYOUTS.items()}
         names = beside.get(path.name, ())
-        found = weights or _first(_if_file(path.parent / Path(name).name) for name in names)
-        if found is None:
+        weights_path = weights or _first(_if_file(path.parent / Path(name).name) for name in names)
+        if weights_path is None:
             raise CheckpointError(
                 f"there are no weights beside '{printable(source)}'; name them with --weights"
             )
-        return Source(_read_json(path), path, found)
+        return Source(_read_json(path), path, weights_path)
     if NAME.fullmatch(source) and not source.endswith((".json", ".safetensors", ".ckpt")):
         return _from_names(lambda name: hub_file(source, name), printable(source), weights)
     raise CheckpointError(f"'{printable(source)}' not found; check the path")
@@ -71,13 +71,13 @@ def _from_names(get: Callable[[str], Path | None], source: str, weights: Path | 
     for config, names in LAYOUTS.items():
         if (config_path := get(config)) is None:
             continue
-        found = weights or _first(get(name) for name in names)
-        if found is None:
+        weights_path = weights or _first(get(name) for name in names)
+        if weights_path is None:
             raise CheckpointError(
                 f"'{source}' has {config} and neither {' nor '.join(names)}; name the weights "
                 f"with --weights"
             )
-        return Source(_read_json(config_path), config_path, found)
+        return Source(_read_json(config_path), config_path, weights_path)
     raise CheckpointError(
         f"'{source}' has none of {', '.join(LAYOUTS)}; expected a folder as diffusers or "
         f"stable-audio-tools writes it, or give the config file itself and --weights"

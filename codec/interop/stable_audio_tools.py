@@ -158,9 +158,9 @@ def autoencoder_weights(weights: Mapping[str, Tensor], where: str) -> tuple[dict
     """
     for prefix in PREFIXES:
         starts = f"{prefix}encoder.", f"{prefix}decoder."
-        found = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(starts)}
-        if found:
-            return found, prefix
+        autoencoder = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(starts)}
+        if autoencoder:
+            return autoencoder, prefix
     raise CheckpointError(
         f"{where} has no autoencoder: of its {len(weights)} tensors none begins with encoder. or "
         f"decoder., behind any of the prefixes that stable-audio-tools writes "
@@ -168,4 +168,4 @@ def autoencoder_weights(weights: Mapping[str, Tensor], where: str) -> tuple[dict
     )
 
 
-LAYOUT = Layout("stable-audio-tools", model_config, autoencoder_weights, lambda network, ours: ours)
+LAYOUT = Layout("stable-audio-tools", model_config, autoencoder_weights, lambda network, name: name)

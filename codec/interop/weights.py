@@ -41,7 +41,7 @@ class Layout:
 
     ``model_config(values, name, where)`` is our config of the network that its config describes,
     ``autoencoder_weights(tensors, where)`` the autoencoder's among a file's tensors, without their
-    prefix, and that prefix; ``module_name(network, ours)`` translates the name of a module.
+    prefix, and that prefix; ``module_name(network, name)`` translates the name of a module.
     """
 
     name: str
@@ -145,23 +145,23 @@ def fitted(
     left = dict(weights)
     taken: dict[str, Tensor] = {}
     missing: list[str] = []
-    for ours in expected:
-        if ours.endswith(_DIRECTION):
+    for name in expected:
+        if name.endswith(_DIRECTION):
             continue  # with its norm
-        if ours.endswith(_NORM):
-            module = ours.removesuffix("." + _NORM)
-            found = _take_normed(left, their_module(module), missing)
-            if found is not None:
-                taken[ours], taken[f"{module}.{_DIRECTION}"] = found
+        if name.endswith(_NORM):
+            module = name.removesuffix("." + _NORM)
+            magnitude_and_direction = _take_normed(left, their_module(module), missing)
+            if magnitude_and_direction is not None:
+                taken[name], taken[f"{module}.{_DIRECTION}"] = magnitude_and_direction
             continue
-        module, _, parameter = ours.rpartition(".")
-        theirs = f"{their_module(module)}.{parameter}"
-        tensor = left.pop(theirs, None)
+        module, _, parameter = name.rpartition(".")
+        source_name = f"{their_module(module)}.{parameter}"
+        tensor = left.pop(source_name, None)
         if tensor is None:
-            missing.append(theirs)
+            missing.append(source_name)
         else:
             # diffusers keeps Snake's parameters as (1, channels, 1)
-            taken[ours] = tensor.flatten() if ours.endswith(_SNAKE) else tensor
+            taken[name] = tensor.flatten() if name.endswith(_SNAKE) else tensor
     problems = []
     if missing:
         problems.append(f"misses {listed(missing)}")

@@ -66,12 +66,12 @@ def draw(
     figure = Figure(figsize=(6.5 * len(planes), 6), layout="constrained")
     figure.suptitle(title, parse_math=False)
     names = [label if label is not None else UNLABELLED for label in labels]
-    known = sorted(set(names))
+    distinct = sorted(set(names))
     colors = matplotlib.colormaps["tab10"](np.arange(10))
     for number, (axis, (name, plane)) in enumerate(
         zip(figure.subplots(1, len(planes), squeeze=False)[0], planes.items(), strict=True)
     ):
-        for place, label in enumerate(known):
+        for place, label in enumerate(distinct):
             points = plane[np.array([other == label for other in names])]
             marker = "os^Dv"[place // len(colors) % 5]
             color = colors[place % len(colors)]
@@ -79,7 +79,7 @@ def draw(
         axis.set_title(name)
         axis.set_xticks([])
         axis.set_yticks([])
-        if number == 0 and len(known) > 1:
+        if number == 0 and len(distinct) > 1:
             for text in axis.legend().get_texts():
                 text.set_parse_math(False)  # a folder may be called $x$
     with atomic_path(path, force=force) as partial:

@@ -18,9 +18,9 @@ from codec.errors import LacunaError
 
 FOLDS, REPEATS = 5, 4
 MIN_FILES = 2
-"""Of a label: of a single file none is left to be held out."""
+"""Fewest files of a label: of a single one none is left to be held out."""
 PENALTY = 1.0
-"""Of half the squared weights, beside the summed loss; inputs have unit variance."""
+"""Weight of half the squared weights, beside the summed loss; inputs have unit variance."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Probe:
     files: int
     labels: int
     chance: float
-    """Of always saying the commonest label."""
+    """The accuracy of always saying the commonest label."""
     accuracy: dict[str, float]
     """Name of the vectors -> share of files recognised, a mean over REPEATS divisions."""
 
     @property
     def standard_error(self) -> float:
-        """Of an accuracy of one half on so many files: what differences must be larger than."""
+        """That of an accuracy of one half on so many files: smaller differences mean nothing."""
         return 0.5 / self.files**0.5
 
 

@@ -2,10 +2,11 @@
 
 Likelihood itself ranks by loudness and bandwidth, whatever the model: loud noise is the least
 likely of all sounds (Nalisnick et al. 2019, "Do deep generative models know what they don't
-know?"). So what is said here is by how much a recording is less likely than under a code that is
-told its own power in every band and frame, as Serra et al. 2020 take off what a general-purpose
-code needs ("Input complexity and out-of-distribution detection with likelihood-based generative
-models", eq. 2). Both are of the orthonormal MDCT (codec/model/bounds.py). The excess has two parts:
+know?"). So the score is by how much a recording is less likely than under a code that is
+conditioned on its own power in every band and frame, as Serra et al. 2020 subtract what a
+general-purpose code needs ("Input complexity and out-of-distribution detection with
+likelihood-based generative models", eq. 2). Both are of the orthonormal MDCT
+(codec/model/bounds.py). The excess has two parts:
 
     latents   what the entropy coder takes for the quantised latents
     misfit    by how much a code that knows the powers of the decoded sound is worse than one that
@@ -39,7 +40,7 @@ TAIL = 4.0
 
 @dataclass(frozen=True)
 class Score:
-    """Of one recording, in nats per second and coded channel."""
+    """The score of one recording, in nats per second and coded channel."""
 
     latents: float
     misfit: float

@@ -20,7 +20,7 @@ FAR_BELOW = 10.0
 
 
 def loudness(sound: np.ndarray, sample_rate: int) -> float | None:
-    """Of (channels, time), in LUFS; None where there is nothing to hear."""
+    """Integrated loudness of (channels, time), in LUFS; None where there is nothing to hear."""
     samples = sound.shape[1]
     block = max(1, min(samples, round(BLOCK_SECONDS * sample_rate)))
     hop = max(1, block // BLOCKS_OVERLAP)

@@ -21,7 +21,7 @@ CODEC_STYLES = {
 }
 """Colour and marker: Okabe and Ito's colours, which colour-blind people tell apart."""
 INK = "#010203"
-"""Of text and axes in a figure that becomes part of a web page, where it takes the page's."""
+"""Color of text and axes in a figure for a web page, which puts its own in its place."""
 PARTIALS_HZ = 6000.0
 PARTIALS_WINDOW = 4096
 """Samples at 44.1 kHz, 93 ms: partials of music lie several bins apart."""
@@ -29,7 +29,7 @@ PARTIALS_RANGE = 70.0  # dB
 FULL_BAND_WINDOW = 2048
 FULL_BAND_ROWS = 256
 SHADES = 64
-"""Of a PNG: more make it larger, and nobody sees them."""
+"""Shades in a PNG: more make it larger, and nobody sees them."""
 
 Curve = Sequence[tuple[float, float, float, float]]
 """Points: kbps, value and the ends of its interval."""

@@ -24,7 +24,7 @@ CLEAR_DB, PRESENT_DB = 15.0, 9.0
 RANGE_DB = 60.0
 """Below the loudest bin of the recording; what is softer is no clear partial."""
 MIN_PARTIALS = 50
-"""Over all frames: of fewer no share is told."""
+"""Fewest partials, over all frames, that a share is given of."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Tonal:
     """Shares from 0 to 1; None where there are fewer than MIN_PARTIALS to take the share of."""
 
     recall: float | None
-    """Of the original's clear partials, those that the decoded sound has within one bin."""
+    """Share of the original's clear partials that the decoded sound has within one bin."""
     precision: float | None
-    """Of the decoded sound's clear partials, those that the original has within one bin."""
+    """Share of the decoded sound's clear partials that the original has within one bin."""
 
 
 def tonal(decoded: Tensor, original: Tensor) -> Tonal:

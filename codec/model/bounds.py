@@ -29,7 +29,7 @@ from codec.network.spectral_map import SpectralMap
 from codec.network.views import FRAME, LONG_BINS, band_of_bin
 
 LEAST_VARIANCE = 1e-9
-"""Of a coefficient: -90 dB below white noise of unit variance, and added to every other."""
+"""Least variance of a coefficient, 90 dB below white noise of unit variance; added to all."""
 
 
 def importance_weighted_bound(
@@ -78,7 +78,7 @@ def evidence_lower_bound(
 
 @dataclass(frozen=True)
 class Bounds:
-    """Of the likelihood of rows, in nats: each (n,)."""
+    """Bounds of the likelihood of rows, in nats: each (n,)."""
 
     elbo: Tensor
     weighted: Tensor

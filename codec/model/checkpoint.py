@@ -54,7 +54,7 @@ class Checkpoint:
     context: ContextModel | None = None
     """What codes the symbols; without it the static tables do."""
     weights_dtype: torch.dtype = torch.float16
-    """Of the networks' weights in the file: float16 or float32."""
+    """The dtype of the networks' weights in the file: float16 or float32."""
 
     def fitted(self) -> tuple[EntropyTables | TokenTables, UsefulRange]:
         """What was fitted to audio for making files.

@@ -28,11 +28,11 @@ class Sound:
     latents: Tensor
     """(coded_channels, latent_dim, frames), standardised float32 on the CPU."""
     sample_rate: int
-    """Of the waveform, in Hz; latents always stand for the codec's own rate."""
+    """The waveform's, in Hz; latents always stand for the codec's own rate."""
     channels: int
-    """Of the waveform."""
+    """The waveform's."""
     samples: int
-    """Of the waveform, per channel; frames reach at least as far."""
+    """Length of the waveform, per channel; frames reach at least as far."""
 
     @property
     def seconds(self) -> float:

@@ -24,7 +24,7 @@ class Track:
     media: str
     """Where its files lie, without their endings (media.py)."""
     suffix: str
-    """Of the sound."""
+    """Suffix of the sound's file."""
     gain_db: float = 0.0
     """What matches its level to that of the others, at most 0."""
     below: str = ""

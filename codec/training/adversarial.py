@@ -42,7 +42,7 @@ class Verdict:
     loss: Tensor
     """The codec's adversarial loss."""
     gradient: Tensor
-    """Of ``loss`` at the estimate."""
+    """The gradient of ``loss`` at the estimate."""
     own_loss: Tensor
     """The discriminators' own, to be handed to :meth:`Adversary.backward`."""
     logs: Logs
@@ -164,8 +164,10 @@ class WaveformLoss:
             return StepLoss(loss, logs)
         (gradient,) = torch.autograd.grad(loss, output)
         verdict = opponent.verdict(estimate, target, step)
-        ours, theirs = (x.flatten(1).norm(dim=1) for x in (gradient, verdict.gradient))
-        share = theirs / (ours + theirs).clamp(min=1e-20)
+        of_reconstruction, of_discriminators = (
+            x.flatten(1).norm(dim=1) for x in (gradient, verdict.gradient)
+        )
+        share = of_discriminators / (of_reconstruction + of_discriminators).clamp(min=1e-20)
         logs |= {**verdict.logs, "adversarial_share": share.mean()}
         total = _GivenGradient.apply(
             estimate, loss.detach() + verdict.loss, gradient + verdict.gradient

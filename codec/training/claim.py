@@ -93,7 +93,7 @@ def _owner(folder: Path) -> str:
 
 
 def _differences(before: Any, now: Any, name: str = "") -> list[str]:
-    """Of what was recorded; a setting that there was not at the time is not compared."""
+    """What differs from the recorded settings; one that was not recorded is not compared."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = [key for key in before if f"{name}{key}" not in _FREE_NAMES]
         return [

@@ -243,7 +243,7 @@ def check_crops(source: AudioSource, config: TrainingConfig) -> None:
 def write_preview(
     waveform: Tensor, estimate: Tensor, sample_rate: int, writer: SummaryWriter, step: int
 ) -> None:
-    """Audio and spectrograms of recordings and what became of them, (items, channels, time)."""
+    """Audio and spectrograms of recordings and their reconstructions, (items, channels, time)."""
     for item, (original, decoded) in enumerate(zip(waveform, estimate, strict=True)):
         for name, sound in (("original", original), ("decoded", decoded)):
             writer.add_audio(f"{item}/{name}", sound[0].cpu().clamp(-1, 1)[None], step, sample_rate)
@@ -266,17 +266,17 @@ def initial_weights(autoencoder: Autoencoder, path: str | Path) -> None:
         CheckpointError: there is no such checkpoint, or it is of another network.
     """
     loaded = checkpoint.load(find_checkpoint(path))
-    ours, theirs = autoencoder.config, loaded.config
+    config, start = autoencoder.config, loaded.config
     fields = ["sample_rate", "channels", "network", "tokens"]
     encoder = loaded.autoencoder.encoder
     all_measured = isinstance(encoder, SpectralEncoder) and encoder.all_measured
-    if ours.latent_dim < theirs.latent_dim or all_measured:
+    if config.latent_dim < start.latent_dim or all_measured:
         fields.append("latent_dim")
-    check_same(ours, theirs, fields, path)
+    check_same(config, start, fields, path)
     state = autoencoder.state_dict()
     for key, value in loaded.autoencoder.state_dict().items():
         if value.shape != state[key].shape:
-            value = _widened(value, state[key], theirs.latent_dim, ours.latent_dim)
+            value = _widened(value, state[key], start.latent_dim, config.latent_dim)
         state[key] = value
     autoencoder.load_state_dict(state)
 

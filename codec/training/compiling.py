@@ -27,7 +27,7 @@ def compile_blocks(model: nn.Module) -> list[nn.Module]:
 
 
 def _outermost(model: nn.Module, kinds: set[type]) -> list[nn.Module]:
-    found = []
+    outermost = []
     for child in model.children():
-        found += [child] if type(child) in kinds else _outermost(child, kinds)
-    return found
+        outermost += [child] if type(child) in kinds else _outermost(child, kinds)
+    return outermost

@@ -33,7 +33,7 @@ RARE = 4
 """The purpose, as :func:`item_rng` has it, of choosing what recordings seldom hold."""
 
 DEVICE_SHARE = 0.5
-"""Of a GPU's free memory, this much may be taken by decoded audio."""
+"""Share of a GPU's free memory that decoded audio may take."""
 
 
 @dataclass(frozen=True)

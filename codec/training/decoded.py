@@ -31,7 +31,7 @@ SHORTEST = 0.1
 INT16 = 32767.0
 BYTES = 2
 MEMORY_SHARE = 0.8
-"""Of the memory that is free, this much may be taken by decoded audio."""
+"""Share of the free memory that decoded audio may take."""
 
 Progress = Callable[[str, int, int], None]
 Key = tuple[str, int, int]
@@ -159,12 +159,12 @@ class AudioCache:
         """
         keys = [_key(path) for path in paths]
         with self._writing(), FileLock(self.folder / f"{self.sample_rate}.lock"):
-            known, length = self._read_index()
-            missing = [path for path, key in zip(paths, keys, strict=True) if key not in known]
+            cached, length = self._read_index()
+            missing = [path for path, key in zip(paths, keys, strict=True) if key not in cached]
             if missing:
-                self._add(missing, known, length, progress)
-        values = _mapped(self._values, max(file.end for file in known.values()))
-        files = [known[key] for key in keys]
+                self._add(missing, cached, length, progress)
+        values = _mapped(self._values, max(file.end for file in cached.values()))
+        files = [cached[key] for key in keys]
         return [_samples(values, file) for file in files], [file.problem for file in files]
 
     @contextmanager
@@ -181,10 +181,10 @@ class AudioCache:
 
     def _read_index(self) -> tuple[dict[Key, CachedFile], int]:
         """Every file whose samples are there, and how many bytes of the index tell of them."""
-        known: dict[Key, CachedFile] = {}
+        cached: dict[Key, CachedFile] = {}
         length = 0
         if not self._index.exists() or not self._values.exists():
-            return known, length
+            return cached, length
         end = self._values.stat().st_size // BYTES
         for line in self._index.read_bytes().splitlines(keepends=True):
             try:
@@ -193,15 +193,15 @@ class AudioCache:
                 break  # a line that was cut short
             if file.end > end or not line.endswith(b"\n"):
                 break
-            known[file.key] = file
+            cached[file.key] = file
             length += len(line)
-        return known, length
+        return cached, length
 
     def _add(
-        self, paths: list[Path], known: dict[Key, CachedFile], length: int, progress: Progress
+        self, paths: list[Path], cached: dict[Key, CachedFile], length: int, progress: Progress
     ) -> None:
-        """Decode ``paths``, append them to both files, and add them to ``known``."""
-        first = max((file.end for file in known.values()), default=0)
+        """Decode ``paths``, append them to both files, and add them to ``cached``."""
+        first = max((file.end for file in cached.values()), default=0)
         with open(self._values, "ab") as values, open(self._index, "ab") as index:
             values.truncate(first * BYTES)
             index.truncate(length)
@@ -213,7 +213,7 @@ class AudioCache:
                 index.write(json.dumps(asdict(file)).encode() + b"\n")
                 index.flush()
                 first = file.end
-                known[file.key] = file
+                cached[file.key] = file
 
 
 def _key(path: Path) -> Key:

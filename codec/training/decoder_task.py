@@ -253,9 +253,9 @@ class DecoderTask:
         """
         autoencoder = copy.deepcopy(self._frozen)
         autoencoder.decoder.load_state_dict(model.state_dict())
-        told = {**provenance, **training_provenance(self.source, self.config)}
-        told |= {"decoder_only": True, "before": self.start.provenance}
-        trained = replace(self.start, autoencoder=autoencoder, provenance=told)
+        history = {**provenance, **training_provenance(self.source, self.config)}
+        history |= {"decoder_only": True, "before": self.start.provenance}
+        trained = replace(self.start, autoencoder=autoencoder, provenance=history)
         if trained.latent_id != self.start.latent_id:
             raise CheckpointError(
                 f"training the decoder has changed latent_id from {self.start.latent_id} to "
@@ -265,8 +265,8 @@ class DecoderTask:
         checkpoint.save(trained, path)
 
 
-def checkpoint_to_train_on(ours: ModelConfig, path: str | None) -> Checkpoint:
-    """The checkpoint whose decoder is to be trained; ``ours`` is the model of the run's config.
+def checkpoint_to_train_on(config: ModelConfig, path: str | None) -> Checkpoint:
+    """The checkpoint whose decoder is to be trained; ``config`` is the model of the run's config.
 
     Raises:
         LacunaError: none was named.
@@ -279,5 +279,5 @@ def checkpoint_to_train_on(ours: ModelConfig, path: str | None) -> Checkpoint:
         )
     start = checkpoint.load(find_checkpoint(path))
     fields = ["sample_rate", "channels", "network", "latent_dim", "tokens"]
-    check_same(ours, start.config, fields, path)
+    check_same(config, start.config, fields, path)
     return start

@@ -32,7 +32,7 @@ QUIETEST = 1e-6
 """Power below which compression ends: 60 dB under the level of the row."""
 
 SLOPE = 0.1
-"""Of the leaky rectifiers."""
+"""Slope of the leaky rectifiers below zero."""
 
 Judgement = list[Tensor]
 """The outputs of a network's layers for some rows, the last one the logits: each (rows, ...)."""

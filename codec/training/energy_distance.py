@@ -37,8 +37,8 @@ LEVEL_WINDOW, LEVEL_BANDS = 2048, 32
 """For the mean power over a crop."""
 
 LEVEL_WEIGHT, LOUD_WEIGHT = 1.0, 2.0
-"""Of its mean absolute error, in nats, and of the mean by the bands' share of the power: the band
-of a clean tone is one of many, and the only one that is heard."""
+"""Weights of the levels' mean absolute error, in nats, and of the mean by the bands' share of the
+power: the band of a clean tone is one of many, and the only one that is heard."""
 
 FLOOR = 1e-8
 """Added to powers, of which white noise of unit variance has 1."""

@@ -112,9 +112,9 @@ def fit_context_model(
             block = blocks[rng.choice(len(blocks), p=sizes / sizes.sum())]
             step = tables.stream_steps(index, len(block))
             symbols = quantise(block, step)
-            found = np.concatenate(list(network_inputs(symbols, step)), 1)
-            found = found.reshape(*symbols.shape, -1)
-            inputs.append(by_channel(found) / ONE)
+            features = np.concatenate(list(network_inputs(symbols, step)), 1)
+            features = features.reshape(*symbols.shape, -1)
+            inputs.append(by_channel(features) / ONE)
             values.append(by_channel(symbols * step[..., None]))
             sizes_of.append(by_channel(np.broadcast_to(step[..., None], symbols.shape)))
             streams += len(block)
@@ -144,11 +144,11 @@ def fit_context_model(
         for choice in rng.choice(len(blocks), 40, p=sizes / sizes.sum()):
             block = blocks[choice]
             own = tables.stream_steps(index, len(block))
-            found = draft.predict(quantise(block, own), index)
-            scale = 2.0 ** (found.scale / SCALES_PER_OCTAVE + LEAST_SCALE)
-            mean = found.nearest + (2 * found.phase - 15) / 32
+            prediction = draft.predict(quantise(block, own), index)
+            scale = 2.0 ** (prediction.scale / SCALES_PER_OCTAVE + LEAST_SCALE)
+            mean = prediction.nearest + (2 * prediction.phase - 15) / 32
             # Where the scale is held at its least value the density is all inside one cell.
-            inner = (found.scale > 0) & (found.scale < SCALES - 1)
+            inner = (prediction.scale > 0) & (prediction.scale < SCALES - 1)
             residuals.append(((block / own[..., None] - mean) / scale)[inner])
     return ContextModel({**arrays, "shape": _histogram(np.concatenate(residuals))}, tables)
 

@@ -76,12 +76,12 @@ class LabelledTask(CodecTask):
             label += chosen
             unlabelled.append(len(chosen) > 1)
         items = to_device(torch.tensor(item), self.device)
-        known = one_hot(torch.tensor(label), len(self.labels))
+        stated = one_hot(torch.tensor(label), len(self.labels))
         return LabelledBatch(
             plain.waveform,
             plain.gaussian[items],
             plain.uniform[items],
-            LabelledRows(items, to_device(known, self.device)),
+            LabelledRows(items, to_device(stated, self.device)),
             to_device(torch.tensor(targets), self.device),
             to_device(torch.tensor(unlabelled), self.device),
         )
@@ -108,9 +108,9 @@ class LabelledTask(CodecTask):
         divergence = math.log(len(self.labels)) + (log_q.exp() * log_q).sum(dim=1)
         per_nat = weight / output.posterior.mean[0].numel()  # as the KL term is a mean over values
         loss = loss + per_nat * (batch.unlabelled * divergence).mean()
-        known = batch.target != NO_LABEL
+        labelled = batch.target != NO_LABEL
         missed = F.nll_loss(log_q, batch.target, ignore_index=NO_LABEL, reduction="sum")
-        missed = missed / known.sum().clamp(min=1)
+        missed = missed / labelled.sum().clamp(min=1)
         loss = loss + self.config.loss.labels * missed
         more: Logs = {
             "kl_weight": weight,
@@ -127,9 +127,9 @@ class LabelledTask(CodecTask):
         values = super().validate(model)
         indices = range(VALIDATION_ITEMS)
         waveform = self.validation.batch(indices).waveform.to(self.device)
-        found = model.classify(waveform).argmax(dim=1).cpu().numpy()
+        recognised = model.classify(waveform).argmax(dim=1).cpu().numpy()
         target = np.array([self._of_validation[self.validation.crop(i).file] for i in indices])
-        known = target != NO_LABEL
-        if known.any():
-            values["label_accuracy"] = float((found == target)[known].mean())
+        labelled = target != NO_LABEL
+        if labelled.any():
+            values["label_accuracy"] = float((recognised == target)[labelled].mean())
         return values

@@ -39,11 +39,11 @@ def labels_to_train_on(source: AudioSource, labels: Sequence[str]) -> list[int]:
     Raises:
         LacunaError: a label without a file, or what ``label_of`` raises.
     """
-    found = [label_of(file, labels) for file in source.files]
-    missing = [name for number, name in enumerate(labels) if number not in found]
+    of_files = [label_of(file, labels) for file in source.files]
+    missing = [name for number, name in enumerate(labels) if number not in of_files]
     if missing:
         raise LacunaError(
             f"no file has the label {', '.join(missing)}: expected some of every label, in folders "
             f"of these names or with a manifest that has a 'class' column"
         )
-    return found
+    return of_files

@@ -38,7 +38,7 @@ from codec.network.views import (
 from codec.training.task import Logs, StepLoss
 
 DEGREES = 4.0
-"""Of freedom of the Student t."""
+"""Degrees of freedom of the Student t."""
 
 SHORT_SHARE = 5.0
 """Weight of the short view beside the others: it alone says how loud all of the spectrum is."""

@@ -32,7 +32,7 @@ is left of an almost silent one would outweigh the rest of the batch a hundred t
 
 
 LEAST_MAGNITUDE = 1e-6
-"""Of a bin before mel filters; below it there is no gradient."""
+"""Magnitude of a bin before mel filters below which there is no gradient."""
 
 
 class SpectralConvergencePerRow(nn.Module):

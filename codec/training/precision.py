@@ -75,7 +75,7 @@ def faster(seconds: dict[str, float]) -> str:
 def chosen(
     task: Task, config: LoopConfig, state: RunState, items: int, accelerator: Accelerator
 ) -> str:
-    """ "bf16" or "no": as the config says, or else what is faster, measured and told.
+    """ "bf16" or "no": as the config says, or else what is faster, measured and logged.
 
     What was measured is kept in ``state``, and measured again on another kind of device.
     """

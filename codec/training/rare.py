@@ -16,7 +16,7 @@ Rng = np.random.Generator
 
 LOWEST_HZ = 40.0
 CUT_SHARE = 0.75
-"""Of the items changed: a recording that is cut hard. The others are synthetic."""
+"""Share of the changed items that are recordings cut hard. The others are synthetic."""
 KEPT_CUT = 0.3
 """Share of the synthetic ones that are cut as well."""
 

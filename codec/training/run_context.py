@@ -28,7 +28,7 @@ from codec.training.fit_context import fit_context_model
 
 SECONDS_PER_FILE = 30.0
 HELD_OUT = 20
-"""Every so-manieth file is left out of the fit, and measured."""
+"""One file in so many is held out of the fit, and measured."""
 
 
 def train_context(

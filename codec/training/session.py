@@ -56,7 +56,7 @@ def report_processes(accelerator: Accelerator) -> None:
 
 
 def _processes_asked_for() -> int:
-    """Of the launcher, from its command line: it tells nobody else."""
+    """How many the launcher was asked for, from its command line: nothing else says so."""
     parent = psutil.Process().parent()
     try:
         words = parent.cmdline() if parent is not None else []

@@ -38,7 +38,7 @@ class StepLoss:
     """What a forward pass gives."""
 
     loss: Tensor
-    """Of the model, averaged over the items."""
+    """The model's loss, averaged over the items."""
     logs: Logs = field(default_factory=dict)
     opponent: Tensor | None = None
     """The opponent's own loss on what the model made, if it takes part in this step."""

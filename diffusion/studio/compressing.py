@@ -37,7 +37,7 @@ TIMES_THE_RATE = (1, 2)
 
 @dataclass(frozen=True)
 class Version:
-    """What became of the original."""
+    """A version of the original: its sound, size and measures."""
 
     name: str
     waveform: np.ndarray
@@ -75,15 +75,15 @@ def compress(
     saved += save_link(f"{stem}_decoded.wav", f"{url}/decoded.wav")
     size = small.stat().st_size
     versions = [Version("Lacuna", waveform, size, f"{url}/decoded", saved)]
-    told = [text for text in outcome.notes[1:]]
-    for version in _opus(original, sample_rate, kbps, folder, url, watch, told):
+    remarks = [text for text in outcome.notes[1:]]
+    for version in _opus(original, sample_rate, kbps, folder, url, watch, remarks):
         versions.append(version)
     watch("measuring", 0, None)
     return "".join(
         [
             _facts(original, sample_rate, versions, watch),
             _player(source, original, sample_rate, versions),
-            notes(told),
+            notes(remarks),
             command_line(
                 commands.line("compress", source.name, f"{stem}.lac", kbps=float(kbps)),
                 commands.line("decompress", f"{stem}.lac", f"{stem}_decoded.wav"),
@@ -99,17 +99,17 @@ def _opus(
     folder: Path,
     url: str,
     watch: Watch,
-    told: list[str],
+    remarks: list[str],
 ) -> Iterator[Version]:
     peers, reasons = installed([Peer("opus", times * kbps) for times in TIMES_THE_RATE])
-    told += reasons
+    remarks += reasons
     for number, peer in enumerate(peers):
         watch(f"Opus at {peer.kbps:g} kbps", number, len(peers))
         try:
             trip = peer(original, sample_rate)
             decoded, _, _ = matched(trip.waveform, original, sample_rate)
         except LacunaError as error:
-            told.append(f"Opus at {peer.kbps:g} kbps is left out: {error}")
+            remarks.append(f"Opus at {peer.kbps:g} kbps is left out: {error}")
             continue
         write_sound(str(folder / f"opus-{number}"), ".wav", decoded, original, sample_rate)
         yield Version(

@@ -93,7 +93,7 @@ class EditPanel:
 
         def work(who: str, watch: Watch, shelf: Shelf, *values: Any) -> tuple[str, Shelf]:
             editor = Editor(self._studio.models, self._studio.store, who, watch)
-            shown, made = change(editor, *values)
-            return shown, {**shelf, made.name: made}
+            shown, edited = change(editor, *values)
+            return shown, {**shelf, edited.name: edited}
 
         return work

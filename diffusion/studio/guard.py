@@ -50,9 +50,9 @@ class Guard:
             if message["type"] == "http.response.start":
                 failed = message["status"] == 500  # which says nothing to a visitor
             if not failed:
-                await told(message)
+                await observed(message)
 
-        async def told(message: Message) -> None:
+        async def observed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
@@ -71,7 +71,7 @@ class Guard:
                 traceback.print_exception(why)
             full = isinstance(why, OSError) and why.errno == errno.ENOSPC
             text = sentence(why) if why else "Something went wrong; the terminal says what."
-            await PlainTextResponse(text, 507 if full else 500)(scope, receive, told)
+            await PlainTextResponse(text, 507 if full else 500)(scope, receive, observed)
 
 
 def refusal(path: str, headers: Headers) -> str | None:

@@ -45,7 +45,7 @@ def make(
         raise LacunaError(f"a count of {count}, expected 1 to {MOST}")
     generator = models.generator(watch)
     parts: list[str] = []
-    made: list[Source] = []
+    sources: list[Source] = []
     for number in range(count):
         own = replace(sampling, seed=sampling.seed + number)
         what = f"making {number + 1} of {count}"
@@ -54,8 +54,8 @@ def make(
         waveform = decode_waveform(generator.codec, sound).numpy()
         name = f"{own.label or 'sound'}-{own.seed}.wav"
         source = keep(store, visitor, None, name, waveform, sound.sample_rate)
-        made.append(source)
+        sources.append(source)
         parts.append(player([source.track(f"seed {own.seed}, {source}")], ready=number == 0))
         options = {"seconds": float(seconds), **commands.of_sampling(own)}
         parts.append(command_line(commands.line("generate", name, **options)))
-    return "".join(parts), made
+    return "".join(parts), sources

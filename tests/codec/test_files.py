@@ -99,7 +99,7 @@ def test_symbolic_link_survives(tmp_path: Path) -> None:
 
 
 def test_a_file_that_appears_meanwhile_is_left_alone(tmp_path: Path):
-    """Of two runs with one target and no --force, the later one does not replace the other's."""
+    """Two runs have one target and no --force: the later one does not replace the other's."""
     target = tmp_path / "out.bin"
     later = atomic_path(target, force=False)
     later.__enter__().write_bytes(b"later")

@@ -92,7 +92,7 @@ class CopyrightFile:
         return path.is_file() and words in path.read_text(encoding="utf-8", errors="replace")
 
     def licence(self, path: str, artist: str, tag: str) -> Licence:
-        """Of the file at `path` in the source tree, whose own tags are `artist` and `tag`.
+        """The licence of the file at `path` in the source tree, whose tags are `artist` and `tag`.
 
         A text beside it that speaks of it goes first, then an entry that names the file, then its
         own licence tag, then an entry for its folder or the whole package.

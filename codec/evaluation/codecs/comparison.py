@@ -19,7 +19,7 @@ from codec.evaluation.codecs.measures import QUALITY, TEXTURE_DISTANCES
 from codec.evaluation.estimate import Estimate
 
 MIN_FILES = 4
-"""Of fewer no interval is told."""
+"""Fewer files get no interval."""
 RESAMPLES = 4999
 YARDSTICK = ("opus", 12.0)
 """What no control may beat."""

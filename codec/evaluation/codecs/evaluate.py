@@ -33,7 +33,7 @@ from codec.metrics.loudness import loudness
 SPEECH = "speech"
 """The class, that is the folder, whose files are judged as speech."""
 MIN_SECONDS = 0.25
-"""Of less there is no spectrum of which anything could be told."""
+"""Shorter recordings have no spectrum that could be measured."""
 LARGEST_CUT = 0.1
 """Seconds that a decoded sound may be longer or shorter by, and still be compared."""
 NOTED_CUT = 0.002
@@ -50,7 +50,7 @@ class Row:
     kind: str
     codec: str
     model: str
-    """Of Lacuna: its name and coding_id."""
+    """Lacuna's model: its name and coding_id."""
     asked_kbps: float | None
     """None of the original and the controls, as the next one and the speeds."""
     kbps: float | None
@@ -61,7 +61,7 @@ class Row:
     decompress_speed: float | None
     finest: bool
     values: dict[str, float]
-    """Of measures.ALL, those that could judge the file."""
+    """The measures among measures.ALL that could judge the file."""
     media: str = ""
     """What the paths of its sound and pictures begin with (media.py); empty if there are none."""
     loudness: float | None = None
@@ -82,7 +82,7 @@ class Group:
     means: dict[str, float]
     """Over the files that have the measure."""
     intervals: dict[str, Estimate]
-    """Of measures of quality that MIN_FILES files have."""
+    """Intervals of the measures of quality that at least MIN_FILES files have."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ TEXTURE = {
     **{f"comb_{lag}": Measure(f"comb {lag}") for lag in texture.COMB_LAGS},
 }
 MODULATION = "modulation"
-"""Of TEXTURE too, but a distance already: the mean over octaves."""
+"""Part of TEXTURE too, but a distance already: the mean over octaves."""
 TEXTURE_DISTANCES = {
     **{name + OFF: Measure(f"{measure.label} off", "lower") for name, measure in TEXTURE.items()},
     MODULATION: Measure("modulation off (dB)", "lower"),

@@ -33,7 +33,7 @@ class RoundTrip:
     waveform: np.ndarray
     """(channels, time), at the original's sample rate and, but for some samples, as long."""
     bytes: int
-    """Of the whole file, container included."""
+    """Size of the whole file, container included."""
     compress_seconds: float
     decompress_seconds: float
     model: str = ""
@@ -171,10 +171,10 @@ def installed(peers: Sequence[Peer]) -> tuple[list[Peer], list[str]]:
 
 
 def _first_line(command: str) -> str:
-    found = subprocess.run(
+    result = subprocess.run(
         command.split(), capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
     )
-    return (found.stdout.strip() or found.stderr.strip() or command).splitlines()[0]
+    return (result.stdout.strip() or result.stderr.strip() or command).splitlines()[0]
 
 
 def _run(command: str, **values: object) -> float:

@@ -21,12 +21,12 @@ from codec.evaluation.generated.embeddings import Clip
 from codec.evaluation.generated.frechet import Scale
 
 PENALTY = 0.03
-"""Of half the squared weights, beside the mean loss of a window. Between .01 and .1 unseen real
+"""Weight of half the squared weights, beside a window's mean loss. Between .01 and .1 unseen real
 files are recognised best."""
 ITERATIONS = 1000
 FOLDS = 5
 MIN_CLIPS = 2
-"""Of a label: of a single clip none is left to be held out."""
+"""Fewest clips of a label: of a single one none is left to be held out."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class LabelClassifier:
     """A fitted regression and the scales of the embeddings that it takes."""
 
     scales: dict[str, Scale]
-    """Of each embedding."""
+    """The scale of each embedding."""
     regression: LogisticRegression
 
     @property
@@ -99,9 +99,9 @@ def check_labels(of_clips: Sequence[str | None]) -> set[str]:
     counts = Counter(label for label in of_clips if label is not None)
     enough = {label for label, count in counts.items() if count >= MIN_CLIPS}
     if len(enough) < 2:
-        found = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()))
+        counted = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()))
         raise LacunaError(
-            f"the {len(of_clips)} training files have these labels: {found or 'none'}; expected "
+            f"the {len(of_clips)} training files have these labels: {counted or 'none'}; expected "
             f"two labels or more with {MIN_CLIPS} files each. Put them in folders named by their "
             f"label, or give a --manifest with a 'class' column"
         )
@@ -129,9 +129,9 @@ def cross_validate(clips: Sequence[Clip]) -> Recognition:
 
 
 def recognise(model: LabelClassifier, clips: Sequence[Clip]) -> Recognition | None:
-    """Of the clips with a label that the classifier knows; None if there is none."""
-    known = [clip for clip in clips if clip.label in model.labels]
-    return _summary([(clip, model.recognised(clip)) for clip in known]) if known else None
+    """How the clips whose label the classifier knows are recognised; None if there are none."""
+    labelled = [clip for clip in clips if clip.label in model.labels]
+    return _summary([(clip, model.recognised(clip)) for clip in labelled]) if labelled else None
 
 
 def _summary(results: Sequence[tuple[Clip, tuple[bool, bool]]]) -> Recognition:

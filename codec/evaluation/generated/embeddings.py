@@ -35,11 +35,12 @@ Progress = Callable[[str, int, int], None]
 
 WINDOW_SECONDS = 3.0
 MAX_WINDOWS = 4
-"""Of one file: windows of one recording are alike, and a long one must not outweigh others."""
+"""Windows of a file at most: those of one recording are alike, and a long one must not outweigh
+others."""
 MIN_SECONDS = 0.1
 
 STATISTICS = 3
-"""Of each latent or band: mean, standard deviation and mean absolute difference."""
+"""For each latent or band: mean, standard deviation and mean absolute difference."""
 MEL_BANDS = 64
 MEL_WINDOW = 2048
 MEL_FLOOR = 1e-4

@@ -24,17 +24,18 @@ from codec.evaluation.estimate import Estimate
 from codec.evaluation.generated.embeddings import STATISTICS, Clip
 
 MIN_FILES = 4
-"""Of less than that, no two halves are alike."""
+"""With fewer, no two halves are alike."""
 BOOTSTRAPS = 60
 KERNEL_ROWS = 1024
-"""Of the kernel matrix at once."""
+"""Rows of the kernel matrix that are computed at once."""
 LEAST_SCALE = 0.3
-"""Of the median for that statistic: what hardly varies in the reference must not decide alone."""
+"""Share of the median scale below which none falls: what hardly varies in the reference must not
+decide alone."""
 
 
 @dataclass(frozen=True)
 class Distances:
-    """Of two sets of clips in one embedding."""
+    """The distances between two sets of clips in one embedding."""
 
     frechet: Estimate
     kernel: Estimate
@@ -113,10 +114,10 @@ def _compare(sample: Sequence[Clip], reference: Sequence[Clip], embedding: str) 
     x, y = (WindowSet.of(clips, embedding, scale) for clips in (sample, reference))
     kernels = KernelSums.of(x, y)
 
-    def measured(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
+    def measured(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
         return (
-            frechet_of_samples(x.of_files(ours), y.of_files(theirs)),
-            kernels.distance(_counts(ours, x.files), _counts(theirs, y.files)),
+            frechet_of_samples(x.of_files(first), y.of_files(second)),
+            kernels.distance(_counts(first, x.files), _counts(second, y.files)),
         )
 
     rng = np.random.default_rng(0)

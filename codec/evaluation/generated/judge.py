@@ -41,9 +41,9 @@ class Envelope:
     generated_files: int
     reference_files: int
     difference_db: float
-    """Of generated and reference."""
+    """Difference between generated and reference."""
     train_difference_db: float | None
-    """Of training and reference: what different recordings of one label differ by."""
+    """Difference of training and reference: what recordings of one label differ by."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ class Recognitions:
     labels: int
     train_clips: int
     held_out: Recognition
-    """Of the training clips, each by classifiers that were fitted to others."""
+    """How the training clips are recognised, each by classifiers that were fitted to others."""
     reference: Recognition | None
     generated: Recognition | None
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """All that was found about generated audio."""
+    """All results about generated audio."""
 
     generated_files: int
     reference_files: int
@@ -93,17 +93,17 @@ def judge_folders(
     """
     roots = [folder for folder in (generated, reference, train) if folder is not None]
     labels = Labels(roots, manifest)
-    if train is not None:  # its sounds take long; what is wrong with it is told before
+    if train is not None:  # its sounds take long; what is wrong with it is reported first
         check_labels([labels.of(path, train) for path in find_audio(train)])
-    ours, skipped = embed_folder(codec, generated, labels, progress=progress)
-    theirs, more = embed_folder(codec, reference, labels, progress=progress)
+    generated_clips, skipped = embed_folder(codec, generated, labels, progress=progress)
+    reference_clips, more = embed_folder(codec, reference, labels, progress=progress)
     skipped += more
-    check_files(ours, theirs)
+    check_files(generated_clips, reference_clips)
     learnt: list[Clip] = []
     if train is not None:
         learnt, more = embed_folder(codec, train, labels, whole=True, progress=progress)
         skipped += more
-    return judge(ours, theirs, learnt, codec.frame_rate, skipped)
+    return judge(generated_clips, reference_clips, learnt, codec.frame_rate, skipped)
 
 
 def judge(
@@ -138,17 +138,17 @@ def compare_envelopes(
     shared = {clip.label for clip in generated} & {clip.label for clip in reference}
     rows = []
     for label in [None, *sorted(label for label in shared if label is not None)]:
-        ours, theirs, learnt = (
+        of_generated, of_reference, of_training = (
             [clip.envelope for clip in clips if label in (None, clip.label)]
             for clips in (generated, reference, train)
         )
-        target = torch.stack(theirs).mean(dim=0)
+        target = torch.stack(of_reference).mean(dim=0)
         difference, usual = (
             float((torch.stack(envelopes).mean(dim=0) - target).abs().mean()) if envelopes else None
-            for envelopes in (ours, learnt)
+            for envelopes in (of_generated, of_training)
         )
         assert difference is not None
-        rows.append(Envelope(label, len(ours), len(theirs), difference, usual))
+        rows.append(Envelope(label, len(of_generated), len(of_reference), difference, usual))
     return rows
 
 
@@ -216,20 +216,20 @@ def _distance_lines(judgement: Judgement) -> list[str]:
 
 
 def _recognition_lines(judgement: Judgement) -> list[str]:
-    found = judgement.recognitions
-    if found is None:
+    recognitions = judgement.recognitions
+    if recognitions is None:
         return ["## Labels", "", "Not looked at: that needs --train."]
     rows = [
-        ("held-out training clips", found.held_out),
-        ("reference", found.reference),
-        ("generated", found.generated),
+        ("held-out training clips", recognitions.held_out),
+        ("reference", recognitions.reference),
+        ("generated", recognitions.generated),
     ]
     lines = [
         "## Labels",
         "",
-        f"A classifier of {found.labels} labels, fitted to {found.train_clips} training clips. "
-        f"Means over labels; by chance {1 / found.labels:.1%} and "
-        f"{min(1, 3 / found.labels):.1%}.",
+        f"A classifier of {recognitions.labels} labels, fitted to {recognitions.train_clips} "
+        f"training clips. Means over labels; by chance {1 / recognitions.labels:.1%} and "
+        f"{min(1, 3 / recognitions.labels):.1%}.",
         "",
         "| clips | number | labels | recognised | among the three likeliest |",
         "|---|---|---|---|---|",
@@ -245,12 +245,12 @@ def _recognition_lines(judgement: Judgement) -> list[str]:
 
 
 def _memorisation_lines(judgement: Judgement) -> list[str]:
-    found = judgement.memorisation
-    if found is None:
+    memorisation = judgement.memorisation
+    if memorisation is None:
         return ["## Copies", "", "Not looked for: that needs --train."]
     verdict = (
         "**Nearer than real recordings are: listen to the pairs below, they may be copies.**"
-        if found.suspicious
+        if memorisation.suspicious
         else "No nearer than real recordings that were not trained on."
     )
     return [
@@ -261,17 +261,17 @@ def _memorisation_lines(judgement: Judgement) -> list[str]:
         "",
         "| pieces | number | median | least | nearer than 95 % of the reference's |",
         "|---|---|---|---|---|",
-        f"| generated | {found.generated_pieces} | {found.generated_median:.3f} "
-        f"| {found.generated_least:.3f} | {found.share_near:.0%} |",
-        f"| reference | {found.reference_pieces} | {found.reference_median:.3f} "
-        f"| {found.reference_least:.3f} | 5% |",
+        f"| generated | {memorisation.generated_pieces} | {memorisation.generated_median:.3f} "
+        f"| {memorisation.generated_least:.3f} | {memorisation.share_near:.0%} |",
+        f"| reference | {memorisation.reference_pieces} | {memorisation.reference_median:.3f} "
+        f"| {memorisation.reference_least:.3f} | 5% |",
         "",
         "| generated file | second | distance | training file | second |",
         "|---|---|---|---|---|",
         *(
             f"| {m.file} | {m.seconds:.1f} | {m.distance:.3f} | {m.train_file} "
             f"| {m.train_seconds:.1f} |"
-            for m in found.nearest
+            for m in memorisation.nearest
         ),
     ]
 

@@ -93,7 +93,7 @@ class Memorisation:
     generated_least: float
     reference_least: float
     share_near: float
-    """Of the generated pieces that are nearer than 95 % of the reference's; 0.05 is no news."""
+    """Share of generated pieces that are nearer than 95 % of the reference's; 0.05 is no news."""
     nearest: tuple[Match, ...]
     """The SHOWN generated files that come nearest, the nearest piece of each."""
 
@@ -119,34 +119,34 @@ def memorisation(
     distances = []
     for clips, what in ((generated, "generated"), (reference, "reference")):
         queries = torch.cat([clip.queries for clip in clips])
-        found = nearest(queries, (track for _, track in tracks))
-        if not len(queries) or bool(found.distance.isinf().any()):
+        neighbors = nearest(queries, (track for _, track in tracks))
+        if not len(queries) or bool(neighbors.distance.isinf().any()):
             raise AudioError(
                 f"no copies can be looked for: the {what} or the training files are silent or "
                 f"shorter than 1.5 s; leave --train out, or give longer files"
             )
-        distances.append(found)
-    ours, theirs = distances
+        distances.append(neighbors)
+    of_generated, of_reference = distances
     pieces = [(clip.name, start) for clip in generated for start in clip.starts]
     matches: dict[str, Match] = {}
-    for number in ours.distance.argsort().tolist():
+    for number in of_generated.distance.argsort().tolist():
         name, seconds = pieces[number]
         if name not in matches and len(matches) < SHOWN:
             matches[name] = Match(
                 file=name,
                 seconds=seconds,
-                distance=float(ours.distance[number]),
-                train_file=tracks[int(ours.track[number])][0],
-                train_seconds=float(ours.frame[number]) / frame_rate,
+                distance=float(of_generated.distance[number]),
+                train_file=tracks[int(of_generated.track[number])][0],
+                train_seconds=float(of_generated.frame[number]) / frame_rate,
             )
-    threshold = np.percentile(theirs.distance.numpy(), 5)
+    threshold = np.percentile(of_reference.distance.numpy(), 5)
     return Memorisation(
-        generated_pieces=len(ours.distance),
-        reference_pieces=len(theirs.distance),
-        generated_median=float(ours.distance.median()),
-        reference_median=float(theirs.distance.median()),
-        generated_least=float(ours.distance.min()),
-        reference_least=float(theirs.distance.min()),
-        share_near=float((ours.distance < threshold).float().mean()),
+        generated_pieces=len(of_generated.distance),
+        reference_pieces=len(of_reference.distance),
+        generated_median=float(of_generated.distance.median()),
+        reference_median=float(of_reference.distance.median()),
+        generated_least=float(of_generated.distance.min()),
+        reference_least=float(of_reference.distance.min()),
+        share_near=float((of_generated.distance < threshold).float().mean()),
         nearest=tuple(matches.values()),
     )

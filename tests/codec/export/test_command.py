@@ -91,7 +91,7 @@ def node_modules(request: pytest.FixtureRequest) -> Path:
 def test_javascript_decodes_latents(
     lacuna: Lacuna, tiny_codec: Codec, tiny_path: Path, tmp_path: Path, node_modules: Path
 ) -> None:
-    """Of a stereo sound, which is coded as mid and side."""
+    """With a stereo sound, which is coded as mid and side."""
     soundfile.write(tmp_path / "in.wav", music(0.5, 16000, 2).T, 16000, subtype="FLOAT")
     latents = tmp_path / "in.safetensors"
     assert lacuna("encode", tmp_path / "in.wav", latents, "--model", tiny_path).code == 0

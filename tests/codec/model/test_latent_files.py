@@ -34,7 +34,7 @@ def decode(codec: Codec, source: Path, target: Path) -> np.ndarray:
 
 @pytest.fixture
 def latents(tiny_codec: Codec, tmp_path: Path) -> Path:
-    """Of 0.5 s of stereo."""
+    """The latents of 0.5 s of stereo."""
     soundfile.write(tmp_path / "in.wav", music(0.5, 16000, 2).T, 16000)
     encode(tiny_codec, tmp_path / "in.wav", tmp_path / "z.safetensors")
     return tmp_path / "z.safetensors"

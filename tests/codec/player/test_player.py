@@ -101,7 +101,7 @@ def test_without_a_script_all_is_there(browser: Browser, address: str):
 
 
 def test_a_switch_keeps_the_position_and_has_no_gap(page: Page):
-    """Of a ramp up and one down, in a context that renders faster than time passes."""
+    """With a ramp up and one down, in a context that renders faster than time passes."""
     result = page.evaluate(
         """async () => {
           const rate = 44100, length = rate, when = 0.5;

@@ -37,7 +37,7 @@ mel_windows = [256]
 [training.data]
 crop_seconds = 0.2
 """
-"""Of ``tiny_oobleck``."""
+"""The network of ``tiny_oobleck``."""
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_learning_rate() -> None:
 
 
 def test_moving_average() -> None:
-    """Of a weight that jumps from 0 to 1: the share of 0 that is left decays as configured."""
+    """A weight jumps from 0 to 1: the share of 0 that is left decays as configured."""
     model = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(model.weight)
     average = moving_average(model, decay=0.5)

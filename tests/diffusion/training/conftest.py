@@ -25,7 +25,7 @@ from diffusion.training.windows import WindowSource
 
 @pytest.fixture(scope="session")
 def codec_path(tmp_path_factory: pytest.TempPathFactory, tiny_model: ModelConfig) -> Path:
-    """Of a codec that codes stereo as left and right, as the shipped one does."""
+    """A codec that codes stereo as left and right."""
     config = tiny_model.model_copy(update={"stereo": "left_right"})
     return write_codec(config, tmp_path_factory.mktemp("codec") / "tiny.safetensors")
 

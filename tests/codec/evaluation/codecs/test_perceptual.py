@@ -47,7 +47,7 @@ def test_the_middle_is_as_long_as_asked_for():
 
 @pytest.fixture(scope="module")
 def scores() -> list[dict[str, float]]:
-    """Of speech with no, little and much noise, by all measures but the slow one."""
+    """Scores of speech with no, little and much noise, by all measures but the slow one."""
     judge = Perceptual()
     judge._modules["visqol"] = None
     clean = speech_like()

@@ -89,7 +89,7 @@ def test_shrinking_leaves_large_samples_alone_and_repairs_small_ones():
 
 
 def kernel_distance(x: torch.Tensor, y: torch.Tensor) -> float:
-    """Of (windows, dimensions) that are taken for independent."""
+    """The distance of (windows, dimensions) that are taken for independent."""
     sums = KernelSums.of(*(WindowSet(v.double(), torch.arange(len(v))) for v in (x, y)))
     return sums.distance(torch.ones_like(sums.x_windows), torch.ones_like(sums.y_windows))
 
