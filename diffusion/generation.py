@@ -52,7 +52,7 @@ class Sampling:
     """What it is to sound like, one of the model's labels."""
     seed: int = 0
     steps: int = 8
-    """Of the sampler, 1 to 100."""
+    """Steps of the sampler, 1 to 100."""
     guidance: float = 2.0
     """How far to exaggerate what the label changes; 1 is not at all. Unused without a label."""
     sampler: str = "dpmpp_2m"

@@ -167,7 +167,7 @@ def rows_of(
 
 
 def means(rows: list[Row], method: str, quality: float) -> dict[str, float]:
-    """Of a method's clips at a quality, by column."""
+    """Means over a method's clips at a quality, by column."""
     own = [row for row in rows if (row["method"], row["quality"]) == (method, quality)]
     columns = ["kbps", *MEASURES]
     return {c: float(np.nanmean([float(row.get(c, np.nan)) for row in own])) for c in columns}

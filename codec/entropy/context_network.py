@@ -51,7 +51,7 @@ class Prediction:
     phase: Ints
     """Where in that cell: 0 at its lower end, 8 in the middle, 15 near its upper end."""
     scale: Ints
-    """Of the density: 0..32 for 2^(scale / 4 - 5) steps."""
+    """Width of the density: 0..32 for 2^(scale / 4 - 5) steps."""
 
 
 class ContextNetwork:

@@ -22,7 +22,7 @@ SCALES_PER_OCTAVE, LEAST_SCALE, SCALES = 4, -5, 33
 WINDOW = 40
 """Symbols up to this far from the mean's own have a frequency; others take an escape."""
 COLUMNS = 2 * WINDOW + 5
-"""Of a row of frequencies: unused, escape below, the window, escape above, unused. The unused
+"""Columns of a row of frequencies: unused, escape below, window, escape above, unused. The unused
 ones have frequency 1, so that something lies below and above all that is coded."""
 
 SHAPE_PER_SCALE = 16

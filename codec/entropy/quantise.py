@@ -38,7 +38,7 @@ class Rules:
     """What a kind of model wants of the quantiser."""
 
     side_steps: int = 0
-    """Of two streams, which are mid and side, the second has a step index higher by this."""
+    """By how much the step index of side, the second of two streams, is above that of mid."""
     midpoints: bool = False
     """Symbols are decoded to the middle of their cell. A decoder that was trained with uniform
     noise, which does not pull latents towards their mean, wants that (docs/CODING.md)."""

@@ -33,7 +33,7 @@ MAX_TAG_CHARACTERS = 100
 
 @dataclass(frozen=True)
 class CompressionReport:
-    """What became of the audio."""
+    """What compressing gave."""
 
     seconds: float
     samples: int

@@ -84,7 +84,7 @@ class Denoising:
     steps: int
 
     def latents(self, codec: LatentCodec, block: Block, index: int) -> NDArray[np.float32]:
-        """Of block number ``index`` of a file: (coded_channels, latent_dim, frames).
+        """The latents of block ``index`` of a file: (coded_channels, latent_dim, frames).
 
         Raises:
             LacunaError: the denoiser gave another shape, or values that are not finite.

@@ -36,7 +36,7 @@ MAX_TAG_BYTES = 16_384
 
 BLOCK_SYNC = b"\xa5L"
 BLOCK_FIELDS = struct.Struct("<2sHHHI")
-"""Of each block: sync marker, index mod 2^16, frames, step index and flag, payload length."""
+"""A block's sync marker, index mod 2^16, frames, step index and flag, and payload length."""
 NOT_DENOISED = 0x8000
 """Flag beside a block's step index: the encoder found it better not to be denoised."""
 _PREFIX = struct.Struct("<4sBBH")  # magic, version, flags, header length
@@ -67,7 +67,7 @@ class LacHeader:
     sample_rate: int
     """Hz, of the source."""
     channels: int
-    """Of the source."""
+    """Channels of the source."""
     coded_channels: int
     """Latent streams: two for mid and side; one for mono, or for a network that takes stereo."""
     latent_dim: int

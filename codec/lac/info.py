@@ -77,7 +77,7 @@ def block_rates(reader: LacReader) -> dict[str, Any]:
 
 
 def _mean_kbps(sizes: list[int | None], seconds: list[float]) -> float | None:
-    """Of several blocks, lost ones left out; None if all are lost."""
+    """Mean bit rate of several blocks, lost ones left out; None if all are lost."""
     known = [(size, time) for size, time in zip(sizes, seconds, strict=True) if size is not None]
     if not known:
         return None

@@ -28,7 +28,7 @@ class Index:
     """A seek index whose CRC holds."""
 
     position: int
-    """Of its first byte."""
+    """Position of its first byte in the file."""
     samples: int
     sizes: NDArray[np.int64]
     """Bytes of each block."""

@@ -30,9 +30,9 @@ class AutoencoderOutput:
     """A waveform, or what the latents say of its spectra where that is what is trained."""
     posterior: Posterior
     quantised: Quantised | None = None
-    """Of a model of tokens: what its latents were drawn from in place of the posterior."""
+    """What the latents of a model of tokens were drawn from in place of the posterior."""
     label_logits: Tensor | None = None
-    """Of a model of labels that was given some rows: log q(y|x) but for a constant."""
+    """log q(y|x) up to a constant, of a model of labels that was given labelled rows."""
 
 
 class Autoencoder(nn.Module):

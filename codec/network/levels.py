@@ -1,4 +1,4 @@
-"""Levels of frequency bands, which some latents say outright and the decoder keeps to.
+"""Levels of frequency bands, which some latents carry as they are and the decoder keeps to.
 
 The ear judges the level in each of its bands before anything else, and every measure of quality
 does. A network of this size learns to carry them to some decibels only, so they go beside it: the

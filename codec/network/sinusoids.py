@@ -153,7 +153,7 @@ def follow(
 
 
 def _joined(frequency: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]:
-    """Of every peak but the first frame's: the peak before it that it goes on from, and whether.
+    """For every peak after the first frame: the peak before it that it continues, and whether.
 
     Both (batch, frames - 1, count). Two peaks are joined if each is the other's nearest.
     """

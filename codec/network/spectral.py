@@ -142,7 +142,7 @@ class SpectralEncoder(nn.Module):
         return torch.cat([parameters[:, :count] + measured, parameters[:, count:]], dim=1)
 
     def _measured(self, rows: Tensor, spectra: Tensor, batch: int) -> Tensor:
-        """What is said outright: (batch, level_latents + mdct_latents, frames)."""
+        """What is measured: (batch, level_latents + mdct_latents, frames)."""
         if not self.config.level_latents:
             return rows.new_zeros(batch, 0, 0)
         levels = self.levels.of(spectra)
@@ -280,7 +280,7 @@ class LowBand(nn.Module):
         return self.mdct(waveform) / self._expected(levels)
 
     def waveform(self, latents: Tensor, levels: Tensor) -> Tensor:
-        """Of (rows, frames, count) at levels (rows, frames, levels): (rows, time)."""
+        """The waveform of (rows, frames, count) at levels (rows, frames, levels): (rows, time)."""
         return self.mdct.inverse(latents * self._expected(levels))
 
     def features(self, latents: Tensor) -> Tensor:

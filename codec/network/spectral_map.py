@@ -39,7 +39,7 @@ WAVE = MEDIUM_FRAMES * WAVE_BINS
 """Complex values of the waveform in a frame."""
 
 TYPICAL_LEVEL, TYPICAL_SPREAD = -9.0, 4.0
-"""Of log powers over recordings: what the network's inputs are brought to zero and one by."""
+"""Mean and deviation of log powers over recordings, which the network's inputs are scaled by."""
 
 
 @dataclass(frozen=True)

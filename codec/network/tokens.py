@@ -22,7 +22,7 @@ from codec.network.config import TokensConfig, VQConfig
 from codec.network.float32 import in_float32
 
 DECAY = 0.99
-"""Of the moving averages that codebooks are (van den Oord et al. 2017, appendix A.1)."""
+"""Decay of the moving averages that codebooks are (van den Oord et al. 2017, appendix A.1)."""
 
 DEAD = 0.1
 """A code that fewer latent frames of a batch chose, on a moving average, becomes one of them."""

@@ -16,7 +16,7 @@ def demo(
     model: ModelForRate = None,
     compute: Compute = Compute(),
 ) -> None:
-    """Compress and decompress a bundled recording, show what became of it, and make a new sound.
+    """Compress and decompress a bundled recording, compare the two, and make a new sound.
 
     Example: lacuna demo --out lacuna_demo
     """

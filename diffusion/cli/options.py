@@ -29,14 +29,14 @@ KeepOriginal = Annotated[
 @Parameter(name="*", group=Group("Sampling", sort_key=1))
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """Of what makes sound with the diffusion model."""
+    """Options of every command that makes sound with the diffusion model."""
 
     label: str | None = None
     """What it is to sound like; a wrong one lists all that there are."""
     seed: Annotated[int, ZERO_OR_MORE] = 0
     """The same seed gives the same file."""
     steps: int = 8
-    """Of the sampler, 1 to 100: more are slower and finer."""
+    """Steps of the sampler, 1 to 100: more are slower and finer."""
     guidance: float = 2.0
     """How hard to push towards --label; 1 is not at all."""
     sampler: str = "dpmpp_2m"

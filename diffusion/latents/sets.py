@@ -62,7 +62,7 @@ class Index(StrictConfig):
     frame_rate: float
     latent_dim: int
     coded_channels: int
-    """Of the codec's stereo: 2, or 1 if its network takes both channels at once."""
+    """Coded channels of the codec's stereo: 2, or 1 if its network takes both channels at once."""
     left_right: bool
     """Two coded channels are left and right, so that either may stand alone or for the other."""
     shards: tuple[str, ...]

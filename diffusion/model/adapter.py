@@ -37,7 +37,7 @@ MATRICES = (
     "feed_forward.expand",
     "feed_forward.contract",
 )
-"""Of every block, those that are adapted: all that a frame goes through."""
+"""The layers of every block that are adapted: all that a frame goes through."""
 
 LABELS = "embed_condition.label.weight"
 """The parameter with a row for every label."""
@@ -60,7 +60,7 @@ class Adapter:
     config: DiffusionConfig
     """That model's, for messages."""
     latent_id: str
-    """Of the codec whose latents that model makes."""
+    """The ``latent_id`` of the codec whose latents that model makes."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """How it was trained: for people, never read by code."""
 

@@ -36,7 +36,7 @@ class DiffusionCheckpoint:
     labels: tuple[str, ...]
     """Conditioning's label i stands for ``labels[i - 1]``."""
     latent_id: str
-    """Of the codec whose latents it models; it makes no sense with any other."""
+    """The ``latent_id`` of the codec whose latents it models; with any other it makes no sense."""
     codec: str
     """That codec's name, for messages."""
     frame_rate: float

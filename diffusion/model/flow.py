@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 LOGIT_MEAN, LOGIT_DEVIATION = 0.6, 1.3
-"""Of the times of training. They are logit-normal after Esser et al. 2024, "Scaling rectified flow
+"""The times of training. They are logit-normal after Esser et al. 2024, "Scaling rectified flow
 transformers", section 3.1, and moved towards noise as they do for large images (section 5.3.2): a
 window has thousands of values that hang together, and what a label says of them is decided at t
 above 0.9, which the plain distribution hardly ever visits."""
 
 NEAR_DEVIATION = 1.0
-"""Of the logarithm of t / (1 - t), in natural units, around what a quantiser's step implies."""
+"""Deviation of log(t / (1 - t)), in natural units, around what a quantiser's step implies."""
 
 
 def noised(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:

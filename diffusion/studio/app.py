@@ -20,7 +20,7 @@ SCRIPT = Path(__file__).parent / "page.js"
 MAX_UPLOAD = 256 * 2**20
 """Bytes of a file."""
 FONT, MONO = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
-"""Of the visitor's own: none is fetched."""
+"""The visitor's own fonts: none is fetched."""
 
 
 def build_app(studio: Studio) -> ASGIApp:

@@ -30,7 +30,7 @@ from diffusion.studio.sources import Source, read
 from diffusion.studio.store import Store
 
 MEASURED_SECONDS = 20.0
-"""Of the middle: measures take longer than all the rest."""
+"""Seconds from the middle that are measured: measures take longer than all the rest."""
 TIMES_THE_RATE = (1, 2)
 """Opus is asked for so many times the rate."""
 

@@ -41,7 +41,7 @@ class StudioModels:
         return self._generator
 
     def editing_codec(self, watch: Watch) -> Codec:
-        """Of edits that need no diffusion model; as `lacuna interpolate` chooses it."""
+        """The codec of edits that need no diffusion model, chosen as `lacuna interpolate` does."""
         from codec.model.shipped import DEFAULT_MODEL
 
         watch("loading the model", 0, None)

@@ -21,7 +21,7 @@ from diffusion.training.task import DiffusionTask
 
 RANK = 16
 NAME = "default"
-"""Of the factors, to PEFT."""
+"""PEFT's name for the factors."""
 
 
 class OwnLabel(nn.Module):

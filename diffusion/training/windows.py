@@ -25,7 +25,7 @@ from diffusion.training.quantised import Quantised, Quantiser
 CHOICE, NOISE = 0, 1  # purposes of random numbers
 
 NEAR_SHARE = 0.75
-"""Of the windows to be denoised; the times of the others are those of generation, to 1, where one
+"""Share of the windows to be denoised; the others have the times of generation, to 1, where one
 evaluation gives the mean of the latents under what the file says."""
 
 
@@ -187,7 +187,7 @@ class WindowSource:
 
 
 def _cumulative(clips: Sequence[Clip], window_frames: int, balance: float) -> np.ndarray:
-    """Of the clips' shares of the windows. Clips without a label count as one label."""
+    """The clips' cumulative shares of the windows. Clips without a label count as one label."""
     lengths = np.array([max(clip.frames, window_frames) for clip in clips], np.float64)
     _, number = np.unique([clip.label for clip in clips], return_inverse=True)
     shares = lengths * np.bincount(number, lengths)[number] ** -balance
