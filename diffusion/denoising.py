@@ -1,10 +1,10 @@
 """Denoising what a ``.lac`` file says of its latents: the diffusion stage inside `decompress`.
 
-A symbol says in which cell of the quantiser a latent lies. From a random place in that cell, noised
-to the time at which noise is as large as the cell leaves room for, the sampler goes to the latents
+A symbol says in which cell of the quantiser a latent lies. From the dequantised latent x, noised to
+the time at which noise is as large as the errors of the quantiser, the sampler goes to the latents
 that the network finds likely, given the dequantised ones, the step, and all other frames:
 
-    x in its cell -> x_t = (1 - t) x + t n,  t = s / (1 + s)  -> steps of the sampler -> latents
+    x_t = (1 - t) x + t n,  t = s / (1 + s)  -> steps of the sampler -> latents
 
 with s the root mean square of the quantiser's errors (``flow.quantisation_level``). So a step or
 two are enough where generation takes eight. Every estimate on the way is clamped to its cell.
@@ -64,7 +64,6 @@ class LatentDenoiser:
         *,
         start: float | None = None,
         conditioned: bool = True,
-        dither: bool = True,
     ) -> None:
         """The keywords are for measurements.
 
@@ -73,13 +72,12 @@ class LatentDenoiser:
                 gives the mean of the latents under what the file says, as a regression would.
             conditioned: tell the network what the file says; else it only sees x_t, and the cells
                 do the rest.
-            dither: begin at a random place in the cell; else at the dequantised latent.
         """
         check_codec(loaded, codec)
         self._config = loaded.config
         self._transformer = loaded.transformer.to(codec.device).eval()
         self._device = codec.device
-        self._start, self._conditioned, self._dither = start, conditioned, dither
+        self._start, self._conditioned = start, conditioned
 
     def __call__(self, block: QuantisedBlock, steps: int) -> NDArray[np.float32]:
         """Latents (streams, latent_dim, frames), which depend on the block alone."""
@@ -102,11 +100,10 @@ class LatentDenoiser:
             torch.from_numpy(values[rows, :, part])
             for values in (block.low, block.high, block.latents)
         )
-        noise, places = _noise(block, rows, part, low.shape[1:])
         level = flow.quantisation_level(torch.from_numpy(block.steps[rows]))
         t = float(flow.time_of(level)) if self._start is None else self._start
-        place = _within(low, high, places) if self._dither else given
-        x_t = (1 - t) * place + t * noise
+        # Not from a random place in the cell: that ends in less likely latents (docs/DENOISING.md).
+        x_t = (1 - t) * given + t * _noise(block, rows, part, low.shape[1:])
 
         conditioning = Conditioning.none(1, self._config, low.shape[2])
         conditioning.present[:, len(rows) :] = 0
@@ -128,29 +125,9 @@ class LatentDenoiser:
         return torch.nn.functional.pad(values, (0, 0, 0, 0, 0, missing))[None].to(self._device)
 
 
-def _noise(
-    block: QuantisedBlock, rows: Sequence[int], part: slice, shape: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """Unit Gaussian and uniform numbers of the window's places, each (rows, *shape)."""
+def _noise(block: QuantisedBlock, rows: Sequence[int], part: slice, shape: Sequence[int]) -> Tensor:
+    """Unit Gaussian numbers of the window's places, (rows, *shape)."""
     latent_dim, frames = shape
     keys = [KEYS + block.channels[row] for row in rows]
     first = block.first_frame + part.start
-    normal, uniform = (
-        draw(first, frames, keys, latent_dim).transpose(1, 2)
-        for draw in (keyed_noise.normal, keyed_noise.uniform)
-    )
-    return normal, uniform
-
-
-def _within(low: Tensor, high: Tensor, places: Tensor) -> Tensor:
-    """Values of a unit Gaussian that lies between ``low`` and ``high``, at quantiles ``places``.
-
-    Latents are about standardised, so where a cell is wide they are likelier near zero.
-    """
-    # In the lower tail, where the distribution function keeps its digits.
-    mirrored = low + high > 0
-    low, high = (value.double() for value in (low, high))
-    near, far = torch.where(mirrored, -high, low), torch.where(mirrored, -low, high)
-    below, above = torch.special.ndtr(near), torch.special.ndtr(far)
-    value = torch.special.ndtri(below + places.double() * (above - below))
-    return torch.where(mirrored, -value, value).clamp(low, high).float()
+    return keyed_noise.normal(first, frames, keys, latent_dim).transpose(1, 2)

@@ -12,7 +12,6 @@ useful ones) with each codec model's own quantiser, and decoded from the same fi
     regression      one evaluation of the network at t = 1
     unconditioned N a flow of N steps that is not told what the file says, within the cells
     flow N          what `lacuna decompress --steps N` does
-    undithered N    the same from the dequantised latent, not from a random place in its cell
 
 Columns: kbps of whole files per channel; error, the mean squared error of latents; nats, the log
 likelihood of the recording's MDCT under the map of the latents, per sample; and measures of
@@ -110,9 +109,7 @@ def methods(model: Codec, weights: str) -> dict[str, tuple[Denoiser, int]]:
     chosen["regression"] = LatentDenoiser(loaded, model, start=1.0), 1
     plain, flow = LatentDenoiser(loaded, model, conditioned=False), LatentDenoiser(loaded, model)
     chosen["unconditioned 4"] = plain, 4
-    chosen |= {f"flow {steps}": (flow, steps) for steps in (1, 2, 4, 8)}
-    undithered = LatentDenoiser(loaded, model, dither=False)
-    return chosen | {f"undithered {steps}": (undithered, steps) for steps in (1, 2, 4)}
+    return chosen | {f"flow {steps}": (flow, steps) for steps in (1, 2, 4, 8)}
 
 
 @torch.inference_mode()
