@@ -51,7 +51,7 @@ class Sampling:
     label: str | None = None
     """What it is to sound like, one of the model's labels."""
     seed: int = 0
-    steps: int = 8
+    steps: int = 12
     """Steps of the sampler, 1 to 100."""
     guidance: float = 2.0
     """How far to exaggerate what the label changes; 1 is not at all. Unused without a label."""

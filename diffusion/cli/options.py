@@ -35,7 +35,7 @@ class Drawing:
     """What it is to sound like; a wrong one lists all that there are."""
     seed: Annotated[int, ZERO_OR_MORE] = 0
     """The same seed gives the same file."""
-    steps: int = 8
+    steps: int = 12
     """Steps of the sampler, 1 to 100: more are slower and finer."""
     guidance: float = 2.0
     """How hard to push towards --label; 1 is not at all."""

@@ -86,7 +86,7 @@ def train_diffusion(
     valid: Annotated[
         Path | None,
         Parameter(
-            help="Latents (with --data: audio) to validate on.", show_default="every 20th clip"
+            help="Latents (with --data: audio) to validate on.", show_default="every 20th recording"
         ),
     ] = None,
     manifest: Manifest = None,

@@ -36,6 +36,7 @@ from diffusion.training.config import (
     WindowConfig,
     load_diffusion_training,
 )
+from diffusion.training.held_out import split_recordings
 from diffusion.training.quantised import Quantiser
 from diffusion.training.task import DiffusionTask, Origin, initial_weights
 from diffusion.training.windows import WindowSource
@@ -137,7 +138,7 @@ def train_diffusion(
         data: a folder of audio, whose latents are made first, in ``out``.
         codec: the latents' codec, by name or path; it decodes the previews.
         valid: stored latents, or with ``data`` a folder of audio, to validate on; without it
-            every 20th clip.
+            every 20th recording, of which a label keeps at least one to train on.
         manifest: as for ``make_latents``, with ``data``.
         settings: in place of the config's values, as ``model.transformer.dropout=0.1``.
 
@@ -175,7 +176,7 @@ def train_diffusion(
         held_out = None if valid is None else stored(valid, "latents_valid")
         train_set.check_codec(loaded)
         if held_out is None:
-            train_set, held_out = split_clips(train_set)
+            train_set, held_out = split_recordings(train_set)
         held_out.check_codec(loaded)
 
         labels = train_set.labels
@@ -228,17 +229,6 @@ def window_sources(
         source(train_set, UNCHANGED, seed, batch),
         source(held_out, UNCHANGED, VALIDATION_SEED, items),
         source(held_out, QUANTISED, VALIDATION_SEED, items) if denoises else None,
-    )
-
-
-def split_clips(latents: LatentSet) -> tuple[LatentSet, LatentSet]:
-    """To train on, and every 20th clip to validate on."""
-    clips = latents.clips
-    if len(clips) < 2:
-        raise LacunaError(f"'{latents.folder}' holds one clip; name another set with --valid")
-    return (
-        latents.only(clip for i, clip in enumerate(clips) if i % 20),
-        latents.only(clips[::20]),
     )
 
 

@@ -19,7 +19,8 @@ from diffusion.model.adapter import check_label
 from diffusion.model.shipped import DEFAULT_MODEL
 from diffusion.training.adapter_task import AdapterTask, adaptable
 from diffusion.training.config import load_diffusion_training
-from diffusion.training.run import encode_folder, origin_of, split_clips, window_sources
+from diffusion.training.held_out import split_recordings
+from diffusion.training.run import encode_folder, origin_of, window_sources
 
 CONFIG = "diffusion_adapter"
 
@@ -82,7 +83,7 @@ def train_adapter(
 
         train_set = stored(data, "latents")
         if valid is None:
-            train_set, held_out = split_clips(train_set)
+            train_set, held_out = split_recordings(train_set)
         else:
             held_out = stored(valid, "latents_valid")
         session.say(
