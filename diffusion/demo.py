@@ -22,7 +22,7 @@ def run_demo(out: Path, device: str) -> None:
     with console.status("generating"):
         model = load(device=device)
         label = LABEL if LABEL in model.labels else None
-        sound = generate(model, SECONDS, sampling=Sampling(label, steps=8))
+        sound = generate(model, SECONDS, sampling=Sampling(label))
         waveform = decode_waveform(model.codec, sound).numpy()
         audio.write(out / "generated.wav", waveform, sound.sample_rate, force=True)
     console.print(

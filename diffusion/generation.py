@@ -1,12 +1,4 @@
-"""Making latents with a diffusion model: whole sounds, and the missing parts of given ones.
-
-The model sees at most ``window_frames`` frames at once. Longer sounds are made window by window,
-and each window is given what is known in it already, as in inpainting:
-
-    known      |#####|                                  given, or made by earlier windows
-    window 1   |#####~~~~~~~~~~~~~|
-    window 2              |#######~~~~~~~~~~~~~|        the overlap is what carries on
-"""
+"""Making latents with a diffusion model: whole sounds, and the missing parts of given ones."""
 
 from __future__ import annotations
 
@@ -15,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from codec.api import Codec
@@ -27,8 +20,10 @@ from diffusion.model import checkpoint, flow
 from diffusion.model.adapter import adapted
 from diffusion.model.checkpoint import DiffusionCheckpoint, check_codec
 from diffusion.model.conditioning import Conditioning
+from diffusion.model.mixture import Mixture, parse_mixture
 from diffusion.model.samplers import SAMPLERS, Progress, guided, silent, time_grid
 from diffusion.model.shipped import DEFAULT_MODEL, find_checkpoint
+from diffusion.model.window_plan import plan_windows
 
 MAX_SECONDS = 600.0
 """Nothing longer is made at once: a slip of the keyboard must not take an hour."""
@@ -36,8 +31,8 @@ MAX_SECONDS = 600.0
 MAX_GUIDANCE = 30.0
 """Far beyond use: the difference that the label makes, thirty times."""
 
-OVERLAP = 4
-"""A window shares at least a 4th of its frames with what is known on either side of a gap."""
+TOGETHER = 8
+"""So many sounds go through the network at once."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,7 @@ class Sampling:
     """
 
     label: str | None = None
-    """What it is to sound like, one of the model's labels."""
+    """What it is to sound like: one of the model's labels, or several, as 'rain:0.7,fire:0.3'."""
     seed: int = 0
     steps: int = 12
     """Steps of the sampler, 1 to 100."""
@@ -92,8 +87,6 @@ class Generator:
         """Channels of a waveform: 2, or 1 for a model of mono sounds."""
         self._transformer = loaded.transformer.to(codec.device)
 
-    @torch.no_grad()
-    @float32_by_default()
     def fill(
         self,
         latents: Tensor,
@@ -102,24 +95,40 @@ class Generator:
         start: float = 1.0,
         progress: Progress = silent,
     ) -> Tensor:
+        """As :meth:`fill_together`, of one sound: (coded_channels, latent_dim, frames)."""
+        return self.fill_together(latents[None], known, sampling, start, progress)[0]
+
+    @torch.no_grad()
+    @float32_by_default()
+    def fill_together(
+        self,
+        latents: Tensor,
+        known: Tensor,
+        sampling: Sampling,
+        start: float = 1.0,
+        progress: Progress = silent,
+        pooled: Tensor | None = None,
+    ) -> Tensor:
         """Make the frames that are not known, window by window, from left to right.
 
         Known frames enter in two ways: the model gets them beside the mask, and its estimate of
         them is replaced by what they are in every step (``guided``), so that x_t around a border
         is noised from one continuous sequence. They come back unchanged.
 
-        Each window draws its own noise, on the CPU, from one generator seeded with ``seed``.
+        Each window of item i draws its own noise, on the CPU, from one generator seeded with
+        ``seed`` + i: an item is what it is alone, but for rounding.
 
         The model is not told how long the sound is: in the data that says from which collection a
         recording comes, and a piece of music of 6 s came out as bright and dense as recordings of
         that length are, which are noises (docs/GENERATION.md).
 
         Args:
-            latents: (coded_channels, latent_dim, frames); what is not known matters only if
-                ``start`` is below 1.
+            latents: (items, coded_channels, latent_dim, frames); what is not known matters only
+                if ``start`` is below 1.
             known: (frames,) bool.
             start: the time to noise the unknown frames to, above 0 and at most 1; 1 forgets them.
             progress: called with the steps done and the steps in all windows.
+            pooled: (coded_channels, latent_dim), the mean over time that each window is to have.
 
         Returns:
             Latents of the same shape, on the CPU.
@@ -130,58 +139,53 @@ class Generator:
             LacunaError: the result is not finite.
         """
         device, config = self.codec.device, self.config
-        coded, _, frames = latents.shape
+        items, coded, _, frames = latents.shape
         if coded > config.coded_channels:
             raise AudioError(
                 f"the sound has {coded} coded channels, and the diffusion model '{config.name}' "
                 f"makes at most {config.coded_channels}; mix it down first"
             )
-        label = self.label_index(sampling.label)
-        made = torch.zeros(config.coded_channels, config.latent_dim, frames, device=device)
-        made[:coded] = latents.to(device)
+        mixture = self.mixture(sampling.label)
+        made = latents.new_zeros(items, config.coded_channels, config.latent_dim, frames).to(device)
+        made[:, :coded] = latents.to(device)
         present = (torch.arange(config.coded_channels, device=device) < coded).float()
+        if pooled is not None:
+            pooled = F.pad(pooled, (0, 0, 0, config.coded_channels - coded)).to(device)
         known = known.to(device, torch.bool, copy=True)
         times = time_grid(sampling.steps, start)
-        rng = torch.Generator().manual_seed(sampling.seed)
+        seeds = [replace(sampling, seed=sampling.seed + item).seed for item in range(items)]
+        rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
         windows = plan_windows(known, config.window_frames)
         for number, (first, last) in enumerate(windows):
-            given, window = known[first:last], made[None, :, :, first:last]
+            given, window = known[first:last], made[:, :, :, first:last]
             conditioning = replace(
-                Conditioning.none(1, config, last - first, device),
-                label=torch.tensor([label], device=device),
+                Conditioning.none(items, config, last - first, device),
                 known=window * given,
-                mask=given[None].float(),
-                present=present[None],
+                mask=given.float().expand(items, -1),
+                present=present.expand(items, -1),
             )
-            guidance = sampling.guidance if label else 1.0
-            denoise = guided(self._transformer, conditioning, guidance)
-            noise = torch.randn(window.shape, generator=rng).to(device)
-            x = flow.noised(window, noise, torch.tensor([start], device=device))
+            denoise = guided(self._transformer, conditioning, sampling.guidance, mixture, pooled)
+            drawn = [torch.randn(window.shape[1:], generator=rng) for rng in rngs]
+            noise = torch.stack(drawn).to(device)
+            x = flow.noised(window, noise, noise.new_full((items,), start))
             done = partial(_report, progress, number * sampling.steps, len(windows))
             x = SAMPLERS[sampling.sampler](denoise, x, times, done)
-            made[:, :, first:last] = torch.where(given, window, x)[0]
+            made[:, :, :, first:last] = torch.where(given, window, x)
             known[first:last] = True
         if not torch.isfinite(made).all():
             raise LacunaError(
                 f"the diffusion model '{config.name}' made values that are not finite; try a "
                 f"guidance below {sampling.guidance:g}, or more than {sampling.steps} steps"
             )
-        return made[:coded].cpu()
+        return made[:, :coded].cpu()
 
-    def label_index(self, label: str | None) -> int:
-        """The number of a label in ``Conditioning``; 0 for none.
+    def mixture(self, label: str | None) -> Mixture:
+        """The labels that ``label`` names, and their shares.
 
         Raises:
             ConfigError: an unknown label; the message lists the known ones.
         """
-        if label is None:
-            return 0
-        if label not in self.labels:
-            raise ConfigError(
-                f"the diffusion model '{self.config.name}' does not know the label '{label}'; "
-                f"expected one of: {', '.join(self.labels) or 'none, it was trained without'}"
-            )
-        return 1 + self.labels.index(label)
+        return parse_mixture(label, self.labels, self.config.name)
 
 
 def _report(progress: Progress, before: int, windows: int, done: int, steps: int) -> None:
@@ -230,36 +234,6 @@ def with_codec(
     return Generator(loaded, load_codec(codec, device))
 
 
-def plan_windows(known: Tensor, window: int) -> list[tuple[int, int]]:
-    """Spans (first, last) of at most ``window`` frames in which everything unknown gets made.
-
-    A gap that fits is made in one piece, in the middle of its window. A longer one is made from
-    left to right, and what remains for the last window is long enough to meet what follows.
-
-    Args:
-        known: (frames,) bool.
-    """
-    known = known.cpu().clone()
-    frames, overlap = len(known), window // OVERLAP
-    windows = []
-    while not known.all():
-        first = int((~known).nonzero()[0])
-        following = known[first:].nonzero()
-        last = first + int(following[0]) if len(following) else frames
-        left = overlap if first > 0 else 0
-        right = overlap if last < frames else 0
-        gap = last - first
-        if gap <= window - left - right:
-            start = max(0, min(first - (window - gap) // 2, frames - window))
-            stop = min(start + window, frames)
-        else:
-            stop = first + min(window - left, gap - right)
-            start = max(0, stop - window)
-        windows.append((start, stop))
-        known[start:stop] = True
-    return windows
-
-
 def check_seconds(seconds: float) -> None:
     """Raises LacunaError for a length that cannot be made."""
     if not 0 < seconds <= MAX_SECONDS:
@@ -268,13 +242,13 @@ def check_seconds(seconds: float) -> None:
         )
 
 
-@float32_by_default()
 def generate(
     model: Generator,
     seconds: float = 10.0,
     *,
     channels: int | None = None,
     sampling: Sampling = DEFAULT_SAMPLING,
+    like: Sound | None = None,
     prior: bool = False,
     progress: Progress = silent,
 ) -> Sound:
@@ -282,14 +256,42 @@ def generate(
 
     Args:
         channels: 1 or 2; without it as many as the model has.
+        like: a sound whose latents' mean over time the new one is to have, window by window: its
+            level and its color, not what happens in it. With a label, both count.
         prior: draw latents from the unit Gaussian, without diffusion: what the codec alone,
             taken as a variational autoencoder, gives.
         progress: called with the steps done and all steps.
 
     Raises:
-        LacunaError: no length from 0 to 600 s, or channels that the model does not have.
+        LacunaError: no length from 0 to 600 s, or channels that the model does not have, or
+            that ``like`` does not have.
         ConfigError: a label that the model does not know.
     """
+    return generate_together(
+        model,
+        1,
+        seconds,
+        channels=channels,
+        sampling=sampling,
+        like=like,
+        prior=prior,
+        progress=progress,
+    )[0]
+
+
+@float32_by_default()
+def generate_together(
+    model: Generator,
+    count: int,
+    seconds: float = 10.0,
+    *,
+    channels: int | None = None,
+    sampling: Sampling = DEFAULT_SAMPLING,
+    like: Sound | None = None,
+    prior: bool = False,
+    progress: Progress = silent,
+) -> list[Sound]:
+    """As :func:`generate`, ``count`` sounds in one batch; number i is made with ``seed`` + i."""
     check_seconds(seconds)
     channels = model.max_channels if channels is None else channels
     if not 1 <= channels <= model.max_channels:
@@ -297,14 +299,30 @@ def generate(
             f"{channels} channels, expected 1 to {model.max_channels}, what the diffusion model "
             f"'{model.config.name}' makes"
         )
-    model.label_index(sampling.label)
+    model.mixture(sampling.label)
     codec = model.codec
     samples = max(1, round(seconds * codec.sample_rate))
     frames = frames_for(codec, samples, codec.sample_rate)
-    shape = (codec.coded_channels(channels), codec.latent_dim, frames)
+    coded = codec.coded_channels(channels)
+    shape = (coded, codec.latent_dim, frames)
+    if like is not None and len(like.latents) < coded:
+        raise LacunaError(
+            f"a sound of {like.channels} channel to be like, and {channels} to make; make one, or "
+            f"give the sound as many"
+        )
     if prior:
-        latents = torch.randn(shape, generator=torch.Generator().manual_seed(sampling.seed))
+        latents = torch.stack(
+            [
+                torch.randn(shape, generator=torch.Generator().manual_seed(sampling.seed + item))
+                for item in range(count)
+            ]
+        )
     else:
-        unknown = torch.zeros(frames, dtype=torch.bool)
-        latents = model.fill(torch.zeros(shape), unknown, sampling, progress=progress)
-    return Sound(latents, codec.sample_rate, channels, samples)
+        latents = model.fill_together(
+            torch.zeros(count, *shape),
+            torch.zeros(frames, dtype=torch.bool),
+            sampling,
+            progress=progress,
+            pooled=None if like is None else like.latents[:coded].mean(dim=2),
+        )
+    return [Sound(one, codec.sample_rate, channels, samples) for one in latents]

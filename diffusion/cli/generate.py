@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Annotated
@@ -19,6 +20,10 @@ def generate(
     *,
     seconds: Annotated[float, Parameter(help="Length, up to 600.")] = 10.0,
     count: Count = 1,
+    like: Annotated[
+        str | None,
+        Parameter(help="An audio file whose level and color the sounds are to have; '-' is stdin."),
+    ] = None,
     mono: Annotated[
         bool, Parameter(help="One channel; without it, as many as the model has.")
     ] = False,
@@ -34,32 +39,54 @@ def generate(
 
     Example: lacuna generate out.wav --label piano --seconds 10 --seed 3 --count 4
 
+    Several labels are mixed in shares: --label rain:0.7,fire:0.3. A sound to be like, with or
+    without a label: --like door.wav.
+
     Each of --count has a seed of its own, --seed and the numbers after it: OUT-3.wav is what
-    --seed (seed + 2) makes alone.
+    --seed (seed + 2) makes alone, but for rounding, since several are made at once.
     """
     compute.use()
+    from codec.audio import AudioReader
+    from codec.cli.options import refuse_own_input
     from codec.model.sound import decode_stream
     from codec.progress import file_progress
     from diffusion import generation
-    from diffusion.cli.files import numbered, writing
+    from diffusion.cli.files import encoded, numbered, writing
 
     sampling = drawing.sampling()
     generation.check_seconds(seconds)
-    if prior and drawing.label is not None:
-        raise LacunaError(f"--prior knows no labels; leave --label {drawing.label} or --prior out")
+    if prior and (drawing.label is not None or like is not None):
+        wish = "--like" if drawing.label is None else f"--label {drawing.label}"
+        raise LacunaError(f"--prior knows no labels and no sounds; leave {wish} or --prior out")
     targets = numbered(target, count, output.force)
     model = models.load(compute)
-    model.label_index(drawing.label)
+    model.mixture(drawing.label)
     channels = 1 if mono else model.max_channels
-    for number, path in enumerate(targets):
-        with writing(path, model.codec.sample_rate, channels, output) as write:
-            with file_progress(f"generating {number + 1} of {count}") as bar:
-                sound = generation.generate(
+    prompt = None
+    if like is not None:
+        for path in targets:
+            refuse_own_input(like, path)
+        with AudioReader(like) as reader:
+            prompt = encoded(model.codec, reader, channels)
+    for first in range(0, count, generation.TOGETHER):
+        paths = targets[first : first + generation.TOGETHER]
+        with ExitStack() as stack:
+            # Entered from the last to the first, since they are left the other way round.
+            writers = [
+                stack.enter_context(writing(path, model.codec.sample_rate, channels, output))
+                for path in reversed(paths)
+            ]
+            numbers = f"{first + 1}" if len(paths) == 1 else f"{first + 1} to {first + len(paths)}"
+            with file_progress(f"generating {numbers} of {count}") as bar:
+                sounds = generation.generate_together(
                     model,
+                    len(paths),
                     seconds,
                     channels=channels,
-                    sampling=replace(sampling, seed=sampling.seed + number),
+                    sampling=replace(sampling, seed=sampling.seed + first),
+                    like=prompt,
                     prior=prior,
                     progress=partial(bar, ""),
                 )
-            write(decode_stream(model.codec, sound))
+            for write, sound in zip(reversed(writers), sounds, strict=True):
+                write(decode_stream(model.codec, sound))

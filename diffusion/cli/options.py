@@ -32,7 +32,7 @@ class Drawing:
     """Options of every command that makes sound with the diffusion model."""
 
     label: str | None = None
-    """What it is to sound like; a wrong one lists all that there are."""
+    """What it is to sound like, several in shares as rain:0.7,fire:0.3; a wrong one lists all."""
     seed: Annotated[int, ZERO_OR_MORE] = 0
     """The same seed gives the same file."""
     steps: int = 12

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from codec.cli.extra import require
-from codec.cli.options import Accelerated
+from codec.cli.options import ONE_OR_MORE, Accelerated
 from codec.cli.train import Config, Training, needs_training
 from codec.errors import LacunaError
 from codec.model.shipped import DEFAULT_MODEL
@@ -37,13 +37,16 @@ def latents(
     gains: Annotated[
         str, Parameter(help="Levels in dB at which every file is encoded, as '0,-6,-12'.")
     ] = "0",
+    workers: Annotated[
+        int, ONE_OR_MORE, Parameter(help="Processes on the CPU, each with one thread.")
+    ] = 1,
     accelerated: Accelerated = Accelerated(),
 ) -> None:
     """Encode a folder of audio once, for `train diffusion`; needs the training packages.
 
-    Example: lacuna latents music/ --out latents/
+    Example: lacuna latents music/ --out latents/ --workers 4
 
-    With several processes: torchrun --nproc_per_node 2 -m diffusion latents ...
+    On several GPUs or machines: torchrun --nproc_per_node 2 -m diffusion latents ...
     """
     with needs_training():
         from diffusion.training.run import make_latents as run
@@ -54,6 +57,7 @@ def latents(
         codec=codec,
         manifest=manifest,
         gains_db=_gains(gains),
+        workers=workers,
         cpu=accelerated.cpu,
     )
 

@@ -9,8 +9,9 @@ noised only in part.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import pairwise
 from typing import Protocol
 
@@ -152,12 +153,18 @@ def guided(
     model: Callable[[Tensor, Tensor, Conditioning], Tensor],
     conditioning: Conditioning,
     guidance: float,
+    mixture: Sequence[tuple[int, float]] = (),
+    pooled: Tensor | None = None,
 ) -> Denoise:
     """The network as samplers want it, with classifier-free guidance.
 
     Ho & Salimans 2022, "Classifier-free diffusion guidance": the estimate without label, plus
-    ``guidance`` times what the label changes. Both come from one call with twice the batch;
-    guidance 1, or no label, needs no second half.
+    ``guidance`` times what the label changes. All come from one call with as many times the batch;
+    guidance 1, or no label, needs no second part. What is guided is then as large as the estimate
+    with the label alone (Lin et al. 2023, "Common diffusion noise schedules and sample steps are
+    flawed", equations 15 and 16, without the mixing in of what is not rescaled): the root mean
+    square over what is to be made, about the data's mean, which is zero. So guidance changes what
+    a sound is like, and does not make it louder and louder.
 
     What is known is put in place of its estimate, and absent channels are estimated as zero: the
     sampler then ends in them, and on the way they are noised as in training.
@@ -165,23 +172,47 @@ def guided(
     Args:
         model: a ``Transformer``.
         conditioning: of the batch to be sampled.
+        mixture: labels and their shares, in place of the conditioning's: the estimates are mixed
+            (Liu et al. 2022, "Compositional visual generation with composable diffusion models").
+        pooled: (coded_channels, latent_dim), a mean over time that what is made is to have: every
+            estimate is moved there (Choi et al. 2021, "ILVR: conditioning method for denoising
+            diffusion probabilistic models", with the mean as the low-pass filter).
     """
-    twice = bool(conditioning.label.any()) and guidance != 1
-    asked = conditioning.followed_by(conditioning.unconditional()) if twice else conditioning
     given = conditioning.mask[:, None, None, :]
     present = conditioning.present[:, :, None, None]
+    wanted = present * (1 - given)
+    labelled = [
+        replace(conditioning, label=torch.full_like(conditioning.label, number))
+        for number, _ in mixture
+    ] or [conditioning]
+    shares = [share for _, share in mixture] or [1.0]
+    both = guidance != 1 and any(bool(one.label.any()) for one in labelled)
+    parts = [*labelled, conditioning.unconditional()] if both else labelled
+    asked = reduce(Conditioning.followed_by, parts)
 
     def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-        if twice:
-            x_twice, t_twice = torch.cat([x_t, x_t]), torch.cat([t, t])
-            both = flow.denoised(model(x_twice, t_twice, asked), x_twice, t_twice)
-            conditional, unconditional = both.chunk(2)
-            estimate = unconditional + guidance * (conditional - unconditional)
-        else:
-            estimate = flow.denoised(model(x_t, t, asked), x_t, t)
+        x, times = torch.cat([x_t] * len(parts)), torch.cat([t] * len(parts))
+        estimates = flow.denoised(model(x, times, asked), x, times).chunk(len(parts))
+        estimate = _mixed(shares, estimates)
+        if both:
+            exaggerated = estimates[-1] + guidance * (estimate - estimates[-1])
+            estimate = exaggerated * (_size(estimate * wanted) / _size(exaggerated * wanted))
+        if pooled is not None:
+            mean = (estimate * wanted).sum(3, keepdim=True) / wanted.sum(3, keepdim=True).clamp(1)
+            estimate = estimate + pooled[:, :, None] - mean
         return present * (given * conditioning.known + (1 - given) * estimate)
 
     return denoise
+
+
+def _mixed(shares: Sequence[float], estimates: Sequence[Tensor]) -> Tensor:
+    """As many ``estimates`` as there are shares, mixed."""
+    return torch.stack([s * e for s, e in zip(shares, estimates, strict=False)]).sum(0)
+
+
+def _size(x: Tensor) -> Tensor:
+    """(batch, ...) -> (batch, 1, ...): the root of the sum of squares of each item."""
+    return x.square().sum(dim=tuple(range(1, x.ndim)), keepdim=True).sqrt().clamp(min=1e-6)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from diffusion.generation import Sampling
+from diffusion.generation import DEFAULT_SAMPLING, Sampling
 from diffusion.studio.jobs import QUEUE
 from diffusion.studio.picker import Studio, visitor
 
@@ -18,11 +18,12 @@ PROGRESS = gr.Progress()
 def sampling_controls(studio: Studio, name: str) -> list[gr.components.Component]:
     """What all draws from the diffusion model have in common; ``drawn`` reads it."""
     labels = [NO_LABEL, *studio.models.labels]
+    steps = DEFAULT_SAMPLING.steps
     with gr.Row():
         return [
             gr.Dropdown(labels, value=NO_LABEL, label="label", elem_id=f"{name}-label"),
             gr.Number(0, precision=0, minimum=0, label="seed", elem_id=f"{name}-seed"),
-            gr.Slider(1, 100, 8, step=1, label="steps", elem_id=f"{name}-steps"),
+            gr.Slider(1, 100, steps, step=1, label="steps", elem_id=f"{name}-steps"),
             gr.Slider(0, 10, 2, step=0.5, label="guidance", elem_id=f"{name}-guidance"),
         ]
 

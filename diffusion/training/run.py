@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from codec.api import load as load_codec
 from codec.errors import LacunaError
 from codec.model.latent_codec import LatentCodec
 from codec.model.shipped import DEFAULT_MODEL
+from codec.process import check_count
 from codec.progress import file_progress
 from codec.training import session
 from codec.training.claim import claimed
@@ -26,6 +28,7 @@ from codec.training.run_folder import RunState, default_out
 from codec.training.schedule import Budget
 from diffusion.latents.encode import check_out, encode_shards, plan_shards, write_index
 from diffusion.latents.sets import LatentSet
+from diffusion.latents.workers import encode_in_workers
 from diffusion.model.config import DiffusionConfig, load_diffusion_config
 from diffusion.model.shipped import find_checkpoint
 from diffusion.model.transformer import Transformer
@@ -41,6 +44,9 @@ from diffusion.training.quantised import Quantiser
 from diffusion.training.task import DiffusionTask, Origin, initial_weights
 from diffusion.training.windows import WindowSource
 
+Encode = Callable[..., None]
+"""As ``encode_shards`` of a codec."""
+
 VALIDATION_SEED = 0
 """Not the run's: runs with other seeds are judged by the same windows."""
 
@@ -52,6 +58,7 @@ def make_latents(
     codec: str = DEFAULT_MODEL,
     manifest: Path | None = None,
     gains_db: Sequence[float] = (0.0,),
+    workers: int = 1,
     cpu: bool = False,
 ) -> LatentSet:
     """Encode a folder of audio into ``out``, or go on with it; processes share the shards out.
@@ -62,16 +69,25 @@ def make_latents(
             the files that it names are encoded. Without it the label of a file is the name of
             the folder that it lies in.
         gains_db: levels at which every file is encoded.
+        workers: processes on the CPU with a thread each, if more than one; torchrun is the way to
+            several GPUs or machines.
         cpu: stay on the CPU even where there is a GPU.
 
     Raises:
         LacunaError: a folder, manifest or checkpoint that cannot be used, or ``out`` holds
-            latents of another codec.
+            latents of another codec, or workers below 1 or under torchrun.
     """
+    check_count("--workers", workers)
     patient = InitProcessGroupKwargs(timeout=timedelta(days=7))  # shards differ in length
-    accelerator = Accelerator(cpu=cpu, kwargs_handlers=[patient])
+    accelerator = Accelerator(cpu=cpu or workers > 1, kwargs_handlers=[patient])
+    if workers > 1 and accelerator.num_processes > 1:
+        raise LacunaError(
+            f"--workers {workers} within {accelerator.num_processes} processes of torchrun, which "
+            f"share the work out already; leave one of the two out"
+        )
     loaded = load_codec(codec, accelerator.device)
-    made = encode_folder(accelerator, loaded, folder, out, manifest, gains_db)
+    encode = partial(encode_in_workers, codec, workers=workers) if workers > 1 else None
+    made = encode_folder(accelerator, loaded, folder, out, manifest, gains_db, encode)
     session.say(
         accelerator,
         f"{out}: {len(made.clips)} clips, {made.hours:.2f} h, latent_id {made.index.latent_id}; "
@@ -88,7 +104,9 @@ def encode_folder(
     out: Path,
     manifest: Path | None = None,
     gains_db: Sequence[float] = (0.0,),
+    encode: Encode | None = None,
 ) -> LatentSet:
+    encode = partial(encode_shards, codec) if encode is None else encode
     shards = plan_shards(folder, None if manifest is None else _labels(manifest), gains_db)
     out.mkdir(parents=True, exist_ok=True)
     check_out(shards, out)
@@ -96,9 +114,9 @@ def encode_folder(
     mine = shards[accelerator.process_index :: accelerator.num_processes]
     if accelerator.is_main_process:
         with file_progress("encoding") as progress:
-            encode_shards(codec, mine, out, progress)
+            encode(mine, out, progress=progress)
     else:
-        encode_shards(codec, mine, out)
+        encode(mine, out)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         write_index(codec, shards, out)

@@ -11,6 +11,7 @@ from generation_helpers import (
     LABELS,
     WINDOW,
     ConstantWorld,
+    WhiteWorld,
     diffusion_file,
     save_both,
     tiny_codec,
@@ -18,11 +19,15 @@ from generation_helpers import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 import diffusion
 from codec.errors import CheckpointError, ConfigError, LacunaError
-from codec.model.sound import decode_waveform
-from diffusion.generation import Generator, Sampling, generate, load, plan_windows
+from codec.model.sound import Sound, decode_waveform
+from diffusion.generation import Generator, Sampling, generate, generate_together, load
+from diffusion.model.conditioning import Conditioning
+from diffusion.model.mixture import parse_mixture
+from diffusion.model.window_plan import plan_windows
 
 QUICK = Sampling(steps=2, sampler="euler")
 
@@ -133,6 +138,71 @@ def test_label_and_guidance_have_an_influence_and_the_length_has_none():
     assert not torch.allclose(made(label="bell"), made(label="bell", guidance=1.0))
     assert torch.equal(made(), made(guidance=1.0))  # there is no label to be guided by
     assert torch.equal(made(0.25), made(0.249))  # both of 32 frames: the model is told no length
+
+
+class LabelledWorld(torch.nn.Module):
+    """The exact network where latents of label i are Gaussian around i, and of all, around 0."""
+
+    def forward(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
+        time, mean = t[:, None, None, None], conditioning.label[:, None, None, None].float()
+        share = (1 - time) / ((1 - time) ** 2 + time**2)
+        return (x_t - mean - share * (x_t - (1 - time) * mean)) / time
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0, 8.0, 20.0])
+def test_guidance_leaves_the_spread_of_latents_as_it_is(guidance: float):
+    """Without rescaling the latents of 20 were 30 times as large."""
+    model = tiny_generator(network=LabelledWorld())
+    sampling = Sampling(label="bell", guidance=guidance)
+    latents = generate(model, 1.0, sampling=sampling).latents
+    assert latents.square().mean().sqrt() == pytest.approx(2**0.5, rel=0.15)  # around 1
+
+
+@pytest.mark.parametrize("network", [WhiteWorld, ConstantWorld])
+def test_made_latents_vary_as_the_data_does(network: type[torch.nn.Module]):
+    """By default, from frame to frame and from sound to sound: within 5 % of a unit Gaussian."""
+    model = tiny_generator(network=network())
+    sounds = generate_together(model, 300, 0.25)
+    spread = torch.stack([sound.latents for sound in sounds]).std()
+    assert float(spread) == pytest.approx(1, abs=0.05)
+
+
+def test_together_is_as_alone_but_for_rounding():
+    model = tiny_generator()
+    sampling = replace(QUICK, label="bell:2,rain", seed=7)
+    together = generate_together(model, 3, 0.5, sampling=sampling)
+    for item, sound in enumerate(together):
+        alone = generate(model, 0.5, sampling=replace(sampling, seed=7 + item))
+        torch.testing.assert_close(sound.latents, alone.latents, atol=1e-4, rtol=1e-4)
+    assert not torch.isclose(together[0].latents, together[1].latents).all()
+
+
+def test_labels_in_shares():
+    labels = ("bell", "piano", "rain", "a,b:2")
+    assert parse_mixture(None, labels, "tiny") == ()
+    assert parse_mixture("piano", labels, "tiny") == ((2, 1.0),)
+    assert parse_mixture("a,b:2", labels, "tiny") == ((4, 1.0),)
+    assert parse_mixture("rain:3, bell:1", labels, "tiny") == ((3, 0.75), (1, 0.25))
+    assert parse_mixture("rain,bell,rain", labels, "tiny") == ((3, 2 / 3), (1, 1 / 3))
+    for wrong in ("dog", "rain:0.5,dog:0.5", "rain,", "", ":1"):
+        with pytest.raises(ConfigError, match="does not know the label"):
+            parse_mixture(wrong, labels, "tiny")
+    for wrong in ("rain:0", "rain:-1,bell", "rain:much", "rain:inf", "rain:nan", "rain:"):
+        with pytest.raises(ConfigError, match="expected a number above 0"):
+            parse_mixture(wrong, labels, "tiny")
+
+
+def test_a_sound_to_be_like():
+    model = tiny_generator()
+    torch.manual_seed(0)
+    like = Sound(1 + torch.randn(2, 4, 300), 16000, 2, 300 * 128)
+    made = generate(model, 0.256, sampling=QUICK, like=like)
+    torch.testing.assert_close(made.latents.mean(2), like.latents.mean(2), atol=1e-4, rtol=1e-4)
+    mono = generate(model, 0.256, channels=1, sampling=QUICK, like=like)
+    torch.testing.assert_close(mono.latents[0].mean(1), like.latents[0].mean(1), atol=1e-4, rtol=0)
+    single = replace(like, latents=like.latents[:1], channels=1)
+    with pytest.raises(LacunaError, match="1 channel to be like, and 2 to make"):
+        generate(model, 0.25, sampling=QUICK, like=single)
 
 
 def test_the_prior_is_a_unit_gaussian():

@@ -14,7 +14,7 @@ from latent_helpers import write_codec
 
 import codec
 from codec.api import Codec
-from codec.errors import AudioError, CheckpointError
+from codec.errors import AudioError, CheckpointError, LacunaError
 from codec.model.blocks import encode_blocks
 from codec.network.config import ModelConfig
 from diffusion.latents import encode
@@ -26,6 +26,7 @@ from diffusion.latents.encode import (
     write_index,
 )
 from diffusion.latents.sets import LatentSet
+from diffusion.latents.workers import encode_in_workers
 
 
 @pytest.fixture(scope="module")
@@ -303,3 +304,25 @@ def test_damaged_sets(audio_folder: Path, tmp_path: Path, tiny: Codec):
         LatentSet.open(out)
     stored(tiny, audio_folder, out)  # as the message says: the same command mends it
     LatentSet.open(out)
+
+
+def test_processes_of_this_machine_give_the_same(
+    audio_folder: Path, tmp_path: Path, tiny_model: ModelConfig, three_shards: None
+):
+    path = write_codec(tiny_model, tmp_path / "tiny.safetensors")
+    tiny = codec.load(path)
+    shards, out = plan_shards(audio_folder), tmp_path / "latents"
+    out.mkdir()
+    seen: list[tuple[str, int, int]] = []
+    encode_in_workers(str(path), shards, out, 2, lambda *done: seen.append(done))
+    assert {name for name, *_ in seen} == {shard.name for shard in shards}
+    assert [numbers for _, *numbers in seen] == [[2, 6], [4, 6], [6, 6]]
+    alone = stored(tiny, audio_folder, tmp_path / "alone")
+    assert write_index(tiny, shards, out).index == alone.index
+
+
+def test_a_process_that_dies_is_told(audio_folder: Path, tmp_path: Path):
+    """As one does when memory runs out; here there is no codec to start with."""
+    shards = plan_shards(audio_folder)
+    with pytest.raises(LacunaError, match="ended before its time.*fewer --workers"):
+        encode_in_workers(str(tmp_path / "none"), shards, tmp_path, 1, lambda *_: None)

@@ -189,7 +189,7 @@ def calls_of(model: Transformer) -> list[int]:
     return sizes
 
 
-def test_guidance_is_linear_between_the_two_estimates(
+def test_guidance_exaggerates_what_the_label_changes_and_keeps_the_size(
     tiny_transformer: Transformer, tiny_conditioning: Conditioning
 ):
     x_t, t = torch.randn_like(tiny_conditioning.known), torch.tensor([0.3, 0.6, 1.0])
@@ -202,10 +202,50 @@ def test_guidance_is_linear_between_the_two_estimates(
     without = estimate(tiny_conditioning.unconditional(), 1.0)
     assert (with_label - without).abs().max() > 1e-3
     assert sizes == [3, 3]
-    expected = without + 2.5 * (with_label - without)
-    torch.testing.assert_close(estimate(tiny_conditioning, 2.5), expected, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(estimate(tiny_conditioning, 0.0), without, atol=1e-5, rtol=1e-4)
-    assert sizes[2:] == [6, 6]
+    wanted = 1 - tiny_conditioning.mask[:, None, None, :]
+
+    def size(estimate: Tensor) -> Tensor:
+        return (estimate * wanted).square().sum((1, 2, 3), keepdim=True).sqrt()
+
+    for guidance in (2.5, 0.0, 20.0):
+        exaggerated = without + guidance * (with_label - without)
+        rescaled = exaggerated * size(with_label) / size(exaggerated)
+        expected = wanted * rescaled + (1 - wanted) * tiny_conditioning.known
+        made = estimate(tiny_conditioning, guidance)
+        torch.testing.assert_close(made, expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(size(made), size(with_label), atol=1e-4, rtol=1e-4)
+    assert sizes[2:] == [6, 6, 6]
+
+
+def test_labels_are_mixed_by_their_estimates(
+    tiny_transformer: Transformer, tiny_conditioning: Conditioning
+):
+    x_t, t = torch.randn_like(tiny_conditioning.known), torch.tensor([0.3, 0.6, 1.0])
+    sizes = calls_of(tiny_transformer)
+
+    def estimate(*mixture: tuple[int, float]) -> Tensor:
+        return guided(tiny_transformer, tiny_conditioning, 1.0, mixture)(x_t, t)
+
+    first, third = estimate((1, 1.0)), estimate((3, 1.0))
+    assert (first - third).abs().max() > 1e-3
+    mixed = estimate((1, 0.25), (3, 0.75))
+    torch.testing.assert_close(mixed, 0.25 * first + 0.75 * third, atol=1e-5, rtol=1e-4)
+    guided(tiny_transformer, tiny_conditioning, 3.0, ((1, 0.5), (3, 0.5)))(x_t, t)
+    assert sizes == [3, 3, 6, 9]
+
+
+@torch.no_grad()
+def test_a_pooled_mean_is_what_is_made(
+    tiny_transformer: Transformer, tiny_conditioning: Conditioning
+):
+    pooled = torch.randn(tiny_conditioning.known.shape[1:3])
+    denoise = guided(tiny_transformer, tiny_conditioning, 2.0, pooled=pooled)
+    x = euler(denoise, torch.randn_like(tiny_conditioning.known), time_grid(5))
+    torch.testing.assert_close(x[0, :, :, 5:].mean(2), pooled, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(x[1].mean(2), pooled, atol=1e-4, rtol=1e-4)
+    mask = tiny_conditioning.mask[:, None, None, :]
+    torch.testing.assert_close(x * mask, tiny_conditioning.known * mask, atol=1e-5, rtol=1e-5)
+    assert x[2, 1].abs().max() < 1e-5  # absent
 
 
 def test_nothing_to_guide_by_costs_no_second_pass(
