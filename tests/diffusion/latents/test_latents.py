@@ -324,5 +324,5 @@ def test_processes_of_this_machine_give_the_same(
 def test_a_process_that_dies_is_told(audio_folder: Path, tmp_path: Path):
     """As one does when memory runs out; here there is no codec to start with."""
     shards = plan_shards(audio_folder)
-    with pytest.raises(LacunaError, match="ended before its time.*fewer --workers"):
+    with pytest.raises(LacunaError, match=r"ended before its time.*fewer --workers"):
         encode_in_workers(str(tmp_path / "none"), shards, tmp_path, 1, lambda *_: None)
