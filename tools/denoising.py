@@ -7,6 +7,7 @@ The middle of every recording below DIR is coded at each quality (steps in equal
 useful ones) with each codec model's own quantiser, and decoded from the same file by each method:
 
     as it is        the rules of the model
+    random          a random place in each cell, without a network: the control
     centroids       the mean of the static table's density in each cell
     context mean    the mean of the context model's density in each cell
     regression      one evaluation of the network at t = 1
@@ -83,6 +84,12 @@ class Recorder:
         return float(np.square(self.latents - self._truth).mean())
 
 
+def anywhere(block: QuantisedBlock, steps: int) -> NDArray[np.float32]:
+    """A denoiser that knows nothing."""
+    places = np.random.default_rng(block.first_frame).random(block.low.shape, np.float32)
+    return block.low + places * (block.high - block.low)
+
+
 def methods(model: Codec, weights: str) -> dict[str, tuple[Denoiser, int]]:
     """Name -> denoiser and steps."""
     assert isinstance(model.tables, EntropyTables)
@@ -102,6 +109,7 @@ def methods(model: Codec, weights: str) -> dict[str, tuple[Denoiser, int]]:
 
     chosen: dict[str, tuple[Denoiser, int]] = {
         REFERENCE: (lambda block, steps: block.latents, 1),
+        "random": (anywhere, 1),
         "centroids": (dequantised_by(means), 1),
     }
     if model.context is not None:
