@@ -56,8 +56,9 @@ OFFSET_SHARE = 0.5
 LEVEL_SHARE = 0.2
 """Weight of the error of the loud bands' levels, in nats."""
 
-LEVEL_EDGES = (0, 150, 300, 450, 600, 800, 1000, 1250, 1500, 1800, 2150, 2550, 3000, 3500, 4100)
-LEVEL_EDGES += (4800, 5600)
+LEVEL_EDGES = (
+    *(0, 150, 300, 450, 600, 800, 1000, 1250, 1500, 1800, 2150, 2550, 3000, 3500, 4100, 4800, 5600),
+)
 """Hz. Bands of fine bins, whose power is judged as one."""
 
 LEAST_POWER = 1e-8
