@@ -41,7 +41,7 @@ def understood(words: list[str]) -> bool:
         words = ["lacuna", *words[words.index("-m") + 2 :]]
     if words[0] == "lacuna":
         command, _, _ = build_app().parse_args(words[1:])
-        return command.__name__.removeprefix("train_") in words
+        return command.__name__.removeprefix("train_").rstrip("_") in words
     if words[0] == "python" and words[1].startswith("tools/"):
         script = runpy.run_path(str(REPOSITORY / words[1]))
         cyclopts.App(default_command=script["main"]).parse_args(words[2:])
