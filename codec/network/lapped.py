@@ -1,0 +1,90 @@
+"""A lapped transform whose frames may be split into shorter ones: long windows for chords, short
+ones for attacks and voices.
+
+A modified discrete cosine transform (Princen and Bradley 1986, "Analysis/synthesis filter bank
+design based on time domain aliasing cancellation") in two orthogonal steps: samples on both sides
+of a border between two pieces are folded into each other, and every piece has a DCT-IV of its own.
+The fold is as wide as the shorter of the two pieces, as in Vorbis, so any frame may be split
+whatever its neighbors are. The whole is orthonormal: white noise has its own RMS in each
+coefficient, and a rounding error has as much energy in the sound.
+
+Coefficients of a frame stand in order of frequency: of a frame in ``n`` pieces the first ``n`` are
+the lowest of each piece, in order of time.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.network.config import FRAME
+
+Floats = NDArray[np.float64]
+
+SPLITS = 4
+"""A frame has 2^0 to 2^3 pieces: 2048 to 256 samples."""
+
+EDGE = 256
+"""Width of the fold where blocks of a file meet: what one needs of the other is half of it."""
+
+
+def transform(waveform: Floats, split: NDArray[np.integer], edges: tuple[int, ...] = ()) -> Floats:
+    """(rows, frames * FRAME) -> (rows, frames, FRAME); nothing is folded at both ends.
+
+    ``split`` (frames,) says in 2^split pieces, ``edges`` before which frames a block begins.
+    """
+    folded = _fold(waveform, split, edges, 1.0).reshape(len(waveform), -1, FRAME)
+    out = np.empty_like(folded)
+    for s in np.unique(split):
+        pieces = folded[:, split == s].reshape(len(waveform), -1, 1 << s, FRAME >> s)
+        out[:, split == s] = _dct_iv(pieces).swapaxes(2, 3).reshape(len(waveform), -1, FRAME)
+    return out
+
+
+def inverse(
+    coefficients: Floats, split: NDArray[np.integer], edges: tuple[int, ...] = ()
+) -> Floats:
+    """(rows, frames, FRAME) -> (rows, frames * FRAME); the inverse of ``transform``."""
+    rows = len(coefficients)
+    folded = np.empty_like(coefficients)
+    for s in np.unique(split):
+        pieces = coefficients[:, split == s].reshape(rows, -1, FRAME >> s, 1 << s)
+        folded[:, split == s] = _dct_iv(pieces.swapaxes(2, 3)).reshape(rows, -1, FRAME)
+    return _fold(folded.reshape(rows, -1), split, edges, -1.0)
+
+
+def by_frequency(of_pieces: Floats) -> Floats:
+    """Values (..., pieces, FRAME / pieces) of a frame's pieces in the order of coefficients."""
+    return of_pieces.swapaxes(-1, -2).reshape(*of_pieces.shape[:-2], FRAME)
+
+
+def _fold(
+    waveform: Floats, split: NDArray[np.integer], edges: tuple[int, ...], sign: float
+) -> Floats:
+    sizes = np.concatenate([np.full(1 << s, FRAME >> s) for s in split.tolist()])
+    borders = np.cumsum(sizes)[:-1]
+    width = np.minimum(sizes[:-1], sizes[1:])
+    width[np.isin(borders, np.array(edges) * FRAME)] = EDGE
+    out = waveform.copy()
+    for w in np.unique(width):
+        after = np.arange(w // 2)
+        right = borders[width == w][:, None] + after
+        left = borders[width == w][:, None] - 1 - after
+        angle = math.pi / (2 * w) * (w / 2 + after + 0.5)
+        more, less = np.sin(angle), sign * np.cos(angle)
+        r, l = waveform[:, right], waveform[:, left]
+        out[:, right], out[:, left] = more * r + less * l, more * l - less * r
+    return out
+
+
+def _dct_iv(x: Floats) -> Floats:
+    """Orthonormal DCT-IV of the last dimension, by a complex FFT of half its length."""
+    size = x.shape[-1]
+    n = np.arange(size // 2)
+    turn = np.exp(-1j * math.pi / (4 * size) * (4 * n + 0.5))
+    y = np.fft.fft((x[..., ::2] + 1j * x[..., ::-2]) * turn) * turn * math.sqrt(2 / size)
+    out = np.empty_like(x)
+    out[..., ::2], out[..., ::-2] = y.real, -y.imag
+    return out

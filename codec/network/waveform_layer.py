@@ -1,0 +1,114 @@
+"""The waveform layer: coefficients of a lapped transform in steps that the base layer scales.
+
+What the base layer knows of loudness, the levels of bands four times a frame, decides how coarsely
+each coefficient is quantised: a step grows with the level of its band, though not as fast, and with
+frequency. So noise from rounding stays below the sound, quiet moments are left to the renderer, and
+bits go where pitch is heard. One more factor, the same for a whole block, is the file's to choose.
+
+Where a coefficient was rounded to zero the renderer's own is taken, but it must not be large, or it
+would have been coded. What lies above the coded band is the renderer's alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.network.config import FRAME
+from codec.network.lapped import SPLITS, Floats, by_frequency, transform
+from codec.network.views import SHORT_EDGES, SHORT_FRAMES, SHORT_WINDOW
+
+LEVEL_EXPONENT = 0.7
+"""A band that is louder by 10 dB has steps that are larger by 7."""
+FREQUENCY_EXPONENT, CORNER = 0.7, 23.2
+"""And steps grow with 1 + frequency over 1 kHz (in the short view's bins) to this power, since
+listeners hear less of what is high."""
+
+ROUND_UP = 0.62
+"""A value of so many steps becomes 1: less than half would, if only error counted, but zeros cost
+next to nothing."""
+SHRINK = 0.05
+"""What a symbol stands for is nearer to zero than it says by this many steps."""
+FILL = 0.25
+"""Of a coefficient that was rounded to zero the renderer's part is at most so many steps."""
+
+MAX_SYMBOL = 4000
+
+STEPS_PER_OCTAVE, LEAST_STEP = 64, -12
+STEP_INDICES = 1024
+"""The factor of all steps of a block is 2^(index / 64 - 12)."""
+
+
+def step_factor(step_index: int) -> float:
+    """What multiplies all steps of a block with this index."""
+    return 2.0 ** (step_index / STEPS_PER_OCTAVE + LEAST_STEP)
+
+
+def unit_steps(levels: Floats, split: NDArray[np.integer]) -> Floats:
+    """The step of every coefficient where the factor is 1: (frames, FRAME).
+
+    ``levels`` are log powers (frames, SHORT_FRAMES, SHORT_BANDS) that a map expects.
+    """
+    power = np.exp(levels)
+    out = np.empty((len(levels), FRAME))
+    for s in np.unique(split):
+        frames, pieces = split == s, 1 << int(s)
+        if pieces <= SHORT_FRAMES:
+            shape = (-1, pieces, SHORT_FRAMES // pieces, levels.shape[-1])
+            of_pieces = np.log(power[frames].reshape(shape).mean(axis=2))
+        else:
+            of_pieces = levels[frames].repeat(pieces // SHORT_FRAMES, axis=1)
+        out[frames] = by_frequency(_at_bins(of_pieces, FRAME // pieces))
+    return out
+
+
+def _at_bins(levels: Floats, size: int) -> Floats:
+    """Log powers of bands (..., SHORT_BANDS) to steps of the ``size`` bins of a piece."""
+    frequency = (np.arange(size) + 0.5) * (SHORT_WINDOW / 2 / size)
+    middles = (SHORT_EDGES[:-1] + SHORT_EDGES[1:] - 1) / 2
+    below = np.clip(np.searchsorted(middles, frequency) - 1, 0, len(middles) - 2)
+    share = np.clip((frequency - middles[below]) / np.diff(middles)[below], 0, 1)
+    level = levels[..., below] * (1 - share) + levels[..., below + 1] * share
+    tilt = FREQUENCY_EXPONENT * np.log1p(frequency / CORNER)
+    return np.exp(level * (LEVEL_EXPONENT / 2) + tilt)
+
+
+def choose_split(waveform: Floats, levels: Floats) -> NDArray[np.uint8]:
+    """In how many pieces to code each frame: what takes the fewest bits at equal error.
+
+    Args:
+        waveform: (rows, frames * FRAME), all channels together.
+        levels: (rows, frames, SHORT_FRAMES, SHORT_BANDS) log powers.
+    """
+    frames = levels.shape[1]
+    costs, factor = [], 0.0
+    for s in range(SPLITS):
+        split = np.full(frames, s)
+        steps = np.stack([unit_steps(row, split) for row in levels])
+        ratio = np.abs(transform(waveform, split)) / steps
+        if s == 0:  # a step at which one in ten of the coefficients below 4.3 kHz is coded
+            factor = max(float(np.quantile(ratio[..., :400], 0.9)), 1e-9)
+        costs.append(np.log2(1 + (ratio / factor) ** 2).sum(axis=(0, 2)))
+    return np.argmin(costs, axis=0).astype(np.uint8)
+
+
+def quantise(values: NDArray[np.floating], factor: float) -> NDArray[np.int16]:
+    """Coefficients over their unit steps to symbols."""
+    size = np.abs(values).astype(np.float32) / np.float32(factor)
+    size = np.minimum(np.floor(size + np.float32(1 - ROUND_UP)), MAX_SYMBOL)
+    return (np.sign(values) * size).astype(np.int16)
+
+
+def combine(made: Floats, symbols: NDArray[np.integer], steps: Floats) -> Floats:
+    """The renderer's coefficients (frames, FRAME) with what is coded (frames, bins) in their place.
+
+    ``steps`` (frames, FRAME) are those that the symbols were quantised with.
+    """
+    coded = symbols.shape[1]
+    size = np.abs(symbols) - SHRINK
+    limit = FILL * steps[:, :coded]
+    fill = np.clip(made[:, :coded], -limit, limit)
+    out = made.copy()
+    out[:, :coded] = np.where(symbols, np.sign(symbols) * size * steps[:, :coded], fill)
+    return out
+
