@@ -8,6 +8,8 @@ by side. After the magnitudes of a half come what escaped from them, and the sig
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from constriction import stream
 from numpy.typing import NDArray
@@ -41,6 +43,22 @@ _SPLIT_BELOW = np.cumsum(_SPLIT_SIZES, axis=1) - _SPLIT_SIZES
 _SPLITS = [
     stream.model.Categorical((row - 1).astype(np.float64), perfect=False) for row in _SPLIT_SIZES
 ]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The waveform layer of a block."""
+
+    step_index: int
+    """Of the factor of all steps (codec/network/waveform_layer.py)."""
+    split: NDArray[np.uint8]
+    """(frames,): every frame is in 2^split pieces, in all channels."""
+    symbols: NDArray[np.int16]
+    """(coded_channels, frames, bins); zeros in channels that are silent."""
+
+    @property
+    def bins(self) -> int:
+        return self.symbols.shape[2]
 
 
 def encode(symbols: NDArray[np.integer], split: NDArray[np.integer]) -> bytes:

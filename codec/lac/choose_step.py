@@ -9,11 +9,18 @@ import numpy as np
 
 from codec.errors import RateError
 from codec.lac.draft import Draft
+from codec.lac.layered_draft import LayeredDraft
 from codec.lac.rate import SHORTEST_SECONDS, RateTarget
 from codec.model.useful_range import UsefulRange
 
 CLOSE_ENOUGH = 0.99
 """A file of this share of its budget is not made again for the rest."""
+
+
+LAYER_FROM_KBPS = 2.0
+"""Per channel: from here on files have a waveform layer, if the model has one."""
+BASE_KBPS, BASE_SHARE, BASE_MOST_KBPS = 0.7, 0.15, 2.5
+"""What the latents of such a file take, per channel: so much, and a share of the whole."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,15 @@ def step_of_quality(useful: UsefulRange, quality: float) -> StepChoice:
     """Steps in equal ratios from the coarsest useful one (0) to the finest (10)."""
     span = useful.coarsest_step - useful.finest_step
     return StepChoice(useful.coarsest_step - round(span * quality / 10), quality == 10)
+
+
+def base_step(useful: UsefulRange, kbps_per_channel: float) -> int:
+    """The step of the latents of a file with a waveform layer, about what they are to cost."""
+    wanted = min(BASE_KBPS + BASE_SHARE * kbps_per_channel, BASE_MOST_KBPS)
+    wanted = min(max(wanted, useful.low_kbps), useful.high_kbps)
+    span = math.log(useful.high_kbps / useful.low_kbps) or 1.0
+    share = math.log(useful.high_kbps / wanted) / span
+    return round(useful.finest_step + (useful.coarsest_step - useful.finest_step) * share)
 
 
 def choose_step(draft: Draft, useful: UsefulRange, target: RateTarget) -> StepChoice:
@@ -51,6 +67,19 @@ def choose_step(draft: Draft, useful: UsefulRange, target: RateTarget) -> StepCh
         choice = step_within(draft, useful, target.budget(draft.header.channels, draft.seconds))
     limited = any(least > choice.step_index for least in draft.least_steps)
     return replace(choice, at_finest=choice.at_finest and not limited)
+
+
+def choose_layer(draft: LayeredDraft, target: RateTarget) -> StepChoice | None:
+    """The step of the waveform layer for ``target``; None where it would have next to nothing.
+
+    Raises:
+        RateError: a block exceeds ``max_kbps`` without its layer.
+    """
+    seconds = draft.samples / draft.header.sample_rate
+    if target.max_kbps is not None:
+        draft.limit_blocks(target.max_kbps)
+    step = draft.choose(target.budget(draft.header.channels, seconds))
+    return None if step is None else StepChoice(step, at_finest=step == 0)
 
 
 def step_within(draft: Draft, useful: UsefulRange, budget: float) -> StepChoice:

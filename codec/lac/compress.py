@@ -7,8 +7,8 @@ are written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -17,13 +17,15 @@ from codec.audio.pieces import Counted, Progress, no_progress, pieces_of
 from codec.audio.resampling import resampled
 from codec.audio.waveform import MAX_CHANNELS, as_array, check_finite, checked_rate
 from codec.errors import AudioError
-from codec.lac.choose_step import choose_step
+from codec.lac.choose_step import LAYER_FROM_KBPS, base_step, choose_layer, choose_step
 from codec.lac.draft import Draft, LatentSpool
-from codec.lac.header import LacHeader, portable_name
+from codec.lac.header import MAX_LAYER_CHANNELS, LacHeader, portable_name
+from codec.lac.layered_draft import CoefficientSpool, LayeredDraft
 from codec.lac.rate import RateTarget
 from codec.lac.writer import ByteSink
-from codec.model.blocks import FRAMES_PER_BLOCK, encode_blocks
+from codec.model.blocks import FRAMES_PER_BLOCK, LatentBlock, encode_blocks
 from codec.model.latent_codec import LatentCodec
+from codec.model.layered_blocks import Coefficients, encode_layered_blocks
 
 DEFAULT_TARGET = RateTarget()
 
@@ -66,17 +68,21 @@ def compress_stream(
         RateError: the model cannot reach so low a rate.
     """
     coder, coded = codec.coder, codec.coded_channels(channels)
+    layered = wants_layer(codec, coded, target, channels)
     sample_rate = checked_rate(sample_rate)
     if channels > MAX_CHANNELS:
         raise AudioError(
             f"{channels} channels, expected at most {MAX_CHANNELS}; split them into several files"
         )
-    taken, spool = Counted(chunks), LatentSpool()
+    taken, spool, coefficients = Counted(chunks), LatentSpool(), CoefficientSpool()
+    fixed_step = base_step(codec.useful, target.kbps_per_channel(channels)) if layered else 0
     try:
         at_model_rate = resampled(taken, sample_rate, codec.sample_rate, channels)
         tokens = codec.config.tokens is not None
-        for block in encode_blocks(codec, at_model_rate, tokens=tokens):
+        for block, own in _encoded(codec, at_model_rate, fixed_step if layered else None):
             spool.append(block)
+            if own is not None:
+                coefficients.append(own)
             coded_seconds = len(spool) * FRAMES_PER_BLOCK / codec.frame_rate
             progress(min(taken.samples / sample_rate, coded_seconds))
         if taken.samples == 0:
@@ -95,14 +101,53 @@ def compress_stream(
             context_coded=codec.context is not None,
             tokens=tokens,
         )
-        draft = Draft(coder, header, spool, taken.samples)
-        choice = choose_step(draft, codec.useful, target)
-        size = draft.write(output, choice.step_index)
+        size, choice = 0, None
+        if layered:
+            spools, with_layer = (spool, coefficients), replace(header, layered=True)
+            layers = LayeredDraft(coder, with_layer, spools, taken.samples, fixed_step)
+            choice = choose_layer(layers, target)
+            if choice is not None:
+                size = layers.write(output, choice.step_index)
+        if choice is None:
+            draft = Draft(coder, header, spool, taken.samples)
+            choice = choose_step(draft, codec.useful, target)
+            size = draft.write(output, choice.step_index)
     finally:
         spool.close()
+        coefficients.close()
     seconds = taken.samples / sample_rate
     progress(seconds)
     return CompressionReport(seconds, taken.samples, size, choice.step_index, choice.at_finest)
+
+
+def wants_layer(codec: LatentCodec, coded: int, target: RateTarget, channels: int) -> bool:
+    """Whether a file of this rate is to have a waveform layer, if it turns out to be worth it."""
+    return (
+        codec.layered
+        and coded <= MAX_LAYER_CHANNELS
+        and target.quality is None
+        and target.kbps_per_channel(channels) >= LAYER_FROM_KBPS
+    )
+
+
+def _encoded(
+    codec: LatentCodec, chunks: Iterable[np.ndarray], fixed_step: int | None
+) -> Iterator[tuple[LatentBlock, Coefficients | None]]:
+    """Blocks, and with a step for their latents their coefficients as well."""
+    if fixed_step is None:
+        tokens = codec.config.tokens is not None
+        for block in encode_blocks(codec, chunks, tokens=tokens):
+            yield block, None
+        return
+    coder, step = codec.coder, fixed_step
+
+    def requantised(block: LatentBlock) -> np.ndarray:
+        latents = np.zeros_like(block.latents)
+        symbols = coder.quantise(block.latents[~block.silent], step)
+        latents[~block.silent] = coder.dequantise(symbols, step)
+        return latents
+
+    yield from encode_layered_blocks(codec, chunks, requantised)
 
 
 def compress_array(

@@ -30,6 +30,8 @@ class DecompressionReport:
     samples: int = 0
     damaged_seconds: list[tuple[float, float]] = field(default_factory=list)
     """Spans (from, to) of the source that were wanted, were lost and are silence now."""
+    coarse_seconds: list[tuple[float, float]] = field(default_factory=list)
+    """Those of which only the waveform layer was lost."""
     complete: bool = True
     """Nothing that was wanted lies beyond a lost end of the file."""
 
@@ -38,6 +40,10 @@ class DecompressionReport:
         found = [
             f"{begin:.2f} s to {end:.2f} s are damaged and silent"
             for begin, end in self.damaged_seconds
+        ]
+        found += [
+            f"{begin:.2f} s to {end:.2f} s have lost their waveform layer and sound as at a low rate"
+            for begin, end in self.coarse_seconds
         ]
         if not self.complete:
             found.append("the end of the file is damaged or missing")
@@ -61,6 +67,11 @@ def check_model(codec: LatentCodec, header: LacHeader) -> None:
         "model_sample_rate": codec.sample_rate,
         "hop_length": codec.hop_length,
     }
+    if header.layered and not codec.layered:
+        raise FormatError(
+            f"the file has a waveform layer, which the model '{codec.config.name}' has none of: it "
+            f"is forged, or of another version of lacuna-codec"
+        )
     for name, value in expected.items():
         if getattr(header, name) != value:
             raise FormatError(
@@ -153,7 +164,7 @@ def _latent_block(
     if denoising is not None:
         return LatentBlock(denoising.latents(codec, block, index), block.silent)
     if codec.config.tokens is None:
-        return LatentBlock(block.latents, block.silent)
+        return LatentBlock(block.latents, block.silent, block.layer)
     tokens = torch.from_numpy(block.latents).to(codec.device)
     return LatentBlock(codec.latents_of(tokens).cpu().numpy(), block.silent)
 
@@ -170,10 +181,14 @@ def survey(reader: LacReader, start: float, duration: float | None) -> Decompres
     rate = header.sample_rate
     block_seconds = header.frames_per_block * header.hop_length / header.model_sample_rate
     report = DecompressionReport(complete=reader.complete or last < total)
-    for index in reader.damaged:
-        lost = (index * block_seconds, min((index + 1) * block_seconds, total / rate))
-        if lost[0] < last / rate and lost[1] > first / rate:
-            report.damaged_seconds.append(lost)
+    for indices, spans in (
+        (reader.damaged, report.damaged_seconds),
+        (reader.damaged_layers, report.coarse_seconds),
+    ):
+        for index in indices:
+            lost = (index * block_seconds, min((index + 1) * block_seconds, total / rate))
+            if lost[0] < last / rate and lost[1] > first / rate:
+                spans.append(lost)
     return report
 
 

@@ -66,7 +66,7 @@ class Draft:
 
     def write(self, output: ByteSink | None, step_index: int) -> int:
         """Write the file, or without an output only find its size; returns its bytes."""
-        counter = _Counter(output)
+        counter = Counter(output)
         writer = LacWriter(counter, self.header, self._coder)
         for block, least in zip(self._spool, self.least_steps, strict=True):
             step = max(step_index, least)
@@ -134,7 +134,7 @@ class Draft:
         return self._coder.quantise(block.latents[~block.silent], step_index)
 
 
-class _Counter:
+class Counter:
     """Counts what is written and passes it on: the output may be a pipe, which has no position.
 
     Without an output it only measures.

@@ -23,6 +23,8 @@ CONTEXT_CODED = 1
 """Flag: the blocks are coded with the model's context model, else with its static tables."""
 TOKENS = 2
 """Flag: the blocks hold tokens, ``latent_dim`` books of them, coded with the model's table."""
+LAYERED = 4
+"""Flag: every block has a waveform layer beside its latents."""
 MAGIC = b"LAC\x1a"
 
 MAX_LATENT_DIM = 1024
@@ -34,9 +36,16 @@ MAX_BLOCK_SECONDS = 120
 """What a few bytes may claim to be: a silent block takes 17."""
 MAX_TAG_BYTES = 16_384
 
+MAX_LAYER_CHANNELS = 8
+MAX_LAYER_FRAMES = 256
+"""Of a file with waveform layers: a frame has 2048 coefficients, in each of so many channels."""
+LAYER_HOP = 2048
+
 BLOCK_SYNC = b"\xa5L"
 BLOCK_FIELDS = struct.Struct("<2sHHHI")
 """A block's sync marker, index mod 2^16, frames, step index and flag, and payload length."""
+LAYER_FIELDS = struct.Struct("<HBI")
+"""A layer's step index, coefficients of a frame over 16, and payload length."""
 NOT_DENOISED = 0x8000
 """Flag beside a block's step index: the encoder found it better not to be denoised."""
 _PREFIX = struct.Struct("<4sBBH")  # magic, version, flags, header length
@@ -84,6 +93,8 @@ class LacHeader:
     tags: dict[str, str] = field(default_factory=dict)
     context_coded: bool = True
     """Coded with the model's context model, else with its static tables."""
+    layered: bool = False
+    """Every block has a waveform layer."""
     tokens: bool = False
     """Blocks hold tokens: their step index says how many of the last books are left out."""
 
@@ -92,6 +103,18 @@ class LacHeader:
             raise FormatError(
                 "a file of tokens that is context coded, expected static tables: "
                 "the file is damaged or forged"
+            )
+        if self.layered and (
+            self.tokens
+            or self.coded_channels > MAX_LAYER_CHANNELS
+            or self.frames_per_block > MAX_LAYER_FRAMES
+            or self.hop_length != LAYER_HOP
+        ):
+            raise FormatError(
+                f"a file with a waveform layer, {self.coded_channels} coded channels and "
+                f"{self.frames_per_block} frames of {self.hop_length} in a block, expected no "
+                f"tokens, at most {MAX_LAYER_CHANNELS} and {MAX_LAYER_FRAMES}, of {LAYER_HOP}: "
+                f"the file is damaged or forged"
             )
         for name, largest in (
             ("channels", MAX_CHANNELS),
@@ -136,8 +159,19 @@ class LacHeader:
 
     @property
     def block_overhead(self) -> int:
-        """Bytes of a block beside its payload."""
-        return BLOCK_FIELDS.size + self.mask_bytes + CRC_BYTES
+        """Bytes of a block beside its payload, and those of its waveform layer."""
+        return self.fields_bytes + self.mask_bytes + CRC_BYTES
+
+    @property
+    def fields_bytes(self) -> int:
+        """Length of what stands before a block's silence mask."""
+        return BLOCK_FIELDS.size + LAYER_FIELDS.size * self.layered
+
+    @property
+    def max_layer_payload(self) -> int:
+        """The most bytes a block's waveform layer can take."""
+        values = self.coded_channels * self.frames_per_block * LAYER_HOP
+        return values * _MAX_BYTES_PER_VALUE + 3 * self.frames_per_block + _MAX_CODER_TAIL
 
     @property
     def max_payload(self) -> int:
@@ -159,6 +193,7 @@ class LacHeader:
         body += bytes([len(name)]) + name + bytes([len(self.tags)]) + self._tag_bytes()
         length = _PREFIX.size + len(body) + CRC_BYTES
         flags = CONTEXT_CODED * self.context_coded | TOKENS * self.tokens
+        flags |= LAYERED * self.layered
         return with_crc(_PREFIX.pack(MAGIC, VERSION, flags, length) + body)
 
     @classmethod
@@ -175,7 +210,7 @@ class LacHeader:
         if len(data) < _PREFIX.size:
             raise FormatError(f"the file ends after {len(data)} bytes, inside its header")
         _, version, flags, length = _PREFIX.unpack_from(data)
-        if version != VERSION or flags & ~(CONTEXT_CODED | TOKENS):
+        if version != VERSION or flags & ~(CONTEXT_CODED | TOKENS | LAYERED):
             raise FormatError(
                 f"version {version} with flags {flags:#04x}, expected version {VERSION} and "
                 f"no unknown flags: the file is of another version of lacuna-codec"
@@ -202,7 +237,14 @@ class LacHeader:
             tags[key] = texts.text(2)
         texts.finish()
         coded, tokens = bool(flags & CONTEXT_CODED), bool(flags & TOKENS)
-        header = cls(**fields, model=model, tags=tags, context_coded=coded, tokens=tokens)
+        header = cls(
+            **fields,
+            model=model,
+            tags=tags,
+            context_coded=coded,
+            tokens=tokens,
+            layered=bool(flags & LAYERED),
+        )
         return header, length
 
     def _tag_bytes(self) -> bytes:

@@ -14,14 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.entropy.coefficients import BINS_UNIT
 from codec.lac.header import (
     BLOCK_FIELDS,
     BLOCK_SYNC,
     CRC_BYTES,
+    LAYER_FIELDS,
+    LAYER_HOP,
     NOT_DENOISED,
     LacHeader,
     crc_holds,
 )
+from codec.network.waveform_layer import STEP_INDICES as LAYER_STEP_INDICES
 from codec.lac.trailer import (
     INDEX_MARKER,
     Footer,
@@ -32,6 +36,17 @@ from codec.lac.trailer import (
     parse_footer,
     parse_index,
 )
+
+
+@dataclass(frozen=True)
+class LayerSpan:
+    """Where the waveform layer of an intact block lies, and its fields."""
+
+    step_index: int
+    bins: int
+    payload: int
+    payload_length: int
+    intact: bool
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,8 @@ class Span:
     payload: int
     payload_length: int
     end: int
+    """Of the block and its waveform layer; of a file that ends within the layer, the file's."""
+    layer: LayerSpan | None
 
 
 class BlockMap:
@@ -181,7 +198,7 @@ class BlockMap:
     def _block_at(self, position: int, end: int) -> Span | None:
         """The block that starts at ``position``, if it is whole and ends by ``end``."""
         header = self._header
-        payload = position + BLOCK_FIELDS.size + header.mask_bytes
+        payload = position + header.fields_bytes + header.mask_bytes
         if payload + CRC_BYTES > end:
             return None
         sync, sequence, frames, step_field, length = BLOCK_FIELDS.unpack_from(self._data, position)
@@ -203,4 +220,22 @@ class BlockMap:
         if bits[header.coded_channels :].any():
             return None
         silent = bits[: header.coded_channels]
-        return Span(sequence, frames, step_index, denoise, silent, payload, length, stop)
+        layer = self._layer_at(position, stop, end) if header.layered else None
+        if layer is not None:
+            if layer.payload_length > header.max_layer_payload:
+                return None
+            stop = min(end, stop + layer.payload_length + CRC_BYTES)
+        return Span(sequence, frames, step_index, denoise, silent, payload, length, stop, layer)
+
+    def _layer_at(self, block: int, start: int, end: int) -> LayerSpan:
+        """The waveform layer that starts at ``start``, of the intact block at ``block``."""
+        step, units, length = LAYER_FIELDS.unpack_from(self._data, block + BLOCK_FIELDS.size)
+        stop = start + length + CRC_BYTES
+        intact = (
+            step < LAYER_STEP_INDICES
+            and units * BINS_UNIT <= LAYER_HOP
+            and length <= self._header.max_layer_payload
+            and stop <= end
+            and crc_holds(self._data[start:stop])
+        )
+        return LayerSpan(step, units * BINS_UNIT, start, length, intact)

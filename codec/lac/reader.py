@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.entropy.coder import SymbolCoder
-from codec.lac.header import LacHeader
-from codec.lac.locate import BlockMap, Span
+from codec.entropy.coefficients import Layer, decode
+from codec.lac.header import CRC_BYTES, LacHeader
+from codec.lac.locate import BlockMap, LayerSpan, Span
 
 SYMBOLS_AT_ONCE = 1 << 17
 """Blocks of this many symbols are decoded together: 95 s of stereo at 32 latents and 21.5 Hz."""
@@ -36,6 +37,8 @@ class Block:
     step_index: int
     denoise: bool = True
     """Its encoder did not say that it is better decoded as it is."""
+    layer: Layer | None = None
+    """Its waveform layer; None in a file without, and where it is damaged."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class VerifyReport:
     """Blocks in the file, lost ones included as far as they are known of."""
     damaged: list[int]
     """Indices of the blocks that are lost."""
+    damaged_layers: list[int]
+    """Indices of the blocks that are whole but for their waveform layer."""
     complete: bool
     """Index and footer are intact and agree with the blocks' positions."""
     samples: int | None
@@ -54,7 +59,7 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        return self.complete and not self.damaged
+        return self.complete and not self.damaged and not self.damaged_layers
 
 
 class LacReader:
@@ -84,18 +89,37 @@ class LacReader:
         """Latent frames in all blocks; a lost block counts as a full one."""
         self.damaged = [i for i in range(self.block_count) if i not in self._map.blocks]
         """Indices of the blocks that are lost, in order."""
+        self.damaged_layers = [
+            index
+            for index, span in sorted(self._map.blocks.items())
+            if span.layer is not None and not span.layer.intact
+        ]
+        """Indices of the blocks that are whole but for their waveform layer, in order."""
 
     @property
     def intact(self) -> bool:
         """Nothing of the file is lost."""
-        return self.complete and not self.damaged
+        return self.complete and not self.damaged and not self.damaged_layers
 
     @property
     def block_bytes(self) -> list[int | None]:
         """Size of each block in the file, with all that belongs to it; None where it is lost."""
         around = self.header.block_overhead
         spans = (self._map.blocks.get(index) for index in range(self.block_count))
-        return [span.payload_length + around if span else None for span in spans]
+        return [
+            span.payload_length + around + layer_bytes(span) if span else None for span in spans
+        ]
+
+    @property
+    def layer_bytes(self) -> int:
+        """What the waveform layers of all intact blocks take."""
+        return sum(map(layer_bytes, self._map.blocks.values()))
+
+    @property
+    def layer_steps(self) -> list[int]:
+        """Step indices of the intact waveform layers."""
+        layers = (span.layer for _, span in sorted(self._map.blocks.items()))
+        return [layer.step_index for layer in layers if layer is not None and layer.intact]
 
     @property
     def block_steps(self) -> list[int | None]:
@@ -128,6 +152,7 @@ class LacReader:
                 key = (int((~span.silent).sum()), span.frames, span.step_index)
                 alike.setdefault(key, []).append(position)
         found: list[Block | None] = [None] * len(spans)
+        layers = self._layers(spans)
         for (streams, frames, step), positions in alike.items():
             group = [span for span in (spans[i] for i in positions) if span is not None]
             payloads = [self._data[s.payload : s.payload + s.payload_length] for s in group]
@@ -138,8 +163,35 @@ class LacReader:
                 symbols, latents = np.zeros(shape, stored.dtype), np.zeros(shape, values.dtype)
                 symbols[~span.silent] = stored
                 latents[~span.silent] = values
-                found[position] = Block(symbols, latents, span.silent, step, span.denoise)
+                layer = layers.get(position)
+                found[position] = Block(symbols, latents, span.silent, step, span.denoise, layer)
         return found
+
+    def _layers(self, spans: list[Span | None]) -> dict[int, Layer]:
+        """The intact waveform layers of the blocks at ``spans``, by their positions there."""
+        alike: dict[tuple[int, int, int], list[tuple[int, Span, LayerSpan]]] = {}
+        for position, span in enumerate(spans):
+            layer = span.layer if span is not None else None
+            if span is not None and layer is not None and layer.intact:
+                shape = (int((~span.silent).sum()), span.frames, layer.bins)
+                alike.setdefault(shape, []).append((position, span, layer))
+        found: dict[int, Layer] = {}
+        for shape, group in alike.items():
+            payloads = [
+                self._data[layer.payload : layer.payload + layer.payload_length]
+                for _, _, layer in group
+            ]
+            symbols, splits = decode(payloads, shape)
+            for (position, span, layer), heard, split in zip(group, symbols, splits, strict=True):
+                whole = np.zeros((self.header.coded_channels, *shape[1:]), np.int16)
+                whole[~span.silent] = heard
+                found[position] = Layer(layer.step_index, split, whole)
+        return found
+
+
+def layer_bytes(span: Span) -> int:
+    """What a block's waveform layer takes, beside its fields."""
+    return 0 if span.layer is None else span.layer.payload_length + CRC_BYTES
 
 
 def verify(source: BinaryIO | bytes | bytearray | memoryview) -> VerifyReport:
@@ -150,5 +202,10 @@ def verify(source: BinaryIO | bytes | bytearray | memoryview) -> VerifyReport:
     """
     reader = LacReader(source)
     return VerifyReport(
-        reader.header, reader.block_count, reader.damaged, reader.complete, reader.samples
+        reader.header,
+        reader.block_count,
+        reader.damaged,
+        reader.damaged_layers,
+        reader.complete,
+        reader.samples,
     )

@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.entropy.coder import SymbolCoder
-from codec.lac.header import BLOCK_FIELDS, BLOCK_SYNC, NOT_DENOISED, LacHeader, with_crc
+from codec.entropy.coefficients import BINS_UNIT, Layer, encode
+from codec.lac.header import (
+    BLOCK_FIELDS,
+    BLOCK_SYNC,
+    LAYER_FIELDS,
+    NOT_DENOISED,
+    LacHeader,
+    with_crc,
+)
 from codec.lac.trailer import check_samples, trailer_bytes
 
 
@@ -46,12 +54,14 @@ class LacWriter:
         step_index: int,
         silent: NDArray[np.bool_] | None = None,
         denoise: bool = True,
+        layer: Layer | None = None,
     ) -> None:
         """Append a block.
 
         ``symbols`` (coded_channels, latent_dim, frames) has the header's frames_per_block, or
         fewer in the last block. Channels that ``silent`` (coded_channels,) marks are not stored.
-        Without ``denoise`` the block is decoded as it is even where files are denoised.
+        Without ``denoise`` the block is decoded as it is even where files are denoised. A file with
+        waveform layers has a ``layer`` in each block, whose steps hang on latents as they are.
 
         Raises:
             ValueError: shapes that do not fit, a block after a short one, or a symbol outside
@@ -77,10 +87,18 @@ class LacWriter:
             raise ValueError(f"silent has shape {silent.shape}: expected one flag per channel")
         payload = self._coder.encode(symbols[~silent], step_index)
         number = len(self._sizes) & 0xFFFF
-        step_field = step_index if denoise else step_index | NOT_DENOISED
+        step_field = step_index if denoise and layer is None else step_index | NOT_DENOISED
         start = BLOCK_FIELDS.pack(BLOCK_SYNC, number, frames, step_field, len(payload))
+        coefficients = b""
+        if (layer is not None) != header.layered:
+            raise ValueError(f"layer is {layer}: expected one where the header says so, {header}")
+        if layer is not None:
+            payload_of_layer = encode(layer.symbols[~silent], layer.split)
+            coefficients = with_crc(payload_of_layer)
+            units = layer.bins // BINS_UNIT
+            start += LAYER_FIELDS.pack(layer.step_index, units, len(payload_of_layer))
         mask = np.packbits(silent, bitorder="little").tobytes()
-        block = with_crc(start + mask + payload)
+        block = with_crc(start + mask + payload) + coefficients
         self._file.write(block)
         self._sizes.append(len(block))
         self._frames += frames

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from codec.entropy.coefficients import Layer
 from codec.errors import AudioError
 from codec.model.latent_codec import LatentCodec
+from codec.model.refine import refined
 from codec.network.map_waveform import ANCHOR_FRAMES, MapWaveformDecoder, Place
 
 FRAMES_PER_BLOCK = ANCHOR_FRAMES
@@ -38,6 +40,8 @@ class LatentBlock:
     """Or tokens (coded_channels, books, frames), on their way into a file."""
     silent: np.ndarray
     """(coded_channels,) bool: digital silence, to be decoded as such whatever the latents are."""
+    layer: Layer | None = None
+    """Coefficients of the waveform itself, where the block has any."""
 
 
 def encode_blocks(
@@ -55,7 +59,7 @@ def encode_blocks(
         AudioError: samples so far beyond full scale that the network cannot work with them.
     """
     for window, samples in block_windows(codec, chunks):
-        yield _encode_block(codec, window, samples, skip_silence, tokens)
+        yield encode_block(codec, window, samples, skip_silence, tokens)
 
 
 def block_windows(
@@ -86,7 +90,7 @@ def block_windows(
 
 
 @torch.inference_mode()
-def _encode_block(
+def encode_block(
     codec: LatentCodec, window: np.ndarray, samples: int, skip_silence: bool, tokens: bool
 ) -> LatentBlock:
     """One window of a block and its halos, of which ``samples`` after the first halo are real."""
@@ -126,7 +130,7 @@ def decode_blocks(
     """
     fade = round(FADE_SECONDS * codec.sample_rate)
     ramp = np.linspace(0, 1, fade, dtype=np.float32)
-    silence = _silence(codec)
+    silence = silence_of(codec)
     previous: LatentBlock | None = None
     lost_before = False
     for index, (block, following) in enumerate(_with_next(blocks), start=first_block):
@@ -166,7 +170,7 @@ def _with_next(
 
 
 @torch.inference_mode()
-def _silence(codec: LatentCodec) -> np.ndarray | None:
+def silence_of(codec: LatentCodec) -> np.ndarray | None:
     """Latents (latent_dim, 1) of digital silence, which a spectral map sees beyond a sound.
 
     The encoder has seen silence there. A map of frames that repeat says a tone that never was: hard
@@ -192,28 +196,51 @@ def _decode_block(
 ) -> np.ndarray:
     """Decode a block with its neighbours' latents as halo, in one fixed shape."""
     halo = codec.autoencoder.decoder.receptive_frames
-    coded, latent_dim, frames = block.latents.shape
+    coded, _, frames = block.latents.shape
     hop = codec.hop_length
     rows = []
     for channel in range(coded):
         if block.silent[channel]:
             rows.append(torch.zeros(codec.config.channels, frames * hop, dtype=torch.float32))
             continue
-        window = np.empty((latent_dim, halo + FRAMES_PER_BLOCK + halo), np.float32)
-        own = block.latents[channel]
-        window[:, halo : halo + frames] = own
-        # Beyond the ends, and beside a lost or silent block, there is silence, or the outermost
-        # frame goes on.
-        window[:, :halo] = own[:, :1] if silence is None else silence
-        window[:, halo + frames :] = own[:, -1:] if silence is None else silence
-        if previous is not None and not previous.silent[channel]:
-            window[:, :halo] = previous.latents[channel][:, -halo:]
-        if following is not None and not following.silent[channel] and frames == FRAMES_PER_BLOCK:
-            right = following.latents[channel][:, :halo]
-            window[:, halo + frames : halo + frames + right.shape[1]] = right
-            if silence is None:
-                window[:, halo + frames + right.shape[1] :] = right[:, -1:]
+        window = latent_window(codec, (previous, block, following), channel, silence)
+        z = torch.from_numpy(window).to(codec.device)[None]
         place = Place(index * FRAMES_PER_BLOCK - halo, [channel])
-        row = codec.synthesize(torch.from_numpy(window).to(codec.device)[None], place)[0]
-        rows.append(row[:, halo * hop : (halo + frames) * hop].cpu())
+        if block.layer is None:
+            row = codec.synthesize(z, place)[0].cpu()
+        else:
+            made, levels = codec.synthesize_with_levels(z, place)
+            layers = [side.layer if side else None for side in (previous, block, following)]
+            row = refined(made[0].cpu(), levels[0].cpu(), layers, channel, halo)
+        rows.append(row[:, halo * hop : (halo + frames) * hop])
     return codec.from_rows(torch.stack(rows)[None], channels)[0].numpy()
+
+
+def latent_window(
+    codec: LatentCodec,
+    blocks: tuple[LatentBlock | None, LatentBlock, LatentBlock | None],
+    channel: int,
+    silence: np.ndarray | None,
+) -> np.ndarray:
+    """A channel's latents with those of the blocks before and after as halo, in one fixed shape.
+
+    (latent_dim, halo + FRAMES_PER_BLOCK + halo) of the decoder's halo
+    """
+    previous, block, following = blocks
+    halo = codec.autoencoder.decoder.receptive_frames
+    _, latent_dim, frames = block.latents.shape
+    window = np.empty((latent_dim, halo + FRAMES_PER_BLOCK + halo), np.float32)
+    own = block.latents[channel]
+    window[:, halo : halo + frames] = own
+    # Beyond the ends, and beside a lost or silent block, there is silence, or the outermost
+    # frame goes on.
+    window[:, :halo] = own[:, :1] if silence is None else silence
+    window[:, halo + frames :] = own[:, -1:] if silence is None else silence
+    if previous is not None and not previous.silent[channel]:
+        window[:, :halo] = previous.latents[channel][:, -halo:]
+    if following is not None and not following.silent[channel] and frames == FRAMES_PER_BLOCK:
+        right = following.latents[channel][:, :halo]
+        window[:, halo + frames : halo + frames + right.shape[1]] = right
+        if silence is None:
+            window[:, halo + frames + right.shape[1] :] = right[:, -1:]
+    return window

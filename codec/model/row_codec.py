@@ -26,7 +26,7 @@ from codec.network import channel_layout
 from codec.network.autoencoder import Autoencoder
 from codec.network.bottleneck import Posterior
 from codec.network.config import ModelConfig
-from codec.network.map_waveform import START, Place
+from codec.network.map_waveform import START, MapWaveformDecoder, Place
 
 
 class RowCodec(Float32Module):
@@ -204,6 +204,29 @@ class RowCodec(Float32Module):
         self.check_float32()
         given = label_rows(self.config, label, self.device)
         return self.autoencoder.decode(self.standardizer.inverse(z), place, given)
+
+    @property
+    def layered(self) -> bool:
+        """Files may have a waveform layer: the decoder says the levels that it needs."""
+        return isinstance(self.autoencoder.decoder, MapWaveformDecoder)
+
+    @float32_by_default()
+    def levels(self, z: Tensor) -> Tensor:
+        """Log powers of bands that latents (n, latent_dim, frames) of a spectral map say.
+
+        (n, frames, SHORT_FRAMES, SHORT_BANDS), as in codec/network/views.py.
+        """
+        self.check_float32()
+        assert isinstance(self.autoencoder.decoder, MapWaveformDecoder), self.config
+        return self.autoencoder.decoder.expect(self.standardizer.inverse(z)).short
+
+    @float32_by_default()
+    def synthesize_with_levels(self, z: Tensor, place: Place) -> tuple[Tensor, Tensor]:
+        """``synthesize`` and ``levels`` at once."""
+        self.check_float32()
+        assert isinstance(self.autoencoder.decoder, MapWaveformDecoder), self.config
+        waveform, expected = self.autoencoder.decoder.render(self.standardizer.inverse(z), place)
+        return waveform.float(), expected.short
 
     # -- as a part of another module -------------------------------------------------------------
 

@@ -37,7 +37,7 @@ def transform(waveform: Floats, split: NDArray[np.integer], edges: tuple[int, ..
     """
     folded = _fold(waveform, split, edges, 1.0).reshape(len(waveform), -1, FRAME)
     out = np.empty_like(folded)
-    for s in np.unique(split):
+    for s in np.unique(split).tolist():
         pieces = folded[:, split == s].reshape(len(waveform), -1, 1 << s, FRAME >> s)
         out[:, split == s] = _dct_iv(pieces).swapaxes(2, 3).reshape(len(waveform), -1, FRAME)
     return out
@@ -49,7 +49,7 @@ def inverse(
     """(rows, frames, FRAME) -> (rows, frames * FRAME); the inverse of ``transform``."""
     rows = len(coefficients)
     folded = np.empty_like(coefficients)
-    for s in np.unique(split):
+    for s in np.unique(split).tolist():
         pieces = coefficients[:, split == s].reshape(rows, -1, FRAME >> s, 1 << s)
         folded[:, split == s] = _dct_iv(pieces.swapaxes(2, 3)).reshape(rows, -1, FRAME)
     return _fold(folded.reshape(rows, -1), split, edges, -1.0)
@@ -68,7 +68,7 @@ def _fold(
     width = np.minimum(sizes[:-1], sizes[1:])
     width[np.isin(borders, np.array(edges) * FRAME)] = EDGE
     out = waveform.copy()
-    for w in np.unique(width):
+    for w in np.unique(width).tolist():
         after = np.arange(w // 2)
         right = borders[width == w][:, None] + after
         left = borders[width == w][:, None] - 1 - after

@@ -82,6 +82,16 @@ class MapWaveformDecoder(nn.Module):
         randomness: Randomness | None = None,
         label: Tensor | None = None,
     ) -> Tensor:
+        return self.render(z, place, randomness, label)[0]
+
+    def render(
+        self,
+        z: Tensor,
+        place: Place = START,
+        randomness: Randomness | None = None,
+        label: Tensor | None = None,
+    ) -> tuple[Tensor, SpectralMap]:
+        """As ``forward``, and the map that the waveform is made from."""
         batch, _, frames = z.shape
         first = place.first_frame
         anchors = [frame for frame in range(frames) if (first + frame) % ANCHOR_FRAMES == 0]
@@ -98,4 +108,4 @@ class MapWaveformDecoder(nn.Module):
                 self.renderer.mix(gains, excitation, noise)
                 for noise in randomness.noise.to(z.device).unbind(1)
             ]
-        return torch.stack(draws, dim=1)
+        return torch.stack(draws, dim=1), expected

@@ -11,6 +11,8 @@ would have been coded. What lies above the coded band is the renderer's alone.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,6 +46,12 @@ def step_factor(step_index: int) -> float:
     return 2.0 ** (step_index / STEPS_PER_OCTAVE + LEAST_STEP)
 
 
+def index_of(factor: float) -> int:
+    """The index of about this factor."""
+    index = round((math.log2(max(factor, 1e-9)) - LEAST_STEP) * STEPS_PER_OCTAVE)
+    return min(max(index, 0), STEP_INDICES - 1)
+
+
 def unit_steps(levels: Floats, split: NDArray[np.integer]) -> Floats:
     """The step of every coefficient where the factor is 1: (frames, FRAME).
 
@@ -51,8 +59,8 @@ def unit_steps(levels: Floats, split: NDArray[np.integer]) -> Floats:
     """
     power = np.exp(levels)
     out = np.empty((len(levels), FRAME))
-    for s in np.unique(split):
-        frames, pieces = split == s, 1 << int(s)
+    for s in np.unique(split).tolist():
+        frames, pieces = split == s, 1 << s
         if pieces <= SHORT_FRAMES:
             shape = (-1, pieces, SHORT_FRAMES // pieces, levels.shape[-1])
             of_pieces = np.log(power[frames].reshape(shape).mean(axis=2))

@@ -1,0 +1,173 @@
+"""A file with a waveform layer before the layer's step is known."""
+
+from __future__ import annotations
+
+import io
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from codec.entropy.coder import SymbolCoder
+from codec.entropy.coefficients import Layer, cost_bits
+from codec.errors import RateError
+from codec.lac.draft import SAMPLED_BLOCKS, Counter, LatentSpool
+from codec.lac.header import CRC_BYTES, LacHeader
+from codec.lac.writer import ByteSink, LacWriter
+from codec.model.blocks import LatentBlock
+from codec.model.layered_blocks import Coefficients
+from codec.network.waveform_layer import STEP_INDICES, STEPS_PER_OCTAVE, index_of
+
+CLOSE_ENOUGH = 0.985
+"""A file of this share of its budget is not made again for the rest: steps are that far apart."""
+
+BITS_PER_OCTAVE = 1.2
+"""How many octaves a size falls, about, when steps are doubled."""
+
+SPARSE = 400
+"""Coefficients of a frame from which a first guess at the step is made: up to 4.3 kHz."""
+
+
+class CoefficientSpool:
+    """Coefficients of blocks in a temporary file, to be read several times."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the spool
+        self._known: list[tuple[tuple[int, ...], np.ndarray]] = []
+
+    def append(self, coefficients: Coefficients) -> None:
+        self._file.seek(0, io.SEEK_END)
+        self._file.write(coefficients.values.tobytes())
+        self._known.append((coefficients.values.shape, coefficients.split))
+
+    def __iter__(self) -> Iterator[Coefficients]:
+        self._file.seek(0)
+        for shape, split in self._known:
+            data = self._file.read(2 * math.prod(shape))
+            yield Coefficients(split, np.frombuffer(data, np.float16).reshape(shape))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class LayeredDraft:
+    """The latents and coefficients of a whole file, and its bytes at any step of the layer.
+
+    ``write`` gives block ``i`` the step asked for, or ``least_steps[i]`` if that is coarser.
+    """
+
+    def __init__(
+        self,
+        coder: SymbolCoder,
+        header: LacHeader,
+        spools: tuple[LatentSpool, CoefficientSpool],
+        samples: int,
+        base_step: int,
+    ) -> None:
+        self.header, self.samples, self.base_step = header, samples, base_step
+        self._coder, self._spools = coder, spools
+        self.least_steps = [0] * len(spools[0])
+
+    def write(self, output: ByteSink | None, step_index: int) -> int:
+        """Write the file, or without an output only find its size; returns its bytes."""
+        counter = Counter(output)
+        writer = LacWriter(counter, self.header, self._coder)
+        for (block, coefficients), least in zip(self._blocks(), self.least_steps, strict=True):
+            layer = coefficients.at(max(step_index, least))
+            writer.write_block(self._symbols(block), self.base_step, block.silent, layer=layer)
+        writer.close(self.samples)
+        return counter.bytes
+
+    def choose(self, budget: float) -> int | None:
+        """The finest step whose file has at most ``budget`` bytes, or one next to it.
+
+        None where a layer would have next to nothing of it.
+        """
+        sample, base = self._sample()
+        if base > budget * 2 / 3:
+            return None
+        guess = _search(lambda step: base + sample(step), budget, self._first_guess())
+        if guess is None:
+            return None
+        return _search(lambda step: float(self.write(None, step)), budget, guess)
+
+    def limit_blocks(self, max_kbps: float) -> None:
+        """Hold every block to the finest step at which it has at most ``max_kbps``.
+
+        Raises:
+            RateError: a block has more even without its layer.
+        """
+        frame = self.header.hop_length / self.header.model_sample_rate
+        for index, (block, coefficients) in enumerate(self._blocks()):
+            # The last block may be so short that its fixed part alone exceeds any rate.
+            seconds = max(1.0, block.latents.shape[-1] * frame)
+            base = self._base_bytes(block)
+
+            def size(
+                step: int, base: int = base, c: Coefficients = coefficients, b: LatentBlock = block
+            ) -> float:
+                return base + layer_bytes(c.at(step), b.silent)
+
+            least = _search(size, max_kbps * 1000 * seconds / 8, self.least_steps[index] or 512)
+            if least is None:
+                needed = math.ceil((base + 16) * 8 / seconds / 10) / 100
+                raise RateError(
+                    f"--max-kbps {max_kbps:g} is less than the block at "
+                    f"{index * self.header.frames_per_block * frame:.1f} s takes without its "
+                    f"waveform layer: give {needed:g} or more"
+                )
+            self.least_steps[index] = least
+
+    def _blocks(self) -> Iterator[tuple[LatentBlock, Coefficients]]:
+        return zip(*self._spools, strict=True)
+
+    def _symbols(self, block: LatentBlock) -> np.ndarray:
+        heard = self._coder.quantise(block.latents[~block.silent], self.base_step)
+        symbols = np.zeros(block.latents.shape, heard.dtype)
+        symbols[~block.silent] = heard
+        return symbols
+
+    def _base_bytes(self, block: LatentBlock) -> int:
+        coded = self._coder.encode(self._symbols(block)[~block.silent], self.base_step)
+        return self.header.block_overhead + CRC_BYTES + len(coded)
+
+    def _sample(self) -> tuple[Callable[[int], float], float]:
+        """A guess at the bytes of all layers at a step, from a few blocks; those of the rest."""
+        count = len(self.least_steps)
+        wanted = set(np.linspace(0, count - 1, SAMPLED_BLOCKS).round().astype(int))
+        self._sampled = [x for index, x in enumerate(self._blocks()) if index in wanted]
+        share = count / len(self._sampled)
+        base = sum(self._base_bytes(block) for block, _ in self._sampled) * share
+
+        def size(step: int) -> float:
+            return share * sum(layer_bytes(c.at(step), b.silent) for b, c in self._sampled)
+
+        return size, base
+
+    def _first_guess(self) -> int:
+        low = [c.values[..., :SPARSE].astype(np.float32).ravel() for _, c in self._sampled]
+        return index_of(float(np.quantile(np.abs(np.concatenate(low)), 0.9)))
+
+
+def layer_bytes(layer: Layer, silent: np.ndarray) -> float:
+    """What a layer takes in a file, but for its fields."""
+    return cost_bits(layer.symbols[~silent], layer.split) / 8 + 4
+
+
+def _search(size: Callable[[int], float], budget: float, start: int) -> int | None:
+    """The finest step whose size is at most a budget, or close to it; None if there is none."""
+    too_fine, fits = -1, STEP_INDICES  # not known to be either
+    step = start
+    while fits - too_fine > 1:
+        found = size(step)
+        if found > budget:
+            too_fine = step
+        else:
+            fits = step
+            if found >= CLOSE_ENOUGH * budget:
+                break
+        octaves = math.log2(max(found, 1.0) / budget) / BITS_PER_OCTAVE
+        step = min(max(step + math.ceil(STEPS_PER_OCTAVE * octaves), too_fine + 1), fits - 1)
+    return fits if fits < STEP_INDICES else None
+

@@ -1,0 +1,111 @@
+"""Blocks with a waveform layer on their way into a file: their latents, and their coefficients over
+the steps that a decoder will know.
+
+The decoder knows levels from quantised latents, so these are quantised first; and from those of the
+next block too, so each block waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from codec.entropy.coefficients import BINS_UNIT, Layer
+from codec.model.blocks import (
+    LatentBlock,
+    block_windows,
+    encode_block,
+    latent_window,
+    silence_of,
+)
+from codec.model.latent_codec import LatentCodec
+from codec.network.config import FRAME
+from codec.network.lapped import transform
+from codec.network.waveform_layer import choose_split, quantise, step_factor, unit_steps
+
+LARGEST_VALUE = 60_000.0
+"""Values are held as float16."""
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """A block's coefficients over their unit steps, to be quantised."""
+
+    split: np.ndarray
+    """(frames,) uint8"""
+    values: np.ndarray
+    """(coded_channels, frames, FRAME) float16; zeros in channels that are silent."""
+
+    def at(self, step_index: int) -> Layer:
+        """The layer with a step: as many bins as are not all zero."""
+        symbols = quantise(self.values, step_factor(step_index))
+        coded = np.flatnonzero(symbols.any(axis=(0, 1)))
+        bins = -(-(int(coded[-1]) + 1) // BINS_UNIT) * BINS_UNIT if coded.size else 0
+        return Layer(step_index, self.split, symbols[..., :bins])
+
+
+def encode_layered_blocks(
+    codec: LatentCodec,
+    chunks: Iterable[np.ndarray],
+    requantised: Callable[[LatentBlock], np.ndarray],
+) -> Iterator[tuple[LatentBlock, Coefficients]]:
+    """As ``encode_blocks``, with each block's coefficients.
+
+    ``requantised`` gives the latents that a decoder will have of a block.
+    """
+    silence = silence_of(codec)
+    previous: LatentBlock | None = None
+    current: tuple[LatentBlock, LatentBlock, np.ndarray] | None = None
+    for window, samples in block_windows(codec, chunks):
+        block = encode_block(codec, window, samples, skip_silence=True, tokens=False)
+        decoded = LatentBlock(requantised(block), block.silent)
+        if current is not None:
+            before, known, sound = current
+            yield before, _coefficients(codec, sound, (previous, known, decoded), silence)
+            previous = known
+        current = block, decoded, _with_a_frame_around(codec, window, decoded)
+    if current is not None:
+        block, known, sound = current
+        yield block, _coefficients(codec, sound, (previous, known, None), silence)
+
+
+def _with_a_frame_around(
+    codec: LatentCodec, window: np.ndarray, block: LatentBlock
+) -> np.ndarray:
+    """The coded channels of a block and of a frame on either side, (coded, time)."""
+    first = (codec.autoencoder.encoder.receptive_frames - 1) * FRAME
+    span = window[:, first : first + (block.latents.shape[2] + 2) * FRAME]
+    return codec.to_rows(torch.from_numpy(span)[None])[0, :, 0].numpy()
+
+
+@torch.inference_mode()
+def _coefficients(
+    codec: LatentCodec,
+    sound: np.ndarray,
+    blocks: tuple[LatentBlock | None, LatentBlock, LatentBlock | None],
+    silence: np.ndarray | None,
+) -> Coefficients:
+    own = blocks[1]
+    frames = own.latents.shape[2]
+    values = np.zeros((len(sound), frames, FRAME), np.float16)
+    heard = np.flatnonzero(~own.silent)
+    if not heard.size:
+        return Coefficients(np.zeros(frames, np.uint8), values)
+    first = codec.autoencoder.decoder.receptive_frames - 1
+    levels = []
+    for channel in heard:
+        window = latent_window(codec, blocks, channel, silence)
+        z = torch.from_numpy(window).to(codec.device)[None]
+        levels.append(codec.levels(z)[0, first : first + frames + 2].cpu().double().numpy())
+    waveform = sound[heard].astype(np.float64)
+    split = choose_split(waveform, np.stack(levels))
+    split[0] = split[-1] = 0
+    coefficients = transform(waveform, split, (1, 1 + frames))
+    for channel, level, row in zip(heard, levels, coefficients, strict=True):
+        ratio = row / unit_steps(level, split)
+        values[channel] = np.clip(ratio[1:-1], -LARGEST_VALUE, LARGEST_VALUE)
+    return Coefficients(split[1:-1], values)
+

@@ -1,0 +1,60 @@
+"""What the base layer makes of a block, with the waveform layer's coefficients in their place.
+
+Every block is transformed with one frame on either side, so that the window over the border of two
+blocks is whole. What the neighbor does not say there, since it is lost or has no such layer, is the
+renderer's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codec.entropy.coefficients import Layer
+from codec.network.config import FRAME
+from codec.network.lapped import inverse, transform
+from codec.network.waveform_layer import combine, step_factor, unit_steps
+
+
+def refined(
+    made: Tensor, levels: Tensor, layers: Sequence[Layer | None], channel: int, halo: int
+) -> Tensor:
+    """A channel of a block with its coded coefficients.
+
+    Args:
+        made: (1, time), halo and block and halo, as the renderer makes it.
+        levels: (frames, SHORT_FRAMES, SHORT_BANDS) log powers that the map expects there.
+        layers: of the block before, the block itself, and the one after.
+        halo: frames before the block.
+    """
+    own = layers[1]
+    assert own is not None
+    count = len(own.split)
+    ends = [0, 1, 1 + count]  # where the three blocks begin, of the block's frames and two more
+    first = halo - 1
+    outer = [layers[0], own, layers[2]]
+    parts = [(-1, 1), (0, count), (0, 1)]
+    split = np.concatenate(
+        [
+            layer.split[begin:][:length] if layer is not None else np.zeros(length, np.uint8)
+            for layer, (begin, length) in zip(outer, parts, strict=True)
+        ]
+    )
+    span = slice(first * FRAME, (first + len(split)) * FRAME)
+    waveform = made[:, span].double().numpy()
+    steps = unit_steps(levels[first : first + len(split)].double().numpy(), split)
+    edges = (1, 1 + count)
+    coefficients = transform(waveform, split, edges)[0]
+    for layer, start, (begin, length) in zip(outer, ends, parts, strict=True):
+        if layer is None:
+            continue
+        at = slice(start, start + length)
+        symbols = layer.symbols[channel, begin:][:length]
+        scaled = steps[at] * step_factor(layer.step_index)
+        coefficients[at] = combine(coefficients[at], symbols, scaled)
+    out = made.clone()
+    out[:, span] = torch.from_numpy(inverse(coefficients[None], split, edges)).float()
+    return out
