@@ -1,4 +1,4 @@
-"""info and verify: what stands in a .lac file; needs no model."""
+"""info, verify and trim: what stands in a .lac file, and less of it; needs no model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ import json
 import sys
 from typing import Annotated, Any
 
-from codec.cli.options import EXIT_DAMAGED, AsJson, word
+from cyclopts import Parameter
+
+from codec.cli.options import (
+    EXIT_DAMAGED,
+    AsJson,
+    Force,
+    expect_suffix,
+    refuse_own_input,
+    say,
+    word,
+)
 from codec.text import printable
 
 LacFile = Annotated[str, word("IN", "A .lac file; '-' is stdin.")]
@@ -57,12 +67,44 @@ def verify(source: LacFile, /, *, as_json: AsJson = False) -> None:
         "ok": report.ok,
         "blocks": report.blocks,
         "damaged_blocks": report.damaged,
+        "damaged_layers": report.damaged_layers,
         "complete": report.complete,
         "samples": report.samples,
     }
     _print_facts(facts, as_json)
     if not report.ok:
         raise SystemExit(EXIT_DAMAGED)
+
+
+def trim(
+    source: LacFile,
+    target: Annotated[str, word("OUT", "A .lac file; '-' is stdout.")],
+    /,
+    *,
+    kbps: Annotated[float, Parameter(help="Of the result, at most.")],
+    force: Force = False,
+) -> None:
+    """Cut a .lac file to a lower rate without coding it again; needs no model.
+
+    Example: lacuna trim song.lac small.lac --kbps 6
+
+    The waveform layer is rounded to coarser steps, as far as to nothing; what a file has below it
+    stays as it is.
+    """
+    from codec.files import output_file, read_bytes
+    from codec.lac.rate import RateTarget
+    from codec.lac.reader import LacReader
+    from codec.lac.trim import trim as trim_container
+
+    wanted = RateTarget(kbps)
+    if target != "-":
+        expect_suffix(target, ".lac")
+    refuse_own_input(source, target)
+    reader = LacReader(read_bytes(source))
+    with output_file(target, force=force) as output:
+        report = trim_container(reader, output, wanted)
+    layer = "with a coarser waveform layer" if report.layered else "without a waveform layer"
+    say(f"{target}: {report.bytes:,} bytes, {report.kbps:.2f} kbps, {layer}")
 
 
 def _print_facts(facts: dict[str, Any], as_json: bool) -> None:

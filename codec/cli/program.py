@@ -17,7 +17,7 @@ from codec.cli.demo import demo
 from codec.cli.evaluate import evaluate
 from codec.cli.export import export
 from codec.cli.files import compress, decompress
-from codec.cli.inspect import info, verify
+from codec.cli.inspect import info, trim, verify
 from codec.cli.latents import decode, encode
 from codec.cli.look import map_, score
 from codec.cli.models import models
@@ -28,7 +28,7 @@ from codec.process import end_unread, prepare
 
 FILES, LATENTS, MODELS = "Files", "Latents and sound", "Models"
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    FILES: (compress, decompress, info, verify),
+    FILES: (compress, decompress, info, verify, trim),
     LATENTS: (encode, decode, score, map_),
     MODELS: (models, convert, calibrate, export, evaluate, demo),
 }

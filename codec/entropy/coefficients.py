@@ -61,6 +61,12 @@ class Layer:
         return self.symbols.shape[2]
 
 
+def without_zeros(symbols: NDArray[np.int16]) -> NDArray[np.int16]:
+    """As many bins (..., bins) as are not all zero, in whole BINS_UNITs."""
+    coded = np.flatnonzero(symbols.any(axis=tuple(range(symbols.ndim - 1))))
+    return symbols[..., : -(-(int(coded[-1]) + 1) // BINS_UNIT) * BINS_UNIT if coded.size else 0]
+
+
 def encode(symbols: NDArray[np.integer], split: NDArray[np.integer]) -> bytes:
     """The bytes of a block's symbols (streams, frames, bins) and of its frames' splits, a multiple
     of 4; ``bins`` is even.

@@ -28,8 +28,11 @@ def file_facts(reader: LacReader, size: int) -> dict[str, Any]:
         "context_coded": header.context_coded,
         "tokens": header.tokens,
         **_step_facts(reader),
+        "layered": header.layered,
+        "layer_kbps": reader.layer_bytes * 8 / seconds / 1000 if seconds else None,
         "blocks": reader.block_count,
         "damaged_blocks": reader.damaged,
+        "damaged_layers": reader.damaged_layers,
         "complete": reader.complete,
         "tags": header.tags,
     }

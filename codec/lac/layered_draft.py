@@ -13,17 +13,12 @@ from codec.entropy.coder import SymbolCoder
 from codec.entropy.coefficients import Layer, cost_bits
 from codec.errors import RateError
 from codec.lac.draft import SAMPLED_BLOCKS, Counter, LatentSpool
+from codec.lac.finest_within import finest_within
 from codec.lac.header import CRC_BYTES, LacHeader
 from codec.lac.writer import ByteSink, LacWriter
 from codec.model.blocks import LatentBlock
 from codec.model.layered_blocks import Coefficients
-from codec.network.waveform_layer import STEP_INDICES, STEPS_PER_OCTAVE, index_of
-
-CLOSE_ENOUGH = 0.985
-"""A file of this share of its budget is not made again for the rest: steps are that far apart."""
-
-BITS_PER_OCTAVE = 1.2
-"""How many octaves a size falls, about, when steps are doubled."""
+from codec.network.waveform_layer import index_of
 
 SPARSE = 400
 """Coefficients of a frame from which a first guess at the step is made: up to 4.3 kHz."""
@@ -87,10 +82,10 @@ class LayeredDraft:
         sample, base = self._sample()
         if base > budget * 2 / 3:
             return None
-        guess = _search(lambda step: base + sample(step), budget, self._first_guess())
+        guess = finest_within(lambda step: base + sample(step), budget, self._first_guess())
         if guess is None:
             return None
-        return _search(lambda step: float(self.write(None, step)), budget, guess)
+        return finest_within(lambda step: float(self.write(None, step)), budget, guess)
 
     def limit_blocks(self, max_kbps: float) -> None:
         """Hold every block to the finest step at which it has at most ``max_kbps``.
@@ -109,7 +104,7 @@ class LayeredDraft:
             ) -> float:
                 return base + layer_bytes(c.at(step), b.silent)
 
-            least = _search(size, max_kbps * 1000 * seconds / 8, self.least_steps[index] or 512)
+            least = finest_within(size, max_kbps * 1000 * seconds / 8, self.least_steps[index] or 512)
             if least is None:
                 needed = math.ceil((base + 16) * 8 / seconds / 10) / 100
                 raise RateError(
@@ -153,21 +148,3 @@ class LayeredDraft:
 def layer_bytes(layer: Layer, silent: np.ndarray) -> float:
     """What a layer takes in a file, but for its fields."""
     return cost_bits(layer.symbols[~silent], layer.split) / 8 + 4
-
-
-def _search(size: Callable[[int], float], budget: float, start: int) -> int | None:
-    """The finest step whose size is at most a budget, or close to it; None if there is none."""
-    too_fine, fits = -1, STEP_INDICES  # not known to be either
-    step = start
-    while fits - too_fine > 1:
-        found = size(step)
-        if found > budget:
-            too_fine = step
-        else:
-            fits = step
-            if found >= CLOSE_ENOUGH * budget:
-                break
-        octaves = math.log2(max(found, 1.0) / budget) / BITS_PER_OCTAVE
-        step = min(max(step + math.ceil(STEPS_PER_OCTAVE * octaves), too_fine + 1), fits - 1)
-    return fits if fits < STEP_INDICES else None
-

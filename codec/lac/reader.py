@@ -19,6 +19,7 @@ from codec.entropy.coder import SymbolCoder
 from codec.entropy.coefficients import Layer, decode
 from codec.lac.header import CRC_BYTES, LacHeader
 from codec.lac.locate import BlockMap, LayerSpan, Span
+from codec.lac.writer import CodedBlock
 
 SYMBOLS_AT_ONCE = 1 << 17
 """Blocks of this many symbols are decoded together: 95 s of stereo at 32 latents and 21.5 Hz."""
@@ -143,6 +144,18 @@ class LacReader:
         for begin in range(first, last, count):
             spans = [self._map.blocks.get(i) for i in range(begin, min(last, begin + count))]
             yield from self._decode(spans, coder)
+
+    def coded(self, index: int) -> CodedBlock:
+        """An intact block's latents as they stand in the file."""
+        span = self._map.blocks[index]
+        payload = self._data[span.payload : span.payload + span.payload_length]
+        return CodedBlock(payload, span.frames, span.step_index, span.silent, span.denoise)
+
+    def layers(self) -> list[Layer | None]:
+        """The waveform layers of all blocks; None where there is none, or it is damaged."""
+        spans = [self._map.blocks.get(index) for index in range(self.block_count)]
+        found = self._layers(spans)
+        return [found.get(index) for index in range(self.block_count)]
 
     def _decode(self, spans: list[Span | None], coder: SymbolCoder) -> list[Block | None]:
         """The blocks at ``spans``, those of one shape and step all at once."""

@@ -6,6 +6,7 @@ bytes, and the sample count stands at the end (twice, in the index and in the fo
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,19 +31,35 @@ class ByteSink(Protocol):
     def write(self, data: bytes, /) -> Any: ...
 
 
+@dataclass(frozen=True)
+class CodedBlock:
+    """A block without its waveform layer, as it stands in a file."""
+
+    payload: bytes
+    frames: int
+    step_index: int
+    silent: NDArray[np.bool_]
+    """(coded_channels,)"""
+    denoise: bool
+
+
 class LacWriter:
     """Writes a ``.lac`` file in one pass; ``fileobj`` needs only ``write`` and stays open.
 
     ``close`` must be called: without it the file has no index and no sample count.
     """
 
-    def __init__(self, fileobj: ByteSink, header: LacHeader, coder: SymbolCoder) -> None:
-        """Writes the header; ``coder`` is of the kind that ``header.context_coded`` says.
+    def __init__(
+        self, fileobj: ByteSink, header: LacHeader, coder: SymbolCoder | None = None
+    ) -> None:
+        """Writes the header; ``coder`` is of the kind that ``header.context_coded`` says, and is
+        not needed for blocks that are coded already.
 
         Raises:
             FormatError: the coder is of another latent_dim than the header.
         """
-        header.check_coder(coder)
+        if coder is not None:
+            header.check_coder(coder)
         self._file, self._header, self._coder = fileobj, header, coder
         self._sizes: list[int] = []
         self._frames = 0
@@ -68,40 +85,52 @@ class LacWriter:
                 the tables.
         """
         header = self._header
-        frames = symbols.shape[-1]
         if symbols.shape[:-1] != (header.coded_channels, header.latent_dim) or not (
-            1 <= frames <= header.frames_per_block
+            1 <= symbols.shape[-1] <= header.frames_per_block
         ):
             raise ValueError(
                 f"symbols of shape {symbols.shape}: expected ({header.coded_channels}, "
                 f"{header.latent_dim}, 1..{header.frames_per_block})"
             )
+        if silent is None:
+            silent = np.zeros(header.coded_channels, dtype=np.bool_)
+        if silent.shape != (header.coded_channels,):
+            raise ValueError(f"silent has shape {silent.shape}: expected one flag per channel")
+        assert self._coder is not None
+        payload = self._coder.encode(symbols[~silent], step_index)
+        flagged = CodedBlock(payload, symbols.shape[-1], step_index, silent, denoise)
+        self.write_coded(flagged, layer)
+
+    def write_coded(self, block: CodedBlock, layer: Layer | None = None) -> None:
+        """Append a block whose latents are coded already.
+
+        Raises:
+            ValueError: it follows a short one, or has no layer where the header says so.
+        """
+        header = self._header
         if self._frames != len(self._sizes) * header.frames_per_block:
             raise ValueError(
                 f"block {len(self._sizes)} follows a block of fewer than "
                 f"{header.frames_per_block} frames: only the last one may be short"
             )
-        if silent is None:
-            silent = np.zeros(header.coded_channels, dtype=np.bool_)
-        if silent.shape != (header.coded_channels,):
-            raise ValueError(f"silent has shape {silent.shape}: expected one flag per channel")
-        payload = self._coder.encode(symbols[~silent], step_index)
         number = len(self._sizes) & 0xFFFF
-        step_field = step_index if denoise and layer is None else step_index | NOT_DENOISED
-        start = BLOCK_FIELDS.pack(BLOCK_SYNC, number, frames, step_field, len(payload))
+        flag = 0 if block.denoise and layer is None else NOT_DENOISED
+        start = BLOCK_FIELDS.pack(
+            BLOCK_SYNC, number, block.frames, block.step_index | flag, len(block.payload)
+        )
         coefficients = b""
         if (layer is not None) != header.layered:
             raise ValueError(f"layer is {layer}: expected one where the header says so, {header}")
         if layer is not None:
-            payload_of_layer = encode(layer.symbols[~silent], layer.split)
+            payload_of_layer = encode(layer.symbols[~block.silent], layer.split)
             coefficients = with_crc(payload_of_layer)
             units = layer.bins // BINS_UNIT
             start += LAYER_FIELDS.pack(layer.step_index, units, len(payload_of_layer))
-        mask = np.packbits(silent, bitorder="little").tobytes()
-        block = with_crc(start + mask + payload) + coefficients
-        self._file.write(block)
-        self._sizes.append(len(block))
-        self._frames += frames
+        mask = np.packbits(block.silent, bitorder="little").tobytes()
+        data = with_crc(start + mask + block.payload) + coefficients
+        self._file.write(data)
+        self._sizes.append(len(data))
+        self._frames += block.frames
 
     def close(self, samples: int) -> None:
         """Write the index and the footer; ``samples`` is the source's exact length per channel.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from codec.entropy.coefficients import BINS_UNIT, Layer
+from codec.entropy.coefficients import Layer, without_zeros
 from codec.model.blocks import (
     LatentBlock,
     block_windows,
@@ -42,9 +42,7 @@ class Coefficients:
     def at(self, step_index: int) -> Layer:
         """The layer with a step: as many bins as are not all zero."""
         symbols = quantise(self.values, step_factor(step_index))
-        coded = np.flatnonzero(symbols.any(axis=(0, 1)))
-        bins = -(-(int(coded[-1]) + 1) // BINS_UNIT) * BINS_UNIT if coded.size else 0
-        return Layer(step_index, self.split, symbols[..., :bins])
+        return Layer(step_index, self.split, without_zeros(symbols))
 
 
 def encode_layered_blocks(

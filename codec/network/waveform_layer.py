@@ -107,6 +107,12 @@ def quantise(values: NDArray[np.floating], factor: float) -> NDArray[np.int16]:
     return (np.sign(values) * size).astype(np.int16)
 
 
+def requantise(symbols: NDArray[np.integer], ratio: float) -> NDArray[np.int16]:
+    """Symbols for steps that are ``ratio`` times as large."""
+    size = np.maximum(np.abs(symbols.astype(np.int64)) - SHRINK, 0.0) / ratio
+    return (np.sign(symbols) * np.floor(size + 1 - ROUND_UP)).astype(np.int16)
+
+
 def combine(made: Floats, symbols: NDArray[np.integer], steps: Floats) -> Floats:
     """The renderer's coefficients (frames, FRAME) with what is coded (frames, bins) in their place.
 

@@ -1,0 +1,32 @@
+"""Searching for the step of a waveform layer: sizes fall as steps grow, about in proportion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from codec.network.waveform_layer import STEP_INDICES, STEPS_PER_OCTAVE
+
+CLOSE_ENOUGH = 0.985
+"""A file of this share of its budget is not made again for the rest: steps are that far apart."""
+
+BITS_PER_OCTAVE = 1.2
+"""How many octaves a size falls, about, when steps are doubled."""
+
+
+def finest_within(size: Callable[[int], float], budget: float, start: int) -> int | None:
+    """The finest step whose size is at most a budget, or close to it; None if there is none."""
+    too_fine, fits = -1, STEP_INDICES  # not known to be either
+    step = start
+    while fits - too_fine > 1:
+        found = size(step)
+        if found > budget:
+            too_fine = step
+        else:
+            fits = step
+            if found >= CLOSE_ENOUGH * budget:
+                break
+        octaves = math.log2(max(found, 1.0) / budget) / BITS_PER_OCTAVE
+        step = min(max(step + math.ceil(STEPS_PER_OCTAVE * octaves), too_fine + 1), fits - 1)
+    return fits if fits < STEP_INDICES else None
+
