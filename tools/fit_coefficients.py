@@ -1,38 +1,41 @@
-"""Fit the tables of codec/entropy/coefficient_tables.py to recordings.
+"""Fit the tables of codec/entropy/coefficient_tables.py to files that have waveform layers.
 
-    python tools/fit_coefficients.py DIR [--kbps 3,6,12] [--seconds 10] > codec/entropy/coefficient_tables.py
+    python tools/fit_coefficients.py FILE.lac ... > tables.py && mv tables.py \\
+        codec/entropy/coefficient_tables.py
 
-Every recording is coded at some rates; what its coefficients are, given their neighbors, is counted.
-Weights are found by least squares for each kind of half (of mid or of side, even or odd), errors
-weighted by what a wrong expectation costs; then the numbers they give are cut into classes.
+The files are of recordings for training, each at some rates. What their coefficients are, given
+their neighbors, is counted: weights are found by least squares for each kind of half (of mid or of
+side, even or odd), errors weighted by what a wrong expectation costs; then the numbers that they
+give are cut into classes. New tables change the format: golden bytes and docs/FORMAT.md.
 """
 
 from __future__ import annotations
 
-
-
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
 
-
-
-from codec.entropy.coefficient_contexts import LARGEST, WIDE, Past, with_margins
+from codec.entropy.coefficient_contexts import LARGEST, ONE, WIDE, Past, with_margins
+from codec.entropy.coefficients import Layer
 from codec.entropy.static_tables import FREQUENCY_BITS
+from codec.lac.reader import LacReader
 
-
-
-NAMES = "bias history history_beside history_wide last last_beside now_beside now_further mid mid_beside"
 CLASSES = 24
 UNIT = 256
-SCALE = 64
+"""Weights are in 1/256."""
+PRIOR = 200
+"""Coefficients that a geometric distribution of the same mean counts as, in every class."""
 
 
-def features(symbols: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+Kinds = list[list[np.ndarray]]
+
+
+def features(symbols: np.ndarray) -> tuple[Kinds, Kinds]:
     """Of a block (streams, frames, bins): features and magnitudes for each of the four kinds."""
-    kinds: list[list[np.ndarray]] = [[], [], [], []]
-    sizes: list[list[np.ndarray]] = [[], [], [], []]
+    kinds: Kinds = [[], [], [], []]
+    sizes: Kinds = [[], [], [], []]
     m = with_margins(symbols)
     bins = symbols.shape[2]
     for s in range(len(symbols)):
@@ -42,16 +45,16 @@ def features(symbols: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         mid = m[0] if side else np.zeros_like(m[s])
         for odd in (0, 1):
             rows = [
-                zero + SCALE,
+                zero + ONE,
                 _shift(past.history, 0, bins),
                 _pair(past.history, 1, bins),
                 wide,
-                SCALE * _shift(past.last, 0, bins),
-                SCALE * _pair(past.last, 1, bins),
-                SCALE * _pair(m[s], 1, bins) if odd else zero,
-                SCALE * _pair(m[s], 3, bins) if odd else zero,
-                SCALE * _shift(mid, 0, bins),
-                SCALE * _pair(mid, 1, bins),
+                ONE * _shift(past.last, 0, bins),
+                ONE * _pair(past.last, 1, bins),
+                ONE * _pair(m[s], 1, bins) if odd else zero,
+                ONE * _pair(m[s], 3, bins) if odd else zero,
+                ONE * _shift(mid, 0, bins),
+                ONE * _pair(mid, 1, bins),
             ]
             kinds[2 * side + odd].append(np.stack([r[:, odd::2].ravel() for r in rows], 1))
             sizes[2 * side + odd].append(_shift(m[s], 0, bins)[:, odd::2].ravel())
@@ -73,7 +76,7 @@ def fit_weights(x: np.ndarray, size: np.ndarray) -> np.ndarray:
     for _ in range(5):
         expected = x @ w + 0.5
         g = 1 / (expected * (expected + 30))
-        a, b = (x * g[:, None]).T @ x, (x * g[:, None]).T @ (SCALE * size)
+        a, b = (x * g[:, None]).T @ x, (x * g[:, None]).T @ (ONE * size)
         for _ in range(200):
             for i in np.flatnonzero(np.diag(a) > 0):
                 w[i] = max(0.0, w[i] + (b[i] - a[i] @ w) / a[i, i])
@@ -89,63 +92,65 @@ def frequencies(counts: np.ndarray) -> np.ndarray:
     return np.diff(edges) + 2
 
 
-def report(blocks: list[tuple[np.ndarray, np.ndarray]]) -> str:
-    kinds: list[list[np.ndarray]] = [[], [], [], []]
-    sizes: list[list[np.ndarray]] = [[], [], [], []]
+def fit(blocks: list[Layer]) -> str:
+    """The module's text."""
+    kinds: Kinds = [[], [], [], []]
+    sizes: Kinds = [[], [], [], []]
     splits = np.full((4, 4), 0.5)
-    for symbols, split in blocks:
-        np.add.at(splits, (np.r_[0, split[:-1]], split), 1)
-        for into, own in ((kinds, 0), (sizes, 1)):
-            for kind, values in zip(into, features(symbols)[own], strict=True):
+    for block in blocks:
+        np.add.at(splits, (np.r_[0, block.split[:-1]], block.split), 1)
+        for into, own in zip((kinds, sizes), features(block.symbols), strict=True):
+            for kind, values in zip(into, own, strict=True):
                 kind.extend(values)
-    weights, total, size = [], [], []
-    for kind in range(4):
-        x, y = np.concatenate(kinds[kind]).astype(np.float32), np.concatenate(sizes[kind])
-        weights.append(fit_weights(x.astype(np.float64), y))
-        total.append(x @ weights[-1].astype(np.float32))
-        size.append(y)
-    v, y = np.concatenate(total), np.concatenate(size)
+    weights, total = [], []
+    for kind, size in zip(kinds, sizes, strict=True):
+        x = np.concatenate(kind).astype(np.float64)
+        weights.append(fit_weights(x, np.concatenate(size)))
+        total.append(x @ weights[-1])
+    v, y = np.concatenate(total), np.concatenate([x for size in sizes for x in size])
     thresholds = np.rint(np.geomspace(0.4, 500, CLASSES - 1) * UNIT).astype(int)
-    counts = np.full((CLASSES, LARGEST + 1), 0.0)
+    counts = np.zeros((CLASSES, LARGEST + 1))
     np.add.at(counts, (np.searchsorted(thresholds, v, side="right"), y), 1)
-    # Where little was counted, a geometric tail goes on.
-    mean = (counts @ np.arange(LARGEST + 1) + 0.01) / (counts.sum(1) + 1)
-    ratio = mean / (1 + mean)
-    prior = (1 - ratio)[:, None] * ratio[:, None] ** np.arange(LARGEST + 1)
-    rows = frequencies(counts + 4 * prior + 1e-3)
-    p = rows / (1 << FREQUENCY_BITS)
-    bits = -(counts * np.log2(p)).sum() + (y > 0).sum()
+    # Where little was counted, a geometric distribution of the expected size.
+    mean = np.r_[thresholds[0] / 2, thresholds] / (UNIT * ONE)
+    ratio = (mean / (1 + mean))[:, None]
+    prior = (1 - ratio) * ratio ** np.arange(LARGEST + 1)
+    rows = frequencies(counts + PRIOR * prior)
+    bits = -(counts * np.log2(rows / (1 << FREQUENCY_BITS))).sum() + (y > 0).sum()
     print(f"{bits:.0f} bits for {len(y)} coefficients", file=sys.stderr)
-    lines = [", ".join(f"{n}={int(w)}" for n, w in zip(NAMES.split(), row)) for row in weights]
     return TEMPLATE.format(
-        weights="\n".join(f"    Weights({line})," for line in lines),
+        weights=_table(np.array(weights)),
         thresholds=_numbers(thresholds),
-        rows="\n".join(f"    *({_numbers(row, 0)})," if 0 else f"    [{', '.join(map(str, row))}]," for row in rows),
-        splits="\n".join(f"        [{', '.join(map(str, row))}]," for row in frequencies(splits)),
+        rows=_table(rows),
+        splits=_table(frequencies(splits)),
     )
 
 
+def _table(rows: np.ndarray) -> str:
+    return "\n".join(f"    [{_numbers(row, 12)}]," for row in rows)
+
+
 def _numbers(values: np.ndarray, indent: int = 4) -> str:
-    return ", ".join(map(str, values.tolist()))
+    text = ", ".join(map(str, values.tolist()))
+    return "\n".join(textwrap.wrap(text, 90)).replace("\n", "\n" + " " * indent)
 
 
-TEMPLATE = open(Path(__file__).with_name("coefficient_tables.template")).read() if 0 else '''"""What magnitudes of coefficients to expect: counted on recordings, and part of the format.
+TEMPLATE = '''"""Which magnitudes of coefficients to expect: counted, and part of the format.
 
-Written by tools/fit_coefficients.py. Of no model: a step is in units of what the base layer expects,
-and so all models have about the same coefficients.
+Written by tools/fit_coefficients.py. They are of no model: a step is in units of what the base
+layer expects, and so the coefficients of all models are about the same.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 
-@dataclass(frozen=True)
-class Weights:
-    """What neighbors count, in 1/256. Magnitudes are in 1/64 in ``history``, whole elsewhere and
-    then 64 times as much; "beside" is the sum of both sides."""
+class Weights(NamedTuple):
+    """What neighbors count, in 1/256. Magnitudes of ``history`` are in 1/64, others count 64 times;
+    "beside" is the sum of both sides."""
 
     bias: int
     history: int
@@ -160,18 +165,20 @@ class Weights:
 
 
 # fmt: off
-WEIGHTS = (
+WEIGHTS = [Weights(*row) for row in (
 {weights}
-)
+)]
 """Of even and odd coefficients, and then of those that see mid."""
 
-THRESHOLDS = np.array([{thresholds}])
+THRESHOLDS = np.array([
+    {thresholds},
+])
 """Between the rows of frequencies, in the units of the weighted sums."""
 
 FREQUENCIES = np.array([
 {rows}
 ])
-"""Of magnitudes 0 to 15 and more; each row is 2^24 - 2 in all."""
+"""Of magnitudes 0 to 14, and of larger ones; each row is 2^24 - 2 in all."""
 
 SPLIT_FREQUENCIES = np.array([
 {splits}
@@ -182,10 +189,13 @@ SPLIT_FREQUENCIES = np.array([
 
 
 def main() -> None:
-    import pickle
-    blocks = [(np.ascontiguousarray(q[..., : q.shape[2] // 16 * 16]), split) for _, _, split, q, _ in pickle.load(open(sys.argv[1], "rb"))]
-    text = report(blocks)
-    sys.stdout.write(text)
+    blocks = [
+        layer
+        for path in sys.argv[1:]
+        for layer in LacReader(Path(path).read_bytes()).layers()
+        if layer is not None
+    ]
+    sys.stdout.write(fit(blocks))
 
 
 if __name__ == "__main__":

@@ -156,9 +156,7 @@ def _decode_half(decoder: stream.queue.RangeDecoder, rows: NDArray[np.intp]) -> 
     return size
 
 
-def _intervals(
-    symbols: NDArray[np.integer], split: NDArray[np.integer]
-) -> tuple[Ints, Ints]:
+def _intervals(symbols: NDArray[np.integer], split: NDArray[np.integer]) -> tuple[Ints, Ints]:
     """Mass below and of each thing to code, in order."""
     if symbols.size and np.abs(symbols.astype(np.int64)).max() > MAX_MAGNITUDE:
         raise ValueError(

@@ -42,7 +42,7 @@ class DecompressionReport:
             for begin, end in self.damaged_seconds
         ]
         found += [
-            f"{begin:.2f} s to {end:.2f} s have lost their waveform layer and sound as at a low rate"
+            f"{begin:.2f} s to {end:.2f} s lost their waveform layer and are as at a low rate"
             for begin, end in self.coarse_seconds
         ]
         if not self.complete:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from codec.network.waveform_layer import STEP_INDICES, STEPS_PER_OCTAVE
+from codec.network.layer_quantiser import STEP_INDICES, STEPS_PER_OCTAVE
 
 CLOSE_ENOUGH = 0.985
 """A file of this share of its budget is not made again for the rest: steps are that far apart."""
@@ -29,4 +29,3 @@ def finest_within(size: Callable[[int], float], budget: float, start: int) -> in
         octaves = math.log2(max(found, 1.0) / budget) / BITS_PER_OCTAVE
         step = min(max(step + math.ceil(STEPS_PER_OCTAVE * octaves), too_fine + 1), fits - 1)
     return fits if fits < STEP_INDICES else None
-

@@ -18,7 +18,7 @@ from codec.lac.header import CRC_BYTES, LacHeader
 from codec.lac.writer import ByteSink, LacWriter
 from codec.model.blocks import LatentBlock
 from codec.model.layered_blocks import Coefficients
-from codec.network.waveform_layer import index_of
+from codec.network.layer_quantiser import STEP_INDICES, index_of
 
 SPARSE = 400
 """Coefficients of a frame from which a first guess at the step is made: up to 4.3 kHz."""
@@ -104,7 +104,8 @@ class LayeredDraft:
             ) -> float:
                 return base + layer_bytes(c.at(step), b.silent)
 
-            least = finest_within(size, max_kbps * 1000 * seconds / 8, self.least_steps[index] or 512)
+            budget = max_kbps * 1000 * seconds / 8
+            least = finest_within(size, budget, STEP_INDICES // 2)
             if least is None:
                 needed = math.ceil((base + 16) * 8 / seconds / 10) / 100
                 raise RateError(

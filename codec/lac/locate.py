@@ -25,7 +25,6 @@ from codec.lac.header import (
     LacHeader,
     crc_holds,
 )
-from codec.network.waveform_layer import STEP_INDICES as LAYER_STEP_INDICES
 from codec.lac.trailer import (
     INDEX_MARKER,
     Footer,
@@ -36,6 +35,7 @@ from codec.lac.trailer import (
     parse_footer,
     parse_index,
 )
+from codec.network.layer_quantiser import STEP_INDICES as LAYER_STEP_INDICES
 
 
 @dataclass(frozen=True)

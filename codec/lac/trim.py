@@ -16,7 +16,7 @@ from codec.lac.finest_within import finest_within
 from codec.lac.rate import SHORTEST_SECONDS, RateTarget
 from codec.lac.reader import LacReader
 from codec.lac.writer import ByteSink, LacWriter
-from codec.network.waveform_layer import requantise, step_factor
+from codec.network.layer_quantiser import requantise, step_factor
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def trim(reader: LacReader, output: ByteSink, target: RateTarget) -> TrimReport:
     if base > budget:
         needed = math.ceil(base * 8 / max(seconds, SHORTEST_SECONDS) / 10) / 100
         raise RateError(
-            f"{target.kbps_per_channel(1):g} kbps is less than the file takes without its waveform layer: give "
-            f"{needed:g} or more, or compress the sound again"
+            f"{target.kbps_per_channel(1):g} kbps is less than the file takes without its waveform "
+            f"layer: give {needed:g} or more, or compress the sound again"
         )
     layers = [layer for layer in reader.layers() if layer is not None]
 

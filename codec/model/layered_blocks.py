@@ -24,7 +24,8 @@ from codec.model.blocks import (
 from codec.model.latent_codec import LatentCodec
 from codec.network.config import FRAME
 from codec.network.lapped import transform
-from codec.network.waveform_layer import choose_split, quantise, step_factor, unit_steps
+from codec.network.layer_quantiser import quantise, step_factor
+from codec.network.waveform_layer import choose_split, unit_steps
 
 LARGEST_VALUE = 60_000.0
 """Values are held as float16."""
@@ -70,9 +71,7 @@ def encode_layered_blocks(
         yield block, _coefficients(codec, sound, (previous, known, None), silence)
 
 
-def _with_a_frame_around(
-    codec: LatentCodec, window: np.ndarray, block: LatentBlock
-) -> np.ndarray:
+def _with_a_frame_around(codec: LatentCodec, window: np.ndarray, block: LatentBlock) -> np.ndarray:
     """The coded channels of a block and of a frame on either side, (coded, time)."""
     first = (codec.autoencoder.encoder.receptive_frames - 1) * FRAME
     span = window[:, first : first + (block.latents.shape[2] + 2) * FRAME]
@@ -106,4 +105,3 @@ def _coefficients(
         ratio = row / unit_steps(level, split)
         values[channel] = np.clip(ratio[1:-1], -LARGEST_VALUE, LARGEST_VALUE)
     return Coefficients(split[1:-1], values)
-

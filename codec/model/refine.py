@@ -16,7 +16,8 @@ from torch import Tensor
 from codec.entropy.coefficients import Layer
 from codec.network.config import FRAME
 from codec.network.lapped import inverse, transform
-from codec.network.waveform_layer import combine, step_factor, unit_steps
+from codec.network.layer_quantiser import step_factor
+from codec.network.waveform_layer import combine, unit_steps
 
 
 def refined(

@@ -74,8 +74,9 @@ def _fold(
         left = borders[width == w][:, None] - 1 - after
         angle = math.pi / (2 * w) * (w / 2 + after + 0.5)
         more, less = np.sin(angle), sign * np.cos(angle)
-        r, l = waveform[:, right], waveform[:, left]
-        out[:, right], out[:, left] = more * r + less * l, more * l - less * r
+        after_it, before = waveform[:, right], waveform[:, left]
+        out[:, right] = more * after_it + less * before
+        out[:, left] = more * before - less * after_it
     return out
 
 

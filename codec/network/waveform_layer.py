@@ -11,13 +11,12 @@ would have been coded. What lies above the coded band is the renderer's alone.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from codec.network.config import FRAME
 from codec.network.lapped import SPLITS, Floats, by_frequency, transform
+from codec.network.layer_quantiser import SHRINK
 from codec.network.views import SHORT_EDGES, SHORT_FRAMES, SHORT_WINDOW
 
 LEVEL_EXPONENT = 0.7
@@ -26,30 +25,8 @@ FREQUENCY_EXPONENT, CORNER = 0.7, 23.2
 """And steps grow with 1 + frequency over 1 kHz (in the short view's bins) to this power, since
 listeners hear less of what is high."""
 
-ROUND_UP = 0.62
-"""A value of so many steps becomes 1: less than half would, if only error counted, but zeros cost
-next to nothing."""
-SHRINK = 0.05
-"""What a symbol stands for is nearer to zero than it says by this many steps."""
 FILL = 0.25
 """Of a coefficient that was rounded to zero the renderer's part is at most so many steps."""
-
-MAX_SYMBOL = 4000
-
-STEPS_PER_OCTAVE, LEAST_STEP = 64, -12
-STEP_INDICES = 1024
-"""The factor of all steps of a block is 2^(index / 64 - 12)."""
-
-
-def step_factor(step_index: int) -> float:
-    """What multiplies all steps of a block with this index."""
-    return 2.0 ** (step_index / STEPS_PER_OCTAVE + LEAST_STEP)
-
-
-def index_of(factor: float) -> int:
-    """The index of about this factor."""
-    index = round((math.log2(max(factor, 1e-9)) - LEAST_STEP) * STEPS_PER_OCTAVE)
-    return min(max(index, 0), STEP_INDICES - 1)
 
 
 def unit_steps(levels: Floats, split: NDArray[np.integer]) -> Floats:
@@ -100,19 +77,6 @@ def choose_split(waveform: Floats, levels: Floats) -> NDArray[np.uint8]:
     return np.argmin(costs, axis=0).astype(np.uint8)
 
 
-def quantise(values: NDArray[np.floating], factor: float) -> NDArray[np.int16]:
-    """Coefficients over their unit steps to symbols."""
-    size = np.abs(values).astype(np.float32) / np.float32(factor)
-    size = np.minimum(np.floor(size + np.float32(1 - ROUND_UP)), MAX_SYMBOL)
-    return (np.sign(values) * size).astype(np.int16)
-
-
-def requantise(symbols: NDArray[np.integer], ratio: float) -> NDArray[np.int16]:
-    """Symbols for steps that are ``ratio`` times as large."""
-    size = np.maximum(np.abs(symbols.astype(np.int64)) - SHRINK, 0.0) / ratio
-    return (np.sign(symbols) * np.floor(size + 1 - ROUND_UP)).astype(np.int16)
-
-
 def combine(made: Floats, symbols: NDArray[np.integer], steps: Floats) -> Floats:
     """The renderer's coefficients (frames, FRAME) with what is coded (frames, bins) in their place.
 
@@ -125,4 +89,3 @@ def combine(made: Floats, symbols: NDArray[np.integer], steps: Floats) -> Floats
     out = made.copy()
     out[:, :coded] = np.where(symbols, np.sign(symbols) * size * steps[:, :coded], fill)
     return out
-

@@ -1,4 +1,4 @@
-"""The lapped transform: orthonormal whatever frames are split, and blocks meet at narrow borders."""
+"""The lapped transform: orthonormal whatever frames are split; blocks meet at narrow borders."""
 
 from __future__ import annotations
 
