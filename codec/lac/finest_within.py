@@ -11,13 +11,15 @@ CLOSE_ENOUGH = 0.985
 """A file of this share of its budget is not made again for the rest: steps are that far apart."""
 
 BITS_PER_OCTAVE = 1.2
-"""How many octaves a size falls, about, when steps are doubled."""
+"""How many octaves a size falls, about, when steps are doubled; at high rates it is less."""
+LEAST_SLOPE, MOST_SLOPE = 0.1 / STEPS_PER_OCTAVE, 4.0 / STEPS_PER_OCTAVE
 
 
 def finest_within(size: Callable[[int], float], budget: float, start: int) -> int | None:
     """The finest step whose size is at most a budget, or close to it; None if there is none."""
     too_fine, fits = -1, STEP_INDICES  # not known to be either
-    step = start
+    step, slope = start, BITS_PER_OCTAVE / STEPS_PER_OCTAVE
+    before: tuple[int, float] | None = None
     while fits - too_fine > 1:
         found = size(step)
         if found > budget:
@@ -26,6 +28,11 @@ def finest_within(size: Callable[[int], float], budget: float, start: int) -> in
             fits = step
             if found >= CLOSE_ENOUGH * budget:
                 break
-        octaves = math.log2(max(found, 1.0) / budget) / BITS_PER_OCTAVE
-        step = min(max(step + math.ceil(STEPS_PER_OCTAVE * octaves), too_fine + 1), fits - 1)
+        octaves = math.log2(max(found, 1.0))
+        if before is not None:  # how fast sizes fall here
+            seen = (before[1] - octaves) / (step - before[0])
+            slope = min(max(seen, LEAST_SLOPE), MOST_SLOPE)
+        before = step, octaves
+        away = math.ceil((octaves - math.log2(budget)) / slope)
+        step = min(max(step + away, too_fine + 1), fits - 1)
     return fits if fits < STEP_INDICES else None

@@ -231,11 +231,13 @@ class BlockMap:
         """The waveform layer that starts at ``start``, of the intact block at ``block``."""
         step, units, length = LAYER_FIELDS.unpack_from(self._data, block + BLOCK_FIELDS.size)
         stop = start + length + CRC_BYTES
-        intact = (
+        possible = (
             step < LAYER_STEP_INDICES
             and units * BINS_UNIT <= LAYER_HOP
             and length <= self._header.max_layer_payload
             and stop <= end
-            and crc_holds(self._data[start:stop])
         )
+        intact = possible and crc_holds(self._data[start:stop])
+        if possible and not intact:
+            self._search_budget -= stop - start
         return LayerSpan(step, units * BINS_UNIT, start, length, intact)

@@ -60,7 +60,9 @@ def trim(reader: LacReader, output: ByteSink, target: RateTarget) -> TrimReport:
         return float(_write(reader, [_coarser(layer, step) for layer in layers], None))
 
     finest = min((layer.step_index for layer in layers), default=0)
-    step = finest_within(size, budget, finest) if layers else None
+    step = None
+    if layers:
+        step = finest if size(finest) <= budget else finest_within(size, budget, finest)
     kept = None if step is None else [_coarser(layer, step) for layer in layers]
     written = _write(reader, kept, output)
     return TrimReport(seconds, written, kept is not None)
