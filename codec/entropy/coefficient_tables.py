@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """What magnitudes of coefficients to expect: counted on recordings, and part of the format.
 
 Written by tools/fit_coefficients.py. Of no model: a step is in units of what the base layer expects,
