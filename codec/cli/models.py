@@ -24,10 +24,11 @@ def models(*, as_json: AsJson = False) -> None:
         print("no model is installed; pass a checkpoint's path with --model")
     for row in rows:
         low, high = row["kbps_per_channel"]
+        more = ", and more with a waveform layer" if row["waveform_layer"] else ""
         print(
             f"{row['name']}: {row['sample_rate']} Hz, {row['compression']:g}x, "
             f"{row['latent_dim']} latents at {row['frame_rate']} Hz, "
-            f"{low} to {high} kbps per channel, latent_id {row['latent_id']}, "
+            f"{low} to {high} kbps per channel{more}, latent_id {row['latent_id']}, "
             f"coding_id {row['coding_id']}\n  {row['path']}"
         )
 
@@ -36,6 +37,7 @@ def codec_rows() -> list[dict[str, Any]]:
     """What `models` tells of each shipped codec."""
     from codec.model.checkpoint import load as load_checkpoint
     from codec.model.shipped import shipped_models
+    from codec.network.config import SpectralMapConfig
 
     rows: list[dict[str, Any]] = []
     for name, path in shipped_models().items():
@@ -53,6 +55,7 @@ def codec_rows() -> list[dict[str, Any]]:
                     round(useful.low_kbps, 2),
                     round(useful.high_kbps, 2),
                 ],
+                "waveform_layer": isinstance(config.network, SpectralMapConfig),
                 "latent_id": loaded.latent_id,
                 "coding_id": loaded.coding_id,
                 "path": str(path),

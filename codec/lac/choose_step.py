@@ -17,8 +17,8 @@ CLOSE_ENOUGH = 0.99
 """A file of this share of its budget is not made again for the rest."""
 
 
-LAYER_FROM_KBPS = 2.0
-"""Per channel: from here on files have a waveform layer, if the model has one."""
+LAYER_ABOVE_KBPS = 3.0
+"""Per channel: above this rate files have a waveform layer, if the model has one."""
 BASE_KBPS, BASE_SHARE, BASE_MOST_KBPS = 0.7, 0.15, 2.5
 """What the latents of such a file take, per channel: so much, and a share of the whole."""
 

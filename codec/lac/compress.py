@@ -17,7 +17,7 @@ from codec.audio.pieces import Counted, Progress, no_progress, pieces_of
 from codec.audio.resampling import resampled
 from codec.audio.waveform import MAX_CHANNELS, as_array, check_finite, checked_rate
 from codec.errors import AudioError
-from codec.lac.choose_step import LAYER_FROM_KBPS, base_step, choose_layer, choose_step
+from codec.lac.choose_step import LAYER_ABOVE_KBPS, base_step, choose_layer, choose_step
 from codec.lac.draft import Draft, LatentSpool
 from codec.lac.header import MAX_LAYER_CHANNELS, LacHeader, portable_name
 from codec.lac.layered_draft import CoefficientSpool, LayeredDraft
@@ -126,7 +126,7 @@ def wants_layer(codec: LatentCodec, coded: int, target: RateTarget, channels: in
         codec.layered
         and coded <= MAX_LAYER_CHANNELS
         and target.quality is None
-        and target.kbps_per_channel(channels) >= LAYER_FROM_KBPS
+        and target.kbps_per_channel(channels) > LAYER_ABOVE_KBPS
     )
 
 

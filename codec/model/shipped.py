@@ -11,10 +11,9 @@ from codec.files import unicode_path
 WEIGHTS_DIR = Path(__file__).parents[1] / "weights"
 DEFAULT_MODEL = "small"
 
-BEST_UP_TO = {"small": 3.0, "small_13x": math.inf}
+BEST_UP_TO = {"small": math.inf}
 """The shipped models that a rate chooses from, with fewer latents first, and the kbps per channel
-up to which each is nearer to the original than those after it: measured on clips of held-out
-training files (docs/TRAINING_LOG.md)."""
+up to which each is nearer to the original than those after it. The others are loaded by name."""
 
 
 def shipped_models() -> dict[str, Path]:
@@ -63,8 +62,8 @@ def models_for_rate(kbps_per_channel: float) -> list[str]:
     """The shipped models to try for a rate: the best for it, then those for lower rates.
 
     A model with fewer latents can say each of them more finely. Up to some rate that is the better
-    bargain, above it more latents are (docs/TRAINING_LOG.md). Most audio never needs the others:
-    sweeps of bare sines take four times the bits of music.
+    bargain, above it more latents are. Most audio never needs the others: sweeps of bare sines take
+    four times the bits of music.
     """
     shipped = shipped_models()
     names = [name for name in BEST_UP_TO if name in shipped]

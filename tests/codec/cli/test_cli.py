@@ -35,6 +35,7 @@ def test_models(lacuna: Lacuna, monkeypatch, tiny_path: Path, tiny_codec: Codec)
     assert row["latent_id"] == tiny_codec.latent_id
     assert row["coding_id"] == tiny_codec.coding_id
     assert row["compression"] == 32
+    assert row["waveform_layer"] is False
     text = lacuna("models").stdout.decode()
     assert "tiny: 16000 Hz, 32x, 4 latents at 125.0 Hz" in text
     monkeypatch.setattr("codec.model.shipped.WEIGHTS_DIR", tiny_path.parent / "nowhere")

@@ -121,6 +121,7 @@ def test_verify(lacuna: Lacuna, lac: Path):
         "ok": True,
         "blocks": 4,
         "damaged_blocks": [],
+        "damaged_layers": [],
         "complete": True,
         "samples": round(3.5 * BLOCK),
     }
