@@ -9,6 +9,7 @@ import pytest
 import torch
 from codec_helpers import Lacuna, music
 from tiny_checkpoint import tiny_oobleck
+from untrained import untrained
 
 from codec.api import Codec, load
 from codec.lac.reader import LacReader
@@ -136,12 +137,14 @@ def test_mistakes(
     broken.mkdir()
     (broken / "a.wav").write_bytes(b"no audio")
     fresh = tmp_path / "new.safetensors"
+    measured = tmp_path / "levels.safetensors"
+    untrained("levels").save(measured)
     for arguments, message in (
         ((converted, "--data", audio_folder, "--out", taken), "already exists"),
         ((converted, "--data", tmp_path / "no", "--out", fresh), "no"),
         ((converted, "--data", broken, "--out", fresh), "no usable audio"),
         ((tmp_path / "no.safetensors", "--data", audio_folder, "--out", fresh), "no model"),
-        (("small_13x", "--data", audio_folder, "--out", fresh), "level latents"),
+        ((measured, "--data", audio_folder, "--out", fresh), "level latents"),
         ((converted, "--data", audio_folder, "--out", tmp_path / "a.txt"), ".safetensors"),
     ):
         result = lacuna("calibrate", *arguments)
