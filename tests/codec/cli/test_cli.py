@@ -88,6 +88,7 @@ COMMANDS = [
     ["decompress"],
     ["info"],
     ["verify"],
+    ["trim"],
     ["encode"],
     ["decode"],
     ["score"],
