@@ -94,7 +94,7 @@ def _coefficients(
     first = codec.autoencoder.decoder.receptive_frames - 1
     levels = []
     for channel in heard:
-        window = latent_window(codec, blocks, channel, silence)
+        window = latent_window(codec, blocks, int(channel), silence)
         z = torch.from_numpy(window).to(codec.device)[None]
         levels.append(codec.levels(z)[0, first : first + frames + 2].cpu().double().numpy())
     waveform = sound[heard].astype(np.float64)

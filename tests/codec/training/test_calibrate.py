@@ -14,6 +14,7 @@ from untrained import untrained
 from codec.api import Codec, load
 from codec.lac.reader import LacReader
 from codec.model import checkpoint
+from codec.model.statistics import LatentStatistics
 from codec.training import run_calibrate
 
 CONFIG = """
@@ -138,7 +139,12 @@ def test_mistakes(
     (broken / "a.wav").write_bytes(b"no audio")
     fresh = tmp_path / "new.safetensors"
     measured = tmp_path / "levels.safetensors"
-    untrained("levels").save(measured)
+    levels = untrained("levels")
+    statistics = LatentStatistics(torch.zeros(8), torch.ones(8), torch.full((8,), 0.2))
+    checkpoint.save(
+        checkpoint.Checkpoint(levels.config, levels.autoencoder, statistics, None, None, {}),
+        measured,
+    )
     for arguments, message in (
         ((converted, "--data", audio_folder, "--out", taken), "already exists"),
         ((converted, "--data", tmp_path / "no", "--out", fresh), "no"),
@@ -157,12 +163,12 @@ def test_mistakes(
 
 def test_files_of_before_do_not_open(converted: Path, audio_folder: Path, tmp_path: Path) -> None:
     """Their symbols would mean something else."""
-    from codec.errors import FormatError
+    from codec.errors import CheckpointError
 
     out = tmp_path / "fitted.safetensors"
     run_calibrate.calibrate(str(converted), audio_folder, out, updates=0)
     data = load(out).compress(music(0.5, 16000, 1), 16000)
-    with pytest.raises(FormatError):
+    with pytest.raises(CheckpointError, match="no entropy tables yet"):
         Codec(checkpoint.load(converted)).decompress(data)
 
 
