@@ -1,5 +1,5 @@
 # The tools are those of the active environment; CONTRIBUTING.md says how to make one.
-.PHONY: check lint test matrix
+.PHONY: check lint test matrix mutation
 
 check: lint test
 
@@ -14,3 +14,6 @@ test:
 
 matrix:
 	python tools/matrix.py
+
+mutation:
+	python tools/mutation.py

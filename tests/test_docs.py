@@ -48,6 +48,12 @@ def test_lines_have_at_most_100_characters(path: Path) -> None:
     assert not long, f"lines {long}"
 
 
+@pytest.mark.parametrize("path", [path for path in TEXTS if path.suffix == ".py"], ids=relative)
+def test_docstrings_begin_with_what_they_name(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert re.findall(r'^\s*"""Of .*', text, re.MULTILINE) == []
+
+
 @pytest.mark.parametrize("path", TEXTS, ids=relative)
 def test_every_path_it_names_is_there(path: Path) -> None:
     """From the repository's root; what a command writes (``--out``) need not be there."""

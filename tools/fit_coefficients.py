@@ -33,7 +33,7 @@ Kinds = list[list[np.ndarray]]
 
 
 def features(symbols: np.ndarray) -> tuple[Kinds, Kinds]:
-    """Of a block (streams, frames, bins): features and magnitudes for each of the four kinds."""
+    """For a block (streams, frames, bins): features and magnitudes for each of the four kinds."""
     kinds: Kinds = [[], [], [], []]
     sizes: Kinds = [[], [], [], []]
     m = with_margins(symbols)
@@ -168,7 +168,7 @@ class Weights(NamedTuple):
 WEIGHTS = [Weights(*row) for row in (
 {weights}
 )]
-"""Of even and odd coefficients, and then of those that see mid."""
+"""For even and odd coefficients, and then for those that see mid."""
 
 THRESHOLDS = np.array([
     {thresholds},
@@ -178,12 +178,12 @@ THRESHOLDS = np.array([
 FREQUENCIES = np.array([
 {rows}
 ])
-"""Of magnitudes 0 to 14, and of larger ones; each row is 2^24 - 2 in all."""
+"""Frequencies of magnitudes 0 to 14, and of larger ones; each row is 2^24 - 2 in all."""
 
 SPLIT_FREQUENCIES = np.array([
 {splits}
 ])
-"""Of a frame's split, given the one before it; each row is 2^24 - 2 in all."""
+"""Frequencies of a frame's split, given the one before it; each row is 2^24 - 2 in all."""
 # fmt: on
 '''
 

@@ -4,10 +4,11 @@
     python tools/matrix.py --only 3.12 --only lowest
 
 A row builds an environment in a temporary folder, installs the wheel there with nothing but pytest
-and hypothesis, runs ``lacuna demo`` and the tests in ``QUICK``, and deletes it. "newest" takes what
-pip finds; "lowest" takes every dependency at the lower bound of pyproject.toml. Pythons are those
-on the path and pyenv's; what is not installed is skipped. The table goes to standard output, and
-the status is 1 if a row failed. Where pip's default torch is a GPU build, a row takes 7 GB of disk.
+and hypothesis, runs ``lacuna demo`` in an empty folder and the tests in ``QUICK``, and deletes it.
+Both run without a network where ``unshare`` can take it away. "newest" takes what pip finds;
+"lowest" takes every dependency at the lower bound of pyproject.toml. Pythons are those on the path
+and pyenv's; what is not installed is skipped. The table goes to standard output, and the status is
+1 if a row failed. Where pip's default torch is a GPU build, a row takes 7 GB of disk.
 """
 
 from __future__ import annotations
@@ -85,6 +86,15 @@ def lower_bounds(dependencies: list[str]) -> list[str]:
     return pinned
 
 
+def without_network() -> list[str]:
+    """What to put in front of a command to run it without a network; nothing if that fails."""
+    for words in (["unshare", "--net"], ["unshare", "--net", "--map-root-user"]):
+        if shutil.which(words[0]) and not subprocess.run([*words, "true"], check=False).returncode:
+            return words
+    print("unshare is not permitted here: the network stays", file=sys.stderr)
+    return []
+
+
 def run(words: Sequence[str | Path], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command in ``folder`` without what would make the checkout importable."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
@@ -98,7 +108,14 @@ def run(words: Sequence[str | Path], folder: Path) -> subprocess.CompletedProces
     )
 
 
-def try_row(row: Row, python: str, wheel: Path, constraints: list[str], folder: Path) -> None:
+def try_row(
+    row: Row,
+    python: str,
+    wheel: Path,
+    constraints: list[str],
+    tests: Sequence[str],
+    folder: Path,
+) -> None:
     """Fill in ``row``, in the environment ``folder``/environment."""
     environment = folder / "environment"
     programs = environment / "bin"
@@ -107,16 +124,19 @@ def try_row(row: Row, python: str, wheel: Path, constraints: list[str], folder: 
     packages = (wheel, "pytest", "hypothesis", "--constraint", folder / "constraints.txt")
     versions = "import numpy, torch; print('torch', torch.__version__, 'numpy', numpy.__version__)"
     pytest = (programs / "pytest", "-p", "no:cacheprovider", "-c", REPOSITORY / "pyproject.toml")
+    offline = without_network()
+    empty = folder / "empty"
+    empty.mkdir()
     steps: list[tuple[str, list[str | Path]]] = [
         ("environment", [python, "-m", "venv", environment]),
         ("install", [*pip, *packages]),
         ("versions", [programs / "python", "-c", versions]),
-        ("demo", [programs / "lacuna", "demo"]),
-        ("tests", [*pytest, *(REPOSITORY / name for name in QUICK)]),
+        ("demo", [*offline, programs / "lacuna", "demo"]),
+        ("tests", [*offline, *pytest, *(REPOSITORY / name for name in tests)]),
     ]
     for name, words in steps:
         print(f"{row.python}, {row.dependencies}: {name}", file=sys.stderr, flush=True)
-        result = run(words, folder)
+        result = run(words, empty if name == "demo" else folder)
         last = result.stdout.strip().splitlines()[-1] if result.stdout.strip() else ""
         if result.returncode:
             print(result.stdout[-4000:], file=sys.stderr, flush=True)
@@ -136,7 +156,9 @@ def try_row(row: Row, python: str, wheel: Path, constraints: list[str], folder: 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", action="append", help="a Python such as 3.12, or 'lowest'")
-    only = parser.parse_args().only
+    parser.add_argument("--tests", nargs="+", default=QUICK, help="in place of the quick ones")
+    arguments = parser.parse_args()
+    only = arguments.only
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     lowest = lower_bounds(project["dependencies"])
     pythons = [
@@ -162,7 +184,7 @@ def main() -> int:
                 continue
             with tempfile.TemporaryDirectory(dir=name) as folder:
                 constraints = lowest if row.dependencies == "lowest" else []
-                try_row(row, python, wheels[0], constraints, Path(folder))
+                try_row(row, python, wheels[0], constraints, arguments.tests, Path(folder))
     print("| Python | dependencies | versions | `lacuna demo` | tests |\n|---|---|---|---|---|")
     print("\n".join(row.markdown() for row in rows))
     print(f"\nThe wheel has {size / 1e6:.1f} MB; at most {LARGEST_WHEEL / 1e6:.0f} MB are allowed.")

@@ -49,7 +49,7 @@ class Past:
 
     @classmethod
     def of_all(cls, magnitudes: Ints) -> Past:
-        """Of every frame of a channel, (frames, MARGIN + bins + MARGIN), in place of blocks."""
+        """The past of every frame of a channel, (frames, MARGIN + bins + MARGIN), not of blocks."""
         past = cls.none(1, magnitudes.shape[1] - 2 * MARGIN)
         history, last = np.zeros_like(magnitudes), np.zeros_like(magnitudes)
         for frame in range(1, len(magnitudes)):

@@ -34,7 +34,7 @@ WEIGHTS = [Weights(*row) for row in (
     [1, 81, 18, 0, 13, 12, 0, 0, 43, 13],
     [0, 74, 12, 0, 11, 7, 26, 1, 36, 6],
 )]
-"""Of even and odd coefficients, and then of those that see mid."""
+"""For even and odd coefficients, and then for those that see mid."""
 
 THRESHOLDS = np.array([
     102, 142, 196, 271, 374, 518, 716, 990, 1369, 1893, 2618, 3620, 5006, 6923, 9573, 13238,
@@ -80,7 +80,7 @@ FREQUENCIES = np.array([
     [466086, 610342, 583779, 604947, 495979, 579848, 530237, 513515, 497023, 493790, 534785,
             517211, 470415, 466162, 470178, 8942917],
 ])
-"""Of magnitudes 0 to 14, and of larger ones; each row is 2^24 - 2 in all."""
+"""Frequencies of magnitudes 0 to 14, and of larger ones; each row is 2^24 - 2 in all."""
 
 SPLIT_FREQUENCIES = np.array([
     [12961458, 1867342, 1163826, 784588],
@@ -88,5 +88,5 @@ SPLIT_FREQUENCIES = np.array([
     [5706379, 4125918, 4277886, 2667031],
     [5504028, 3679958, 2916394, 4676834],
 ])
-"""Of a frame's split, given the one before it; each row is 2^24 - 2 in all."""
+"""Frequencies of a frame's split, given the one before it; each row is 2^24 - 2 in all."""
 # fmt: on

@@ -50,7 +50,7 @@ class Layer:
     """The waveform layer of a block."""
 
     step_index: int
-    """Of the factor of all steps (codec/network/waveform_layer.py)."""
+    """Index of the factor of all steps (codec/network/waveform_layer.py)."""
     split: NDArray[np.uint8]
     """(frames,): every frame is in 2^split pieces, in all channels."""
     symbols: NDArray[np.int16]

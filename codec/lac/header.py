@@ -38,7 +38,7 @@ MAX_TAG_BYTES = 16_384
 
 MAX_LAYER_CHANNELS = 8
 MAX_LAYER_FRAMES = 256
-"""Of a file with waveform layers: a frame has 2048 coefficients, in each of so many channels."""
+"""Limits of a file with waveform layers: a frame has 2048 coefficients in each coded channel."""
 LAYER_HOP = 2048
 
 BLOCK_SYNC = b"\xa5L"

@@ -61,7 +61,7 @@ class Span:
     payload: int
     payload_length: int
     end: int
-    """Of the block and its waveform layer; of a file that ends within the layer, the file's."""
+    """End of the block and its waveform layer; the file's end where that is within the layer."""
     layer: LayerSpan | None
 
 

@@ -21,7 +21,7 @@ from codec.network.layer_quantiser import requantise, step_factor
 
 @dataclass(frozen=True)
 class TrimReport:
-    """What became of a file."""
+    """The result for a file."""
 
     seconds: float
     bytes: int

@@ -26,7 +26,7 @@ FREQUENCY_EXPONENT, CORNER = 0.7, 23.2
 listeners hear less of what is high."""
 
 FILL = 0.25
-"""Of a coefficient that was rounded to zero the renderer's part is at most so many steps."""
+"""Steps that the renderer's part of a coefficient rounded to zero has at most."""
 
 
 def unit_steps(levels: Floats, split: NDArray[np.integer]) -> Floats:

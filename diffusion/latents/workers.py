@@ -16,7 +16,7 @@ from codec.errors import LacunaError
 from diffusion.latents.encode import PlannedShard, encode_shards
 
 _codecs: list[Codec] = []
-"""Of a worker: the one that it loaded when it began."""
+"""A worker's codec: the one that it loaded when it began."""
 
 
 def encode_in_workers(

@@ -9,6 +9,7 @@ from codec.entropy.quantise import (
     STEP_INDICES,
     UNITS,
     dequantise,
+    nearest_step,
     octave_fraction,
     quantise,
     step_multiple,
@@ -74,6 +75,23 @@ def test_error_is_at_most_half_a_step(index):
     assert (latents <= upper + 1e-6).all()
 
 
+@pytest.mark.parametrize("units", [8 * UNITS, 45673, 867787, 1324517, 4096, 16 * UNITS, UNITS + 1])
+def test_the_last_symbol_is_exactly_the_first_whose_cell_reaches_the_range(units):
+    """The first four steps, in 2^-20, are those whose cells end at the range or one unit short."""
+    k = 1
+    while (2 * k + 1) * units < 2 * RANGE * UNITS:
+        k += 1
+    assert symbol_limits(np.array([units / UNITS])).tolist() == [k]
+
+
+def test_dequantise_has_symbol_zero_in_the_middle():
+    centroids = np.arange(-3, 4, dtype=np.float32)[None]
+    symbols = np.arange(-3, 4)[None]
+    assert dequantise(symbols, centroids).tolist() == symbols.tolist()
+    with pytest.raises(ValueError, match=r"expected -3\.\.3"):
+        dequantise(symbols - 1, centroids)
+
+
 def test_dequantise_looks_up_each_channels_row():
     centroids = np.array([[-1, 0, 1], [-20, 5, 20]], dtype=np.float32)
     symbols = np.array([[[1, 0], [-1, 0]]], dtype=np.int16)
@@ -90,3 +108,10 @@ def test_bad_input_is_named():
         dequantise(np.array([[2]]), np.zeros((1, 3), dtype=np.float32))
     with pytest.raises(ValueError, match=r"expected \(\.\.\., 1, frames\)"):
         dequantise(np.array([[0], [0]]), np.zeros((1, 3), dtype=np.float32))
+
+
+def test_nearest_step():
+    assert nearest_step(1.0) == 192
+    assert nearest_step(2.0) == 288
+    assert nearest_step(1e9) == 1023
+    assert nearest_step(0.0) == 0

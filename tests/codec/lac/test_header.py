@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 import pytest
 from lac_helpers import (
     FILE,
     HEADER,
     START,
+    TABLES,
     make_header,
     with_crc,
 )
 
 from codec.errors import FormatError
+from codec.lac.header import LacHeader, portable_name
 from codec.lac.reader import LacReader
 
 
@@ -40,6 +43,9 @@ from codec.lac.reader import LacReader
         ({"tags": {"lyrics": "la" * 10_000}}, "is 20000, expected 0..16384"),
         ({"tags": {f"{i}": "x" * 9000 for i in range(2)}}, "bytes of tags is 18008"),
         ({"tags": {"title": "\udc80"}}, "expected valid Unicode"),
+        ({"tags": {f"{i}": "" for i in range(256)}}, r"^number of tags is 256, expected 0\.\.255"),
+        ({"tags": {"": "x"}}, r"^bytes of tag key '' is 0, expected 1\.\.255"),
+        ({"tokens": True, "context_coded": True}, "^a file of tokens that is context coded"),
     ],
 )
 def test_absurd_headers_are_refused(changes, message):
@@ -77,3 +83,74 @@ def test_files_that_are_something_else_are_named():
         LacReader(FILE[:9] + b"\xee" + FILE[10:])
     with pytest.raises(FormatError, match="cut off"):
         LacReader(FILE[: START - 1])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"context_coded": True},
+        {"tokens": True},
+        {"layered": True, "hop_length": 2048},
+        {"layered": True, "hop_length": 2048, "context_coded": True},
+        {"channels": 1, "coded_channels": 1, "latent_dim": 1, "frames_per_block": 1},
+        {"tags": {}, "model": "m", "sample_rate": 48_000, "coding_id": bytes(range(8, 16))},
+    ],
+    ids=str,
+)
+def test_a_header_is_read_as_it_was_written(changes):
+    header = make_header(**changes)
+    data = header.to_bytes()
+    assert LacHeader.parse(data) == (header, len(data))
+    assert LacHeader.parse(data + b"blocks") == (header, len(data))
+
+
+def test_a_header_that_is_cut_off_is_refused():
+    data = HEADER.to_bytes()
+    for length in range(len(data)):
+        problem = "not a .lac" if length < 4 else "inside" if length < 8 else "cut off"
+        with pytest.raises(FormatError, match=problem):
+            LacHeader.parse(data[:length])
+
+
+def test_damage_is_told_with_both_checksums():
+    data = bytearray(HEADER.to_bytes())
+    data[10] ^= 1
+    stored, actual = struct.unpack("<I", data[-4:])[0], zlib.crc32(data[:-4])
+    with pytest.raises(FormatError, match=f"CRC-32 is {stored:08x}, expected {actual:08x}: "):
+        LacHeader.parse(bytes(data))
+
+
+def forged(texts: bytes) -> bytes:
+    """A header with other bytes behind its fields, and a length and CRC-32 that fit."""
+    body = HEADER.to_bytes()[8:34] + texts
+    return with_crc(HEADER.to_bytes()[:6] + struct.pack("<H", 8 + len(body) + 4) + body)
+
+
+TITLE = b"\x05title\x01\x00x"
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (b"\x01m\x02" + TITLE + TITLE, "tag 'title' stands twice in the header, expected once"),
+        (b"\x01m\x01" + TITLE + b"rest", "4 bytes after the header's tags, expected none"),
+        (b"\x01m\x02" + TITLE, "a header text ends at byte"),
+        (b"\x02m\xff\x00", r"header text b'm\\xff': expected UTF-8"),
+    ],
+    ids=["twice", "rest", "missing", "not UTF-8"],
+)
+def test_forged_texts_are_named(texts, message):
+    assert LacHeader.parse(forged(b"\x01m\x01" + TITLE))[0].tags == {"title": "x"}
+    with pytest.raises(FormatError, match=message):
+        LacHeader.parse(forged(texts))
+
+
+def test_a_coder_of_other_latents_is_refused():
+    HEADER.check_coder(TABLES)
+    with pytest.raises(FormatError, match="has latent_dim 5, the coder 4: expected that of model"):
+        make_header(latent_dim=5).check_coder(TABLES)
+
+
+def test_portable_names():
+    assert portable_name("My model, v1.2_b-c") == "My_model__v1.2_b-c"

@@ -13,7 +13,7 @@ from codec_helpers import BLOCK, music
 from lac_helpers import HEADER
 
 from codec.api import Codec
-from codec.entropy.quantise import nearest_step, quantise
+from codec.entropy.quantise import quantise
 from codec.errors import RateError
 from codec.lac.choose_step import step_of_quality, step_within
 from codec.lac.compress import CompressionReport, compress_array, compress_stream
@@ -185,13 +185,6 @@ def test_budgets():
 def test_useful_steps_that_are_no_range(low: int, high: int):
     with pytest.raises(ValueError, match=r"expected a range within 0\.\.1023"):
         UsefulRange(low, high, 1.0, 2.0)
-
-
-def test_nearest_step():
-    assert nearest_step(1.0) == 192
-    assert nearest_step(2.0) == 288
-    assert nearest_step(1e9) == 1023
-    assert nearest_step(0.0) == 0
 
 
 def test_measured_range_is_what_blocks_cost(tiny_codec: Codec):
