@@ -197,7 +197,7 @@ def test_command_lines():
     line = commands.line("vary", "a b.wav", "c.wav", keep_original=False, **options)
     assert shlex.split(line) == [
         *("lacuna", "vary", "a b.wav", "c.wav", "--strength", "0.3", "--label", "bell"),
-        *("--seed", "3", "--steps", "8", "--guidance", "2"),
+        *("--seed", "3", "--steps", str(Sampling().steps), "--guidance", "2"),
     ]
     assert "guidance" not in commands.of_sampling(Sampling()) or "--guidance" not in commands.line(
         "generate", "a.wav", **commands.of_sampling(Sampling())
