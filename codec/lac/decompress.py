@@ -162,7 +162,7 @@ def _latent_block(
     codec: LatentCodec, block: Block, index: int, denoising: Denoising | None
 ) -> LatentBlock:
     if denoising is not None:
-        return LatentBlock(denoising.latents(codec, block, index), block.silent)
+        return LatentBlock(denoising.latents(codec, block, index), block.silent, block.layer)
     if codec.config.tokens is None:
         return LatentBlock(block.latents, block.silent, block.layer)
     tokens = torch.from_numpy(block.latents).to(codec.device)

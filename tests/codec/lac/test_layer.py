@@ -18,6 +18,7 @@ from untrained import layered_codec
 
 from codec.api import Codec
 from codec.errors import FormatError, RateError
+from codec.lac.denoising import QuantisedBlock
 from codec.lac.header import LAYERED, LacHeader
 from codec.lac.rate import RateTarget
 from codec.lac.reader import LacReader, verify
@@ -49,6 +50,17 @@ def blob(codec: Codec, sound: np.ndarray) -> bytes:
 @pytest.fixture(scope="module")
 def decoded(codec: Codec, blob: bytes) -> np.ndarray:
     return quiet(codec, blob)
+
+
+def test_denoising_leaves_files_with_a_layer_alone(
+    codec: Codec, blob: bytes, decoded: np.ndarray
+) -> None:
+    """Their steps hang on latents as they are; and the layer is not lost on the way."""
+
+    def never(block: QuantisedBlock, steps: int) -> np.ndarray:
+        raise AssertionError("such a block is not denoised")
+
+    assert np.array_equal(codec.decompress(blob, steps=2, denoiser=never)[0].numpy(), decoded)
 
 
 def quiet(codec: Codec, data: bytes, *span: float) -> np.ndarray:
