@@ -68,18 +68,19 @@ def compress_stream(
         RateError: the model cannot reach so low a rate.
     """
     coder, coded = codec.coder, codec.coded_channels(channels)
-    layered = wants_layer(codec, coded, target, channels)
     sample_rate = checked_rate(sample_rate)
     if channels > MAX_CHANNELS:
         raise AudioError(
             f"{channels} channels, expected at most {MAX_CHANNELS}; split them into several files"
         )
+    fixed_step = None
+    if wants_layer(codec, coded, target, channels):
+        fixed_step = base_step(codec.useful, target.kbps_per_channel(channels))
     taken, spool, coefficients = Counted(chunks), LatentSpool(), CoefficientSpool()
-    fixed_step = base_step(codec.useful, target.kbps_per_channel(channels)) if layered else 0
     try:
         at_model_rate = resampled(taken, sample_rate, codec.sample_rate, channels)
         tokens = codec.config.tokens is not None
-        for block, own in _encoded(codec, at_model_rate, fixed_step if layered else None):
+        for block, own in _encoded(codec, at_model_rate, fixed_step):
             spool.append(block)
             if own is not None:
                 coefficients.append(own)
@@ -102,7 +103,7 @@ def compress_stream(
             tokens=tokens,
         )
         size, choice = 0, None
-        if layered:
+        if fixed_step is not None:
             spools, with_layer = (spool, coefficients), replace(header, layered=True)
             layers = LayeredDraft(coder, with_layer, spools, taken.samples, fixed_step)
             choice = choose_layer(layers, target)

@@ -84,8 +84,7 @@ class Draft:
     def estimate(self, step_index: int) -> float:
         """A quick guess at ``size`` from a few blocks from all over the file."""
         if self._sample is None:
-            last = len(self._spool) - 1
-            wanted = set(np.linspace(0, last, SAMPLED_BLOCKS).round().astype(int))
+            wanted = sampled_blocks(len(self._spool))
             self._sample = [block for index, block in enumerate(self._spool) if index in wanted]
         bits = sum(
             self._coder.cost_bits(self._symbols(block, step_index), step_index)
@@ -132,6 +131,11 @@ class Draft:
 
     def _symbols(self, block: LatentBlock, step_index: int) -> np.ndarray:
         return self._coder.quantise(block.latents[~block.silent], step_index)
+
+
+def sampled_blocks(count: int) -> set[int]:
+    """A few of so many blocks, from all over a file."""
+    return set(np.linspace(0, count - 1, SAMPLED_BLOCKS).round().astype(int).tolist())
 
 
 class Counter:

@@ -12,10 +12,10 @@ import numpy as np
 from codec.entropy.coder import SymbolCoder
 from codec.entropy.coefficients import Layer, cost_bits
 from codec.errors import RateError
-from codec.lac.draft import SAMPLED_BLOCKS, Counter, LatentSpool
+from codec.lac.draft import Counter, LatentSpool, sampled_blocks
 from codec.lac.finest_within import finest_within
 from codec.lac.header import CRC_BYTES, LacHeader
-from codec.lac.writer import ByteSink, LacWriter
+from codec.lac.writer import ByteSink, CodedBlock, LacWriter
 from codec.model.blocks import LatentBlock
 from codec.model.layered_blocks import Coefficients
 from codec.network.layer_quantiser import STEP_INDICES, index_of
@@ -47,7 +47,7 @@ class CoefficientSpool:
 
 
 class LayeredDraft:
-    """The latents and coefficients of a whole file, and its bytes at any step of the layer.
+    """The coded latents and coefficients of a whole file, and its bytes at any step of the layer.
 
     ``write`` gives block ``i`` the step asked for, or ``least_steps[i]`` if that is coarser.
     """
@@ -60,17 +60,17 @@ class LayeredDraft:
         samples: int,
         base_step: int,
     ) -> None:
-        self.header, self.samples, self.base_step = header, samples, base_step
-        self._coder, self._spools = coder, spools
-        self.least_steps = [0] * len(spools[0])
+        self.header, self.samples = header, samples
+        latents, self._coefficients = spools
+        self._coded = [coded_block(coder, block, base_step) for block in latents]
+        self.least_steps = [0] * len(self._coded)
 
     def write(self, output: ByteSink | None, step_index: int) -> int:
         """Write the file, or without an output only find its size; returns its bytes."""
         counter = Counter(output)
-        writer = LacWriter(counter, self.header, self._coder)
+        writer = LacWriter(counter, self.header)
         for (block, coefficients), least in zip(self._blocks(), self.least_steps, strict=True):
-            layer = coefficients.at(max(step_index, least))
-            writer.write_block(self._symbols(block), self.base_step, block.silent, layer=layer)
+            writer.write_coded(block, coefficients.at(max(step_index, least)))
         writer.close(self.samples)
         return counter.bytes
 
@@ -96,11 +96,11 @@ class LayeredDraft:
         frame = self.header.hop_length / self.header.model_sample_rate
         for index, (block, coefficients) in enumerate(self._blocks()):
             # The last block may be so short that its fixed part alone exceeds any rate.
-            seconds = max(1.0, block.latents.shape[-1] * frame)
+            seconds = max(1.0, block.frames * frame)
             base = self._base_bytes(block)
 
             def size(
-                step: int, base: int = base, c: Coefficients = coefficients, b: LatentBlock = block
+                step: int, base: int = base, c: Coefficients = coefficients, b: CodedBlock = block
             ) -> float:
                 return base + layer_bytes(c.at(step), b.silent)
 
@@ -115,23 +115,16 @@ class LayeredDraft:
                 )
             self.least_steps[index] = least
 
-    def _blocks(self) -> Iterator[tuple[LatentBlock, Coefficients]]:
-        return zip(*self._spools, strict=True)
+    def _blocks(self) -> Iterator[tuple[CodedBlock, Coefficients]]:
+        return zip(self._coded, self._coefficients, strict=True)
 
-    def _symbols(self, block: LatentBlock) -> np.ndarray:
-        heard = self._coder.quantise(block.latents[~block.silent], self.base_step)
-        symbols = np.zeros(block.latents.shape, heard.dtype)
-        symbols[~block.silent] = heard
-        return symbols
-
-    def _base_bytes(self, block: LatentBlock) -> int:
-        coded = self._coder.encode(self._symbols(block)[~block.silent], self.base_step)
-        return self.header.block_overhead + CRC_BYTES + len(coded)
+    def _base_bytes(self, block: CodedBlock) -> int:
+        return self.header.block_overhead + CRC_BYTES + len(block.payload)
 
     def _sample(self) -> tuple[Callable[[int], float], float]:
         """A guess at the bytes of all layers at a step, from a few blocks; those of the rest."""
         count = len(self.least_steps)
-        wanted = set(np.linspace(0, count - 1, SAMPLED_BLOCKS).round().astype(int))
+        wanted = sampled_blocks(count)
         self._sampled = [x for index, x in enumerate(self._blocks()) if index in wanted]
         share = count / len(self._sampled)
         base = sum(self._base_bytes(block) for block, _ in self._sampled) * share
@@ -149,3 +142,9 @@ class LayeredDraft:
 def layer_bytes(layer: Layer, silent: np.ndarray) -> float:
     """What a layer takes in a file, but for its fields."""
     return cost_bits(layer.symbols[~silent], layer.split) / 8 + 4
+
+
+def coded_block(coder: SymbolCoder, block: LatentBlock, step_index: int) -> CodedBlock:
+    """A block's latents as they stand in a file."""
+    payload = coder.encode(coder.quantise(block.latents[~block.silent], step_index), step_index)
+    return CodedBlock(payload, block.latents.shape[-1], step_index, block.silent, denoise=False)
