@@ -29,7 +29,7 @@ from codec.training.data import AudioSource, open_source, split_files
 from codec.training.decoder_task import DecoderTask, checkpoint_to_train_on
 from codec.training.labelled_task import LabelledTask
 from codec.training.loop import Trainer
-from codec.training.run_folder import RunState, SavedStates, default_out
+from codec.training.run_folder import RunState, SavedStates, folder_of
 from codec.training.schedule import Budget
 from codec.training.token_task import TokenTask
 
@@ -51,7 +51,7 @@ def train_codec(
     overrides: dict[str, Any] | None = None,
 ) -> RunState:
     """Start the run in ``out``, or take it up where it stopped; without ``out`` in a folder that is
-    named after ``config`` and ``data`` (run_folder.default_out).
+    named after ``config`` and ``data`` (run_folder.folder_of).
 
     A config with a table ``[training.decoder_only]`` has two phases: first everything is trained,
     in ``out``, and then the decoder alone, in ``out/decoder_only``, from the best checkpoint of the
@@ -66,8 +66,7 @@ def train_codec(
             run, or to one with other settings.
     """
     model = load_model_config(config, settings)
-    default = default_out(config, data)
-    out = out or default
+    out, place = folder_of(out, config, data)
     joint, alone = load_training_phases(config, settings, **(overrides or {}))
     start = checkpoint_to_train_on(model, init) if decoder_only else None
     accelerator = session.start(joint, cpu=cpu)
@@ -81,9 +80,8 @@ def train_codec(
         DECODER_PHASE: None if alone is None else alone.model_dump(mode="json"),
         "--init": init,
         "--decoder-only": decoder_only,
+        **place,
     }
-    if out == default:  # folders of the same name would share it
-        recorded["--data"] = str(data.resolve())
     with claimed(out, recorded, accelerator):
         source, validation = _audio(model, joint, data, valid, manifest, cache, accelerator)
         session.say(

@@ -23,10 +23,15 @@ KEPT = 2
 """States that are kept: the newest, and one to go back to."""
 
 
-def default_out(config: str, data: Path) -> Path:
-    """The folder of a run that was not given one: ``runs/small-piano`` for ``small`` on
-    ``music/piano``."""
-    return Path("runs") / f"{Path(config).stem}-{data.resolve().name}"
+def folder_of(out: Path | None, config: str, data: Path) -> tuple[Path, dict[str, str]]:
+    """A run's folder, and what else belongs to the settings that it is claimed with.
+
+    Without ``out`` it is ``runs/small-piano`` for ``small`` on ``music/piano``; so that folders of
+    the same name do not share it, the data's path is one of the settings there.
+    """
+    default = Path("runs") / f"{Path(config).stem}-{data.resolve().name}"
+    out = out or default
+    return out, {"--data": str(data.resolve())} if out == default else {}
 
 
 @dataclass

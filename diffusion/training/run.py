@@ -24,7 +24,7 @@ from codec.training import session
 from codec.training.claim import claimed
 from codec.training.data import read_manifest
 from codec.training.loop import Trainer
-from codec.training.run_folder import RunState, default_out
+from codec.training.run_folder import RunState, folder_of
 from codec.training.schedule import Budget
 from diffusion.latents.encode import check_out, encode_shards, plan_shards, write_index
 from diffusion.latents.sets import LatentSet
@@ -149,7 +149,7 @@ def train_diffusion(
     overrides: dict[str, Any] | None = None,
 ) -> RunState:
     """Start the run in ``out``, or take it up where it stopped; without ``out`` in a folder that is
-    named after ``config`` and the data (codec.training.run_folder.default_out).
+    named after ``config`` and the data (codec.training.run_folder.folder_of).
 
     Args:
         latents: what ``make_latents`` made; or
@@ -173,16 +173,14 @@ def train_diffusion(
 
     if init is not None:
         find_checkpoint(init)  # before hours of encoding
-    default = default_out(config, given)
-    out = out or default
+    out, place = folder_of(out, config, given)
     recorded = {
         "model": model_config.model_dump(mode="json"),
         "training": training.model_dump(mode="json"),
         "--init": init,
         "latent_id": loaded.latent_id,
+        **place,
     }
-    if out == default:  # folders of the same name would share it
-        recorded["--data"] = str(given.resolve())
     with claimed(out, recorded, accelerator):
 
         def stored(folder: Path, name: str) -> LatentSet:

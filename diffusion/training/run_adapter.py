@@ -11,7 +11,7 @@ from codec.errors import ConfigError
 from codec.training import session
 from codec.training.claim import claimed
 from codec.training.loop import Trainer
-from codec.training.run_folder import RunState, default_out
+from codec.training.run_folder import RunState, folder_of
 from codec.training.schedule import Budget
 from diffusion.generation import load_checkpoint, with_codec
 from diffusion.latents.sets import LatentSet
@@ -65,15 +65,13 @@ def train_adapter(
     accelerator = session.start(training, cpu=cpu)
     loaded = with_codec(base, codec, accelerator.device).codec
     fingerprint = base.fingerprint
-    default = default_out("adapter", data)
-    out = out or default
+    out, place = folder_of(out, "adapter", data)
     recorded = {
         "training": training.model_dump(mode="json"),
         "--init": fingerprint,
         "--label": label,
+        **place,
     }
-    if out == default:  # folders of the same name would share it
-        recorded["--data"] = str(data.resolve())
     with claimed(out, recorded, accelerator):
 
         def stored(folder: Path, name: str) -> LatentSet:
