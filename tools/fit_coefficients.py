@@ -143,32 +143,13 @@ layer expects, and so the coefficients of all models are about the same.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-
-class Weights(NamedTuple):
-    """What neighbors count, in 1/256. Magnitudes of ``history`` are in 1/64, others count 64 times;
-    "beside" is the sum of both sides."""
-
-    bias: int
-    history: int
-    history_beside: int
-    history_wide: int
-    last: int
-    last_beside: int
-    now_beside: int
-    now_further: int
-    mid: int
-    mid_beside: int
-
-
 # fmt: off
-WEIGHTS = [Weights(*row) for row in (
+WEIGHTS = [
 {weights}
-)]
-"""For even and odd coefficients, and then for those that see mid."""
+]
+"""coefficient_contexts.Weights: for even and odd coefficients, then for those that see mid."""
 
 THRESHOLDS = np.array([
     {thresholds},

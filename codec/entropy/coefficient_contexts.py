@@ -8,11 +8,12 @@ earlier frames, and in a side channel mid's; its odd ones see the even ones on b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.entropy.coefficient_tables import THRESHOLDS, WEIGHTS, Weights
+from codec.entropy.coefficient_tables import THRESHOLDS, WEIGHTS
 
 Ints = NDArray[np.int64]
 
@@ -26,9 +27,28 @@ WIDE = 7
 """How far the widest sum reaches."""
 
 
+class Weights(NamedTuple):
+    """What neighbors count, in 1/256. Magnitudes of ``history`` are in 1/64, others count 64 times;
+    "beside" is the sum of both sides."""
+
+    bias: int
+    history: int
+    history_beside: int
+    history_wide: int
+    last: int
+    last_beside: int
+    now_beside: int
+    now_further: int
+    mid: int
+    mid_beside: int
+
+
+_WEIGHTS = [Weights(*row) for row in WEIGHTS]
+
+
 def weights_of(side: bool, odd: int) -> Weights:
     """``side``: a channel that sees mid."""
-    return WEIGHTS[2 * side + odd]
+    return _WEIGHTS[2 * side + odd]
 
 
 @dataclass

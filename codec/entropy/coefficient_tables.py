@@ -6,35 +6,16 @@ layer expects, and so the coefficients of all models are about the same.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-
-class Weights(NamedTuple):
-    """What neighbors count, in 1/256. Magnitudes of ``history`` are in 1/64, others count 64 times;
-    "beside" is the sum of both sides."""
-
-    bias: int
-    history: int
-    history_beside: int
-    history_wide: int
-    last: int
-    last_beside: int
-    now_beside: int
-    now_further: int
-    mid: int
-    mid_beside: int
-
-
 # fmt: off
-WEIGHTS = [Weights(*row) for row in (
+WEIGHTS = [
     [2, 87, 36, 2, 13, 20, 0, 0, 0, 0],
     [1, 76, 26, 0, 10, 7, 39, 8, 0, 0],
     [1, 81, 18, 0, 13, 12, 0, 0, 43, 13],
     [0, 74, 12, 0, 11, 7, 26, 1, 36, 6],
-)]
-"""For even and odd coefficients, and then for those that see mid."""
+]
+"""coefficient_contexts.Weights: for even and odd coefficients, then for those that see mid."""
 
 THRESHOLDS = np.array([
     102, 142, 196, 271, 374, 518, 716, 990, 1369, 1893, 2618, 3620, 5006, 6923, 9573, 13238,
