@@ -43,6 +43,16 @@ def train(audio_folder: Path, no_preview: None) -> Callable[..., Any]:
     return run
 
 
+@pytest.fixture(scope="module")
+def start(audio_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny codec that was trained for a step."""
+    out = tmp_path_factory.mktemp("start")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CodecTask, "preview", lambda *arguments: None)
+        train_codec("tiny", audio_folder, out, cpu=True, overrides={"steps": 1})
+    return out / "model.safetensors"
+
+
 @pytest.fixture
 def make_task(audio_folder: Path, tiny_model: ModelConfig) -> Callable[..., CodecTask]:
     """``make_task(**overrides of [training])``: a freshly initialised tiny codec's task."""

@@ -14,9 +14,7 @@ import codec
 from codec.cli.program import main
 from codec.cli.train import Training
 from codec.model import shipped
-from codec.training.codec_task import CodecTask
 from codec.training.decoder_task import DecoderTask
-from codec.training.run import train_codec
 
 Lacuna = Callable[..., tuple[int, str]]
 
@@ -45,22 +43,12 @@ def piano(audio_folder: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def trained(audio_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny codec that was trained for a step."""
-    out = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CodecTask, "preview", lambda *arguments: None)
-        train_codec("tiny", audio_folder, out, cpu=True, overrides={"steps": 1})
-    return out / "model.safetensors"
-
-
 @pytest.fixture
-def mine(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def mine(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tiny codec that ships, by this name."""
     folder = tmp_path / "weights"
     folder.mkdir()
-    shutil.copy(trained, folder / "mine.safetensors")
+    shutil.copy(start, folder / "mine.safetensors")
     monkeypatch.setattr(shipped, "WEIGHTS_DIR", folder)
 
 

@@ -18,7 +18,6 @@ from codec.entropy.quantise import quantise
 from codec.errors import CheckpointError, LacunaError
 from codec.model import checkpoint
 from codec.model.checkpoint import Checkpoint
-from codec.training.codec_task import CodecTask
 from codec.training.config import load_training_config
 from codec.training.data import open_source, split_files
 from codec.training.decoder_task import (
@@ -29,7 +28,6 @@ from codec.training.decoder_task import (
     checkpoint_to_train_on,
 )
 from codec.training.loop import Trainer
-from codec.training.run import train_codec
 
 TINY = {"stft_windows": [256], "stft_width": 2, "periods": [3], "period_width": 2}
 OVERRIDES: dict[str, Any] = {
@@ -39,16 +37,6 @@ OVERRIDES: dict[str, Any] = {
     "adversarial": {"weight": 0.5, "start_step": 1000, **TINY},
     "optimizer": {"learning_rate": 1e-3, "warmup_steps": 0, "ema_decay": 0.5},
 }
-
-
-@pytest.fixture(scope="module")
-def start(audio_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny codec that was trained for a step."""
-    out = tmp_path_factory.mktemp("start")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CodecTask, "preview", lambda *arguments: None)
-        train_codec("tiny", audio_folder, out, cpu=True, overrides={"steps": 1})
-    return out / "model.safetensors"
 
 
 @pytest.fixture
