@@ -6,8 +6,8 @@ that the network finds likely, given the dequantised ones, the step, and all oth
 
     x_t = (1 - t) x + t n,  t = s / (1 + s)  -> steps of the sampler -> latents
 
-with s the root mean square of the quantiser's errors (``flow.quantisation_level``). So a step or
-two are enough where generation takes eight. Every estimate on the way is clamped to its cell.
+with s the root mean square of the quantiser's errors (``flow.quantisation_level``). So a few
+steps are enough where generation takes twelve. Every estimate on the way is clamped to its cell.
 docs/DENOISING.md has what it brings.
 """
 
