@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from codec.entropy.coefficient_tables import THRESHOLDS, WEIGHTS
 
-Ints = NDArray[np.int64]
+Ints = NDArray[np.int32]
+"""No sum here reaches a million."""
 
 LARGEST = 15
 """Magnitudes count as this at most."""
@@ -51,40 +52,48 @@ def weights_of(side: bool, odd: int) -> Weights:
     return _WEIGHTS[2 * side + odd]
 
 
+_ROW_OF = np.searchsorted(THRESHOLDS, np.arange(THRESHOLDS[-1] + 1), side="right").astype(np.uint8)
+"""The row of every weighted sum; larger ones are as the last."""
+
+
 @dataclass
 class Past:
-    """What is known of the frames of a channel before the one at hand: (blocks, MARGIN + bins +
-    MARGIN) each."""
+    """What is known of the frames of a channel before the one at hand, (blocks, MARGIN + bins +
+    MARGIN) each; or of all frames at once, with frames in the place of blocks."""
 
     history: Ints
     """Magnitudes in 1/64, averaged: the last frame counts a quarter, the one before it three
     quarters of that, and so on."""
+    below: Ints
+    """The sum of ``history`` from the first bin on to each."""
     last: Ints
     """Magnitudes of the last frame."""
 
     @classmethod
     def none(cls, blocks: int, bins: int) -> Past:
         shape = (blocks, bins + 2 * MARGIN)
-        return cls(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
+        return cls(*(np.zeros(shape, np.int32) for _ in range(3)))
 
     @classmethod
     def of_all(cls, magnitudes: Ints) -> Past:
-        """The past of every frame of a channel, (frames, MARGIN + bins + MARGIN), not of blocks."""
-        past = cls.none(1, magnitudes.shape[1] - 2 * MARGIN)
+        """The past of every frame of a channel, (frames, MARGIN + bins + MARGIN)."""
         history, last = np.zeros_like(magnitudes), np.zeros_like(magnitudes)
-        for frame in range(1, len(magnitudes)):
-            past.add(magnitudes[frame - 1 : frame])
-            history[frame] = past.history[0]
         last[1:] = magnitudes[:-1]
-        return cls(history, last)
+        scaled = ONE * last
+        for frame in range(1, len(magnitudes)):
+            now = np.multiply(history[frame - 1], 3, out=history[frame])
+            now += scaled[frame]
+            now >>= 2
+        return cls(history, np.cumsum(history, axis=1, dtype=np.int32), last)
 
     def add(self, magnitudes: Ints) -> None:
         """The next frame, with margins."""
         self.history = (3 * self.history + ONE * magnitudes) >> 2
+        self.below = np.cumsum(self.history, axis=1, dtype=np.int32)
         self.last = magnitudes
 
 
-def expect(past: Past, now: Ints, mid: Ints | None, odd: int) -> NDArray[np.intp]:
+def expect(past: Past, now: Ints, mid: Ints | None, odd: int) -> NDArray[np.uint8]:
     """Rows of frequencies for one half of a frame, (blocks, bins / 2).
 
     ``now`` and ``mid`` are magnitudes of this frame and of mid's, (blocks, MARGIN + bins + MARGIN);
@@ -99,19 +108,25 @@ def expect(past: Past, now: Ints, mid: Ints | None, odd: int) -> NDArray[np.intp
     def beside(values: Ints, away: int) -> Ints:
         return at(values, away) + at(values, -away)
 
-    below = np.cumsum(past.history, axis=1)
-    whole = w.bias + w.last * at(past.last, 0) + w.last_beside * beside(past.last, 1)
+    total = w.last * at(past.last, 0)
+    total += w.last_beside * beside(past.last, 1)
     if odd:
-        whole += w.now_beside * beside(now, 1) + w.now_further * beside(now, 3)
+        total += w.now_beside * beside(now, 1)
+        total += w.now_further * beside(now, 3)
     if mid is not None:
-        whole += w.mid * at(mid, 0) + w.mid_beside * beside(mid, 1)
-    total = ONE * whole + w.history * at(past.history, 0)
+        total += w.mid * at(mid, 0)
+        total += w.mid_beside * beside(mid, 1)
+    total += w.bias
+    total *= ONE
+    total += w.history * at(past.history, 0)
     total += w.history_beside * beside(past.history, 1)
-    total += w.history_wide * (at(below, WIDE) - at(below, -WIDE - 1))
-    return np.searchsorted(THRESHOLDS, total, side="right")
+    total += w.history_wide * (at(past.below, WIDE) - at(past.below, -WIDE - 1))
+    return _ROW_OF.take(total, mode="clip")
 
 
 def with_margins(symbols: NDArray[np.integer]) -> Ints:
     """Symbols (..., bins) as magnitudes (..., MARGIN + bins + MARGIN)."""
-    size = np.minimum(np.abs(symbols.astype(np.int64)), LARGEST)
-    return np.pad(size, [(0, 0)] * (symbols.ndim - 1) + [(MARGIN, MARGIN)])
+    bins = symbols.shape[-1]
+    out = np.zeros((*symbols.shape[:-1], bins + 2 * MARGIN), np.int32)
+    np.minimum(np.abs(symbols), LARGEST, out=out[..., MARGIN : MARGIN + bins])
+    return out

@@ -14,7 +14,14 @@ import numpy as np
 from constriction import stream
 from numpy.typing import NDArray
 
-from codec.entropy.coefficient_contexts import LARGEST, Ints, Past, expect, with_margins
+from codec.entropy.coefficient_contexts import (
+    LARGEST,
+    MARGIN,
+    Ints,
+    Past,
+    expect,
+    with_margins,
+)
 from codec.entropy.coefficient_tables import FREQUENCIES, SPLIT_FREQUENCIES
 from codec.entropy.static_tables import FREQUENCY_BITS, range_decoder
 from codec.errors import FormatError
@@ -26,6 +33,8 @@ ESCAPE_BITS = 12
 MAX_MAGNITUDE = LARGEST + (1 << ESCAPE_BITS) - 3
 """The largest symbol there is; the lowest and the highest escape are not used."""
 
+Places = NDArray[np.intp]
+
 _TOTAL = 1 << FREQUENCY_BITS
 _ROW = stream.model.Categorical(perfect=False)
 _ESCAPE = stream.model.Uniform(1 << ESCAPE_BITS)
@@ -33,16 +42,24 @@ _ESCAPE = stream.model.Uniform(1 << ESCAPE_BITS)
 # Unused columns at both ends, so that something lies below and above all that is coded; and less
 # one, since constriction adds one to every frequency: see static_tables.py.
 _SIZES = np.pad(FREQUENCIES, ((0, 0), (1, 1)), constant_values=1)
-_BELOW = np.cumsum(_SIZES, axis=1) - _SIZES
 _ROWS = (_SIZES - 1).astype(np.float64)
-_SIGN_SIZES = np.array([1, _TOTAL // 2 - 1, _TOTAL // 2 - 1, 1])
-_SIGN_BELOW = np.cumsum(_SIGN_SIZES) - _SIGN_SIZES
-_SIGN = stream.model.Categorical((_SIGN_SIZES - 1).astype(np.float64), perfect=False)
+_SIGN_SIZES = np.array([[1, _TOTAL // 2 - 1, _TOTAL // 2 - 1, 1]])
+_SIGN = stream.model.Categorical((_SIGN_SIZES[0] - 1).astype(np.float64), perfect=False)
 _SPLIT_SIZES = np.pad(SPLIT_FREQUENCIES, ((0, 0), (1, 1)), constant_values=1)
-_SPLIT_BELOW = np.cumsum(_SPLIT_SIZES, axis=1) - _SPLIT_SIZES
 _SPLITS = [
     stream.model.Categorical((row - 1).astype(np.float64), perfect=False) for row in _SPLIT_SIZES
 ]
+_ESCAPE_SIZES = np.full((1, 1 << ESCAPE_BITS), _TOTAL >> ESCAPE_BITS)
+
+# All that is ever coded, one after the other: a magnitude in a row of frequencies, a sign, an
+# escape, a split after another one. To a range coder each is the mass below it, its own, and the
+# rest: three columns suffice.
+_PARTS = [_SIZES, _SIGN_SIZES, _ESCAPE_SIZES, _SPLIT_SIZES]
+_SIGN_AT, _ESCAPE_AT, _SPLIT_AT = np.cumsum([part.size for part in _PARTS[:-1]]).tolist()
+_SIZE = np.concatenate([part.ravel() for part in _PARTS])
+_BELOW = np.concatenate([(np.cumsum(part, axis=1) - part).ravel() for part in _PARTS])
+_INTERVALS = np.stack([_BELOW, _SIZE, _TOTAL - _BELOW - _SIZE], axis=1) - 1.0
+_BITS = FREQUENCY_BITS - np.log2(_SIZE)
 
 
 @dataclass(frozen=True)
@@ -74,56 +91,63 @@ def encode(symbols: NDArray[np.integer], split: NDArray[np.integer]) -> bytes:
     Raises:
         ValueError: a symbol beyond MAX_MAGNITUDE.
     """
-    below, size = _intervals(symbols, split)
     encoder = stream.queue.RangeEncoder()
-    if size.size:
-        # To a range coder a symbol is the mass below it and its own: three columns suffice.
-        rows = np.stack([below, size, _TOTAL - below - size], axis=1) - 1
-        encoder.encode(np.ones(len(rows), np.int32), _ROW, rows.astype(np.float64))
+    things = _in_order(symbols, split)
+    if things.size:
+        rows = _INTERVALS.take(things, axis=0)
+        encoder.encode(np.ones(len(rows), np.int32), _ROW, rows)
     return encoder.get_compressed().astype("<u4").tobytes()
 
 
 def cost_bits(symbols: NDArray[np.integer], split: NDArray[np.integer]) -> float:
     """What ``encode`` would need but for some 32 bits at its end, without coding."""
-    _, size = _intervals(symbols, split)
-    return float((FREQUENCY_BITS - np.log2(size)).sum())
+    magnitudes, coded, escaped, splits = _things(symbols, split)
+    times = np.bincount(magnitudes.ravel(), minlength=_SIGN_AT)
+    bits = times @ _BITS[:_SIGN_AT] + len(coded[0]) * _BITS[_SIGN_AT + 1]
+    return float(bits + len(escaped[0]) * ESCAPE_BITS + _BITS[splits].sum())
 
 
 def decode(
-    payloads: list[bytes], shape: tuple[int, int, int]
-) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-    """Symbols (blocks, streams, frames, bins) and splits (blocks, frames) of blocks of one shape.
+    payloads: list[bytes], shapes: list[tuple[int, int, int]]
+) -> list[tuple[NDArray[np.int16], NDArray[np.uint8]]]:
+    """Symbols (streams, frames, bins) and splits (frames,) of blocks of these shapes.
+
+    All have as many streams. Several at once take much less time than one by one.
 
     Raises:
-        FormatError: the bytes cannot come from this shape.
+        FormatError: the bytes cannot come from these shapes.
     """
-    streams, frames, bins = shape
-    blocks = len(payloads)
     decoders = [range_decoder(data) for data in payloads]
-    symbols = np.zeros((blocks, streams, frames, bins), np.int16)
+    streams, frames, bins = np.max(shapes, axis=0).tolist()
+    symbols = np.zeros((len(shapes), streams, frames, bins), np.int16)
     try:
-        split = np.stack([_decode_split(decoder, frames) for decoder in decoders])
-        past = [Past.none(blocks, bins) for _ in range(streams)]
+        splits = [
+            _decode_split(decoder, shape[1])
+            for decoder, shape in zip(decoders, shapes, strict=True)
+        ]
+        past = [Past.none(len(shapes), bins) for _ in range(streams)]
         for frame in range(frames):
             mid: Ints | None = None
             for s in range(streams):
-                now = with_margins(np.zeros((blocks, bins), np.int64))
+                own = symbols[:, s, frame]
+                now = with_margins(own)
                 for odd in (0, 1):
                     rows = expect(past[s], now, mid, odd)
-                    half = np.stack(
-                        [_decode_half(*pair) for pair in zip(decoders, rows, strict=True)]
-                    )
-                    symbols[:, s, frame, odd::2] = half
-                    if odd == 0:
-                        now = with_margins(symbols[:, s, frame])
-                now = with_margins(symbols[:, s, frame])
+                    for block, (_, length, width) in enumerate(shapes):
+                        if frame < length:
+                            half = own[block, odd:width:2]
+                            _decode_half(decoders[block], rows[block, : len(half)], half)
+                    now = with_margins(own)
                 past[s].add(now)
                 mid = now if streams == 2 and s == 0 else None
     except AssertionError as error:  # constriction's way of saying "no such bytes"
-        raise _not_ours(shape) from error
+        raise _not_ours(shapes) from error
     if not all(decoder.maybe_exhausted() for decoder in decoders):
-        raise _not_ours(shape)
-    return symbols, split
+        raise _not_ours(shapes)
+    return [
+        (own[:, :length, :width], split)
+        for own, split, (_, length, width) in zip(symbols, splits, shapes, strict=True)
+    ]
 
 
 def _decode_split(decoder: stream.queue.RangeDecoder, frames: int) -> NDArray[np.uint8]:
@@ -136,79 +160,86 @@ def _decode_split(decoder: stream.queue.RangeDecoder, frames: int) -> NDArray[np
     return split
 
 
-def _decode_half(decoder: stream.queue.RangeDecoder, rows: NDArray[np.intp]) -> Ints:
-    """The symbols whose rows of frequencies these are."""
-    size = decoder.decode(_ROW, _ROWS[rows]).astype(np.int64) - 1
-    if size.size and not 0 <= size.min() <= size.max() <= LARGEST:
-        raise AssertionError
+def _decode_half(
+    decoder: stream.queue.RangeDecoder, rows: NDArray[np.uint8], out: NDArray[np.int16]
+) -> None:
+    """The symbols whose rows of frequencies these are, into zeros."""
+    magnitudes = decoder.decode(_ROW, _ROWS.take(rows, axis=0)) - 1
+    coded = np.flatnonzero(magnitudes)
+    if not coded.size:
+        return
+    size = _checked(magnitudes[coded], LARGEST)
     escaped = np.flatnonzero(size == LARGEST)
     if escaped.size:
-        further = decoder.decode(_ESCAPE, len(escaped)).astype(np.int64) - 1
-        if not 0 <= further.min() <= further.max() <= MAX_MAGNITUDE - LARGEST:
-            raise AssertionError
-        size[escaped] += further
-    coded = np.flatnonzero(size)
-    if coded.size:
-        signs = decoder.decode(_SIGN, len(coded)) - 1
-        if not 0 <= signs.min() <= signs.max() <= 1:
-            raise AssertionError
-        size[coded] *= 1 - 2 * signs
-    return size
+        further = decoder.decode(_ESCAPE, len(escaped)) - 1
+        size[escaped] += _checked(further, MAX_MAGNITUDE - LARGEST)
+    signs = _checked(decoder.decode(_SIGN, len(coded)) - 1, 1)
+    out[coded] = np.where(signs, -size, size)
 
 
-def _intervals(symbols: NDArray[np.integer], split: NDArray[np.integer]) -> tuple[Ints, Ints]:
-    """Mass below and of each thing to code, in order."""
-    if symbols.size and np.abs(symbols.astype(np.int64)).max() > MAX_MAGNITUDE:
+def _checked(values: NDArray[np.int32], most: int) -> NDArray[np.int32]:
+    """Values as they are; unused ones, which are -1 or more than ``most``, stop the decoding."""
+    if values.view(np.uint32).max() > most:
+        raise AssertionError
+    return values
+
+
+def _in_order(symbols: NDArray[np.integer], split: NDArray[np.integer]) -> Places:
+    """Places in the table of intervals of each thing to code, in order."""
+    magnitudes, coded, escaped, splits = _things(symbols, split)
+    # Of a half its magnitudes, and then its escapes and its signs.
+    length = max(1, magnitudes.shape[-1])
+    half = np.concatenate([escaped[0], coded[0]]) // length
+    order = np.argsort(half, kind="stable")
+    further = np.concatenate([escaped[1], coded[1]])[order]
+    after = len(splits) + (half[order] + 1) * length + np.arange(len(order))
+    things = np.empty(len(splits) + magnitudes.size + len(order), np.intp)
+    rest = np.ones(len(things), np.bool_)
+    rest[after] = False
+    things[after] = further
+    things[rest] = np.concatenate([splits, magnitudes.ravel()])
+    return things
+
+
+def _things(
+    symbols: NDArray[np.integer], split: NDArray[np.integer]
+) -> tuple[Places, tuple[Places, Places], tuple[Places, Places], Places]:
+    """Places in the table of intervals: of magnitudes, (frames, streams, 2, bins / 2); of signs and
+    escapes after the numbers of the symbols that they belong to; and of splits.
+    """
+    streams, frames, bins = symbols.shape
+    if symbols.size and max(-int(symbols.min()), int(symbols.max())) > MAX_MAGNITUDE:
         raise ValueError(
             f"coefficients from {symbols.min()} to {symbols.max()}: expected at most "
             f"{MAX_MAGNITUDE}; take a coarser step"
         )
-    halves = _halves(symbols)
-    size = np.abs(halves).ravel()
-    rows, column = _rows(symbols).ravel(), np.minimum(size, LARGEST) + 1
-    of_half = np.arange(size.size) // max(1, halves.shape[-1])
-
-    escaped, coded = np.flatnonzero(size >= LARGEST), np.flatnonzero(size)
-    escape_size = _TOTAL >> ESCAPE_BITS
-    sign = (halves.ravel()[coded] < 0) + 1
-    extra_below = np.concatenate([(size[escaped] - LARGEST + 1) * escape_size, _SIGN_BELOW[sign]])
-    extra_size = np.concatenate([np.full(len(escaped), escape_size), _SIGN_SIZES[sign]])
-    where = np.concatenate([of_half[escaped], of_half[coded]])
-    order = np.argsort(where, kind="stable")  # of a half its escapes and then its signs
-    after = (where[order] + 1) * halves.shape[-1]
-    below = np.insert(_BELOW[rows, column], after, extra_below[order])
-    sizes = np.insert(_SIZES[rows, column], after, extra_size[order])
-
-    before = np.concatenate([[0], split[:-1].astype(np.int64)])
-    own = split.astype(np.int64) + 1
-    return (
-        np.concatenate([_SPLIT_BELOW[before, own], below]),
-        np.concatenate([_SPLIT_SIZES[before, own], sizes]),
-    )
-
-
-def _halves(symbols: NDArray[np.integer]) -> Ints:
-    """(streams, frames, bins) in the order of coding: (frames, streams, 2, bins / 2)."""
-    streams, frames, bins = symbols.shape
-    pairs = symbols.astype(np.int64).reshape(streams, frames, bins // 2, 2)
-    return pairs.transpose(1, 0, 3, 2)
-
-
-def _rows(symbols: NDArray[np.integer]) -> NDArray[np.intp]:
-    """The row of frequencies of every symbol, (frames, streams, 2, bins / 2)."""
-    streams, frames, bins = symbols.shape
     magnitudes = with_margins(symbols)
-    rows = np.empty((frames, streams, 2, bins // 2), np.intp)
+    halves = symbols.reshape(streams, frames, bins // 2, 2).transpose(1, 0, 3, 2)
+    places = np.empty(halves.shape, np.intp)
     for s in range(streams):
         past = Past.of_all(magnitudes[s])
         mid = magnitudes[0] if streams == 2 and s == 1 else None
         for odd in (0, 1):
-            rows[:, s, odd] = expect(past, magnitudes[s], mid, odd)
-    return rows
+            rows = expect(past, magnitudes[s], mid, odd)
+            own = magnitudes[s, :, MARGIN + odd : MARGIN + bins : 2]
+            np.multiply(rows, _SIZES.shape[1], out=places[:, s, odd], dtype=np.intp)
+            places[:, s, odd] += own + 1
+    flat = halves.ravel()
+    coded = np.flatnonzero(flat)
+    values = flat[coded].astype(np.intp)
+    escaped = coded[np.abs(values) >= LARGEST]
+    further = np.abs(flat[escaped].astype(np.intp)) - LARGEST
+    before = np.concatenate([[0], split[:-1]]).astype(np.intp)
+    return (
+        places,
+        (coded, _SIGN_AT + 1 + (values < 0)),
+        (escaped, _ESCAPE_AT + 1 + further),
+        _SPLIT_AT + before * _SPLIT_SIZES.shape[1] + split.astype(np.intp) + 1,
+    )
 
 
-def _not_ours(shape: tuple[int, int, int]) -> FormatError:
+def _not_ours(shapes: list[tuple[int, int, int]]) -> FormatError:
     return FormatError(
-        f"the bytes of a waveform layer are not those of (streams, frames, bins) {shape}: the file "
-        f"is damaged or forged"
+        f"the bytes of a waveform layer are not those of (streams, frames, bins) {shapes}: the "
+        f"file is damaged or forged"
     )

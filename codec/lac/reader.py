@@ -21,8 +21,8 @@ from codec.lac.header import CRC_BYTES, LacHeader
 from codec.lac.locate import BlockMap, LayerSpan, Span
 from codec.lac.writer import CodedBlock
 
-SYMBOLS_AT_ONCE = 1 << 17
-"""Blocks of this many symbols are decoded together: 95 s of stereo at 32 latents and 21.5 Hz."""
+SYMBOLS_AT_ONCE = 1 << 18
+"""Blocks of this many symbols are decoded together: 95 s of stereo at 64 latents and 21.5 Hz."""
 
 
 @dataclass(frozen=True)
@@ -182,21 +182,23 @@ class LacReader:
 
     def _layers(self, spans: list[Span | None]) -> dict[int, Layer]:
         """The intact waveform layers of the blocks at ``spans``, by their positions there."""
-        alike: dict[tuple[int, int, int], list[tuple[int, Span, LayerSpan]]] = {}
+        alike: dict[int, list[tuple[int, Span, LayerSpan]]] = {}
         for position, span in enumerate(spans):
             layer = span.layer if span is not None else None
             if span is not None and layer is not None and layer.intact:
-                shape = (int((~span.silent).sum()), span.frames, layer.bins)
-                alike.setdefault(shape, []).append((position, span, layer))
+                streams = int((~span.silent).sum())
+                alike.setdefault(streams, []).append((position, span, layer))
         found: dict[int, Layer] = {}
-        for shape, group in alike.items():
+        for streams, group in alike.items():
             payloads = [
                 self._data[layer.payload : layer.payload + layer.payload_length]
                 for _, _, layer in group
             ]
-            symbols, splits = decode(payloads, shape)
-            for (position, span, layer), heard, split in zip(group, symbols, splits, strict=True):
-                whole = np.zeros((self.header.coded_channels, *shape[1:]), np.int16)
+            shapes = [(streams, span.frames, layer.bins) for _, span, layer in group]
+            decoded = decode(payloads, shapes)
+            for (position, span, layer), (heard, split) in zip(group, decoded, strict=True):
+                shape = (self.header.coded_channels, span.frames, layer.bins)
+                whole = np.zeros(shape, np.int16)
                 whole[~span.silent] = heard
                 found[position] = Layer(layer.step_index, split, whole)
         return found

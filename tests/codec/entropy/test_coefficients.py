@@ -34,20 +34,29 @@ def test_there_and_back(shape: tuple[int, int, int]) -> None:
     blocks = [made_up(*shape, seed=seed) for seed in range(3)]
     payloads = [encode(*block) for block in blocks]
     assert all(len(data) % 4 == 0 for data in payloads)
-    symbols, splits = decode(payloads, shape)
-    for (expected, split), found, found_split in zip(blocks, symbols, splits, strict=True):
+    decoded = decode(payloads, [shape] * 3)
+    for (expected, split), (found, found_split) in zip(blocks, decoded, strict=True):
         assert np.array_equal(found, expected)
         assert np.array_equal(found_split, split)
         bits = cost_bits(expected, split)
         assert -1 <= len(encode(expected, split)) * 8 - bits <= 64
 
 
+def test_blocks_of_several_lengths_and_widths_side_by_side() -> None:
+    shapes = [(2, 7, 32), (2, 3, 64), (2, 5, 0), (2, 7, 16)]
+    blocks = [made_up(*shape, seed=seed) for seed, shape in enumerate(shapes)]
+    decoded = decode([encode(*block) for block in blocks], shapes)
+    for (expected, split), (found, found_split) in zip(blocks, decoded, strict=True):
+        assert np.array_equal(found, expected)
+        assert np.array_equal(found_split, split)
+
+
 def test_the_largest_symbols_and_no_larger_ones() -> None:
     symbols, split = made_up(2, 3, 16)
     symbols[0, 0, 0], symbols[1, 2, 15] = -MAX_MAGNITUDE, MAX_MAGNITUDE
     symbols[0, 1, :3] = LARGEST, -LARGEST, LARGEST - 1
-    found, _ = decode([encode(symbols, split)], symbols.shape)
-    assert np.array_equal(found[0], symbols)
+    [(found, _)] = decode([encode(symbols, split)], [symbols.shape])
+    assert np.array_equal(found, symbols)
     symbols[0, 0, 0] -= 1
     with pytest.raises(ValueError, match="take a coarser step"):
         encode(symbols, split)
@@ -70,7 +79,7 @@ def test_bytes_of_another_shape_are_refused_or_decode_to_something_of_this_one()
     for _ in range(50):
         data = rng.integers(0, 256, 4 * int(rng.integers(0, 12)), dtype=np.uint8).tobytes()
         try:
-            symbols, split = decode([data], (2, 3, 16))
+            [(symbols, split)] = decode([data], [(2, 3, 16)])
         except FormatError as error:
             message = str(error)
         else:
@@ -78,7 +87,7 @@ def test_bytes_of_another_shape_are_refused_or_decode_to_something_of_this_one()
             assert np.abs(symbols.astype(int)).max() <= MAX_MAGNITUDE
         assert "damaged or forged" in message
     with pytest.raises(FormatError, match="multiple of 4"):
-        decode([b"abc"], (1, 1, 2))
+        decode([b"abc"], [(1, 1, 2)])
 
 
 def test_zeros_above_are_left_out_in_whole_units() -> None:
