@@ -14,7 +14,7 @@ docs/DENOISING.md has what it brings.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,22 +62,25 @@ class LatentDenoiser:
         loaded: DiffusionCheckpoint,
         codec: LatentCodec,
         *,
-        start: float | None = None,
+        start: Callable[[float], float] = float,
         conditioned: bool = True,
+        seed: int = 0,
     ) -> None:
         """The keywords are for measurements.
 
         Args:
-            start: the time to begin at; without it that of the quantiser's step. From 1 one step
-                gives the mean of the latents under what the file says, as a regression would.
+            start: the time to begin at, from that of the quantiser's step. From 1 one step gives
+                the mean of the latents under what the file says, as a regression would.
             conditioned: tell the network what the file says; else it only sees x_t, and the cells
                 do the rest.
+            seed: of the noise.
         """
         check_codec(loaded, codec)
         self._config = loaded.config
         self._transformer = loaded.transformer.to(codec.device).eval()
         self._device = codec.device
         self._start, self._conditioned = start, conditioned
+        self._keys = KEYS * (1 + seed)
 
     def __call__(self, block: QuantisedBlock, steps: int) -> NDArray[np.float32]:
         """Latents (streams, latent_dim, frames), which depend on the block alone."""
@@ -101,9 +104,9 @@ class LatentDenoiser:
             for values in (block.low, block.high, block.latents)
         )
         level = flow.quantisation_level(torch.from_numpy(block.steps[rows]))
-        t = float(flow.time_of(level)) if self._start is None else self._start
+        t = self._start(float(flow.time_of(level)))
         # Not from a random place in the cell: that ends in less likely latents (docs/DENOISING.md).
-        x_t = (1 - t) * given + t * _noise(block, rows, part, low.shape[1:])
+        x_t = (1 - t) * given + t * self._noise(block, rows, part)
 
         conditioning = Conditioning.none(1, self._config, low.shape[2])
         conditioning.present[:, len(rows) :] = 0
@@ -124,10 +127,9 @@ class LatentDenoiser:
         missing = self._config.coded_channels - len(values)
         return torch.nn.functional.pad(values, (0, 0, 0, 0, 0, missing))[None].to(self._device)
 
-
-def _noise(block: QuantisedBlock, rows: Sequence[int], part: slice, shape: Sequence[int]) -> Tensor:
-    """Unit Gaussian numbers of the window's places, (rows, *shape)."""
-    latent_dim, frames = shape
-    keys = [KEYS + block.channels[row] for row in rows]
-    first = block.first_frame + part.start
-    return keyed_noise.normal(first, frames, keys, latent_dim).transpose(1, 2)
+    def _noise(self, block: QuantisedBlock, rows: Sequence[int], part: slice) -> Tensor:
+        """Unit Gaussian numbers of the window's places, (rows, latent_dim, frames)."""
+        _, latent_dim, frames = block.latents[rows, :, part].shape
+        keys = [self._keys + block.channels[row] for row in rows]
+        first = block.first_frame + part.start
+        return keyed_noise.normal(first, frames, keys, latent_dim).transpose(1, 2)

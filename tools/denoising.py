@@ -1,7 +1,7 @@
 """What denoising is worth: rate-distortion tables of docs/DENOISING.md.
 
     python tools/denoising.py DIR --denoiser CHECKPOINT [--model small] [--seconds 12]
-        [--quality 0,2.5,5,7.5,10] [--methods all] [--json rows.json]
+        [--quality 0,2.5,5,7.5,10] [--methods all] [--seeds 3] [--json rows.json] [--png FILE]
 
 The middle of every recording below DIR is coded at each quality (steps in equal ratios over the
 useful ones) with each codec model's own quantiser, and decoded from the same file by each method:
@@ -13,25 +13,32 @@ useful ones) with each codec model's own quantiser, and decoded from the same fi
     regression      one evaluation of the network at t = 1
     unconditioned N a flow of N steps that is not told what the file says, within the cells
     flow N          what `lacuna decompress --steps N` does
+    flow 2, t / 2   begun at half the step's time; or at twice its
+    flow 2, coarse  in the half of the channels that have the widest cells
+    flow N, bit     for files of `lacuna compress --for-denoising N`
 
 Columns: kbps of whole files per channel; error, the mean squared error of latents; nats, the log
 likelihood of the recording's MDCT under the map of the latents, per sample; and measures of
 `lacuna evaluate`. Then for each method how much fewer bytes it takes than "as it is" at the same
 value of each measure, averaged over the values that both reach (after Bjontegaard, with straight
-lines between the rates).
+lines between the rates), and the 95 % interval of resampled clips and seeds.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import zimtohrli
+from denoising_curves import Results, Row, draw, table
 from numpy.typing import NDArray
 
 from codec.api import Codec, load
@@ -44,7 +51,8 @@ from codec.evaluation.codecs.measures import ALL, measure
 from codec.evaluation.codecs.perceptual import AUDIO_RATE, middle
 from codec.lac.denoising import Denoiser, Denoising, QuantisedBlock
 from codec.lac.reader import LacReader
-from codec.model.blocks import encode_blocks
+from codec.metrics.mel import mel_distance
+from codec.model.blocks import decode_blocks, encode_blocks
 from codec.model.bounds import mdct_log_likelihood, orthonormal_mdct
 from codec.network.map_waveform import MapWaveformDecoder
 from diffusion.denoising import LatentDenoiser
@@ -60,10 +68,11 @@ MEASURES = {
     "mel_distance": "lower",
     "modulation": "lower",
     "flux_off": "lower",
+    "buzz_off": "lower",
 }
+PICTURED = ("tonal_recall", "tonal_precision", "zimtohrli", "mel_distance", "flux_off", "error")
+
 REFERENCE = "as it is"
-Row = dict[str, float | str]
-Curve = list[tuple[float, float]]
 
 
 class Recorder:
@@ -84,14 +93,33 @@ class Recorder:
         return float(np.square(self.latents - self._truth).mean())
 
 
-def anywhere(block: QuantisedBlock, steps: int) -> NDArray[np.float32]:
+def anywhere(seed: int) -> Denoiser:
     """A denoiser that knows nothing."""
-    places = np.random.default_rng(block.first_frame).random(block.low.shape, np.float32)
-    return block.low + places * (block.high - block.low)
+
+    def denoise(block: QuantisedBlock, steps: int) -> NDArray[np.float32]:
+        rng = np.random.default_rng([seed, block.first_frame])
+        places = rng.random(block.low.shape, np.float32)
+        return block.low + places * (block.high - block.low)
+
+    return denoise
 
 
-def methods(model: Codec, weights: str) -> dict[str, tuple[Denoiser, int]]:
-    """Name -> denoiser and steps."""
+def of_coarse_channels(denoiser: Denoiser) -> Denoiser:
+    """Only in channels whose cells are wider than half of them are."""
+
+    def denoise(block: QuantisedBlock, steps: int) -> NDArray[np.float32]:
+        coarse = block.steps > np.median(block.steps, axis=-1, keepdims=True)
+        return np.where(coarse[..., None], denoiser(block, steps), block.latents)
+
+    return denoise
+
+
+Method = list[tuple[Denoiser, int]]
+"""Denoiser and steps for each seed."""
+
+
+def methods(model: Codec, weights: str, seeds: int) -> dict[str, Method]:
+    """By name; the reference first."""
     assert isinstance(model.tables, EntropyTables)
     means = EntropyTables(
         model.tables.sigma_units,
@@ -107,17 +135,25 @@ def methods(model: Codec, weights: str) -> dict[str, tuple[Denoiser, int]]:
 
         return denoise
 
-    chosen: dict[str, tuple[Denoiser, int]] = {
-        REFERENCE: (lambda block, steps: block.latents, 1),
-        "random": (anywhere, 1),
-        "centroids": (dequantised_by(means), 1),
+    chosen: dict[str, Method] = {
+        REFERENCE: [(lambda block, steps: block.latents, 1)],
+        "random": [(anywhere(seed), 1) for seed in range(seeds)],
+        "centroids": [(dequantised_by(means), 1)],
     }
     if model.context is not None:
-        chosen["context mean"] = dequantised_by(ContextModel(model.context.arrays, means)), 1
-    chosen["regression"] = LatentDenoiser(loaded, model, start=1.0), 1
-    plain, flow = LatentDenoiser(loaded, model, conditioned=False), LatentDenoiser(loaded, model)
-    chosen["unconditioned 4"] = plain, 4
-    return chosen | {f"flow {steps}": (flow, steps) for steps in (1, 2, 4, 8)}
+        context = dequantised_by(ContextModel(model.context.arrays, means))
+        chosen["context mean"] = [(context, 1)]
+    chosen["regression"] = [(LatentDenoiser(loaded, model, start=lambda t: 1.0), 1)]
+
+    def flows(steps: int, **how: Any) -> Method:
+        return [(LatentDenoiser(loaded, model, seed=n, **how), steps) for n in range(seeds)]
+
+    chosen["unconditioned 4"] = flows(4, conditioned=False)
+    chosen |= {f"flow {steps}": flows(steps) for steps in (1, 2, 4)}
+    chosen["flow 2, t / 2"] = flows(2, start=lambda t: t / 2)
+    chosen["flow 2, t x 2"] = flows(2, start=lambda t: min(2 * t, 1.0))
+    chosen["flow 2, coarse"] = [(of_coarse_channels(flow), n) for flow, n in flows(2)]
+    return chosen
 
 
 @torch.inference_mode()
@@ -139,69 +175,63 @@ def rows_of(
     sound: NDArray[np.float32],
     name: str,
     qualities: list[float],
-    chosen: dict[str, tuple[Denoiser, int]],
+    chosen: dict[str, Method],
     latents_only: bool,
 ) -> list[Row]:
-    """One row for each quality and method."""
+    """One row for each quality, method and seed."""
     rate, rows = model.sample_rate, []
-    truth = np.concatenate([block.latents for block in encode_blocks(model, [sound])], axis=2)
+    blocks = list(encode_blocks(model, [sound]))
+    truth = np.concatenate([block.latents for block in blocks], axis=2)
+    whole = np.concatenate(list(decode_blocks(model, blocks, len(sound))), axis=1)
+    target = torch.from_numpy(whole[:, : sound.shape[1]])
     for quality in qualities:
         data = model.compress(sound, rate, quality=quality)
         kbps = len(data) * 8 * rate / sound.shape[1] / 1000 / len(sound)
-        for method, (denoiser, steps) in chosen.items():
+        plain = math.inf
+        for method, seed, (denoiser, steps) in every(chosen):
             recorder = Recorder(denoiser, truth)
+            row: Row = {"clip": name, "quality": quality, "method": method, "seed": seed}
             if latents_only:
                 for index, block in enumerate(LacReader(data).blocks(model.coder)):
                     assert block is not None
                     Denoising(recorder, steps).latents(model, block, index)
             else:
-                decoded = model.decompress(data, steps=steps, denoiser=recorder)[0].numpy()
-            values: Row = {"clip": name, "quality": quality, "method": method, "kbps": kbps}
-            values |= {"error": recorder.error, "nats": nats_of(model, sound, recorder.latents)}
-            if latents_only:
-                rows.append(values)
-                continue
-            found = measure(decoded, sound, rate, speech=False, perceptual=None)
-            mixes = (
-                resample(x.mean(axis=0, dtype=np.float32), rate, AUDIO_RATE)
-                for x in (sound, decoded)
-            )
-            found["zimtohrli"] = float(zimtohrli.mos_from_signals(*mixes))
-            rows.append(values | {key: found[key] for key in MEASURES if key in found})
+                decoded = model.decompress(data, steps=steps, denoiser=recorder)[0]
+                found = measures(decoded.numpy(), sound, rate)
+                off = float(mel_distance(decoded, target, rate).mean())
+                plain = off if method == REFERENCE else plain
+                row |= {"pays": off < plain} | found
+            nats = nats_of(model, sound, recorder.latents)
+            rows.append(row | {"kbps": kbps, "error": recorder.error, "nats": nats})
     return rows
 
 
-def means(rows: list[Row], method: str, quality: float) -> dict[str, float]:
-    """Means over a method's clips at a quality, by column."""
-    own = [row for row in rows if (row["method"], row["quality"]) == (method, quality)]
-    columns = ["kbps", *MEASURES]
-    return {c: float(np.nanmean([float(row.get(c, np.nan)) for row in own])) for c in columns}
+def every(chosen: dict[str, Method]) -> Iterator[tuple[str, int, tuple[Denoiser, int]]]:
+    """Name, seed, and what makes it."""
+    for name, method in chosen.items():
+        for seed, one in enumerate(method):
+            yield name, seed, one
 
 
-def saving(better: str, curve: Curve, other: Curve) -> float:
-    """By how much the rate of ``curve`` is below that of ``other`` at equal values, as a share.
-
-    Both are (rate, value) with rates rising. NaN where they have no value in common.
-    """
-    sign = 1 if better == "higher" else -1
-    lines: list[Callable[[NDArray[np.float64]], NDArray[np.float64]]] = []
-    ends = []
-    for points in (curve, other):
-        rate, value = np.array(points).T
-        value = np.maximum.accumulate(sign * value)  # more bits never count as worse
-        ends.append((value[0], value[-1]))
-        lines.append(lambda q, v=value, r=rate: np.interp(q, v, np.log(r)))  # type: ignore[misc]
-    low, high = max(e[0] for e in ends), min(e[1] for e in ends)
-    if not low < high:
-        return float("nan")
-    q = np.linspace(low, high, 200)
-    return float(1 - np.exp((lines[0](q) - lines[1](q)).mean()))
+def measures(
+    decoded: NDArray[np.float32], sound: NDArray[np.float32], rate: int
+) -> dict[str, float]:
+    """Those of MEASURES that need the sound."""
+    found = measure(decoded, sound, rate, speech=False, perceptual=None)
+    mixes = (resample(x.mean(axis=0, dtype=np.float32), rate, AUDIO_RATE) for x in (sound, decoded))
+    found["zimtohrli"] = float(zimtohrli.mos_from_signals(*mixes))
+    return {key: found[key] for key in MEASURES if key in found}
 
 
-def table(header: list[str], lines: list[list[str]]) -> None:
-    for line in (header, ["---"] * len(header), *lines):
-        print("|", " | ".join(line), "|")
-    print(flush=True)
+def with_bit(rows: list[Row]) -> list[Row]:
+    """Rows of the flows as the encoder allows them: the reference's where they do not pay."""
+    plain = {(row["clip"], row["quality"]): row for row in rows if row["method"] == REFERENCE}
+    added = []
+    for row in rows:
+        if str(row["method"]) in ("flow 1", "flow 2", "flow 4"):
+            source = row if row["pays"] else plain[row["clip"], row["quality"]]
+            added.append({**source, "method": f"{row['method']}, bit", "seed": row["seed"]})
+    return rows + added
 
 
 def main() -> None:
@@ -215,12 +245,14 @@ def main() -> None:
     parser.add_argument("--quality", default="0,2.5,5,7.5,10")
     parser.add_argument("--methods", default="all", help="some of the names above, with commas")
     parser.add_argument("--latents-only", action="store_true", help="error and nats, quickly")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--png", type=Path, help="also draw the curves here")
     parser.add_argument("--json", help="also write the rows of all clips here")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     model, rows = load(arguments.model), []
-    chosen = methods(model, arguments.denoiser)
+    chosen = methods(model, arguments.denoiser, arguments.seeds)
     if arguments.methods != "all":
         wanted = {REFERENCE, *arguments.methods.split(",")}
         chosen = {name: chosen[name] for name in chosen if name in wanted}
@@ -231,39 +263,33 @@ def main() -> None:
         sound = middle(sound, model.sample_rate, arguments.seconds)
         print(path, file=sys.stderr, flush=True)
         rows += rows_of(model, sound, str(path), qualities, chosen, arguments.latents_only)
-    if arguments.json:
-        with open(arguments.json, "w") as file:
-            json.dump(rows, file)
+        if arguments.json:
+            Path(arguments.json).write_text(json.dumps(rows))
+    report(rows, arguments.latents_only, arguments.png)
 
-    if arguments.latents_only:
-        for name in list(MEASURES)[2:]:
-            del MEASURES[name]
-    labels = [ALL[name].label if name in ALL else name for name in MEASURES]
-    averages = {(m, q): means(rows, m, q) for m in chosen for q in qualities}
-    for quality in qualities:
-        kbps = averages[REFERENCE, quality]["kbps"]
+
+def report(rows: list[Row], latents_only: bool, png: Path | None) -> None:
+    """Print the tables, and draw the curves."""
+    known = dict(list(MEASURES.items())[:2]) if latents_only else MEASURES
+    results = Results(rows if latents_only else with_bit(rows), known)
+    labels = {name: ALL[name].label if name in ALL else name for name in known}
+    curves = {(m, name): results.curve(m, name) for m in results.methods for name in known}
+    for place in range(len(results.qualities)):
+        kbps = curves[REFERENCE, "error"][place][0]
         table(
-            [f"{kbps:.2f} kbps per channel", *labels],
-            [[m, *(f"{averages[m, quality][name]:.3f}" for name in MEASURES)] for m in chosen],
+            [f"{kbps:.2f} kbps per channel", *labels.values()],
+            [[m, *(f"{curves[m, name][place][1]:.3f}" for name in known)] for m in results.methods],
         )
-
-    def curve(method: str, name: str) -> Curve:
-        return [(averages[method, q]["kbps"], averages[method, q][name]) for q in qualities]
-
     table(
-        ["bytes saved", *labels],
+        ["bytes saved", *labels.values()],
         [
-            [
-                method,
-                *(
-                    f"{100 * saving(better, curve(method, name), curve(REFERENCE, name)):.1f} %"
-                    for name, better in MEASURES.items()
-                ),
-            ]
-            for method in chosen
-            if method != REFERENCE
+            [m, *(results.saved(m, REFERENCE, name) for name in known)]
+            for m in results.methods
+            if m != REFERENCE
         ],
     )
+    if png is not None:
+        draw(results, {name: labels[name] for name in PICTURED if name in labels}, png)
 
 
 if __name__ == "__main__":

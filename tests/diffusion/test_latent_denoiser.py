@@ -99,7 +99,7 @@ def test_a_network_that_knows_the_latents_gives_them(streams: int) -> None:
 def test_for_measurements_the_start_and_the_condition_can_be_others() -> None:
     true = latents()
     oracle = Oracle(true)
-    denoiser(oracle, start=1.0, conditioned=False)(quantised(true), 1)
+    denoiser(oracle, start=lambda t: 1.0, conditioned=False)(quantised(true), 1)
     assert set(oracle.times) == {1.0}
     assert not oracle.told[0].quantised.any()
     assert not oracle.told[0].dequantised.any()

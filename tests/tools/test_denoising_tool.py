@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-import denoising as tool
+import denoising_curves as tool
 import pytest
 
 REFERENCE = [(1.0, 1.0), (2.0, 2.0), (4.0, 3.0)]
