@@ -23,7 +23,8 @@ def run_demo(out: Path, device: str) -> None:
         model = load(device=device)
         label = LABEL if LABEL in model.labels else None
         sound = generate(model, SECONDS, sampling=Sampling(label))
-        waveform = decode_waveform(model.codec, sound).numpy()
+        made = decode_waveform(model.codec, sound).numpy()
+        waveform, _ = audio.turned_down(made)
         audio.write(out / "generated.wav", waveform, sound.sample_rate, force=True)
     console.print(
         f"Made:   {out / 'generated.wav'}, {SECONDS:g} s of '{label}' in "

@@ -13,9 +13,9 @@ useful ones) with each codec model's own quantiser, and decoded from the same fi
     regression      one evaluation of the network at t = 1
     unconditioned N a flow of N steps that is not told what the file says, within the cells
     flow N          what `lacuna decompress --steps N` does
-    flow 2, t / 2   begun at half the step's time; or at twice its
-    flow 2, coarse  in the half of the channels that have the widest cells
-    flow N, bit     for files of `lacuna compress --for-denoising N`
+    flow 2 t/2   begun at half the step's time, or at twice it; of these one seed
+    flow 2 coarse  in the half of the channels that have the widest cells; one seed
+    flow N + bit    for files of `lacuna compress --for-denoising N`
 
 Columns: kbps of whole files per channel; error, the mean squared error of latents; nats, the log
 likelihood of the recording's MDCT under the map of the latents, per sample; and measures of
@@ -145,14 +145,14 @@ def methods(model: Codec, weights: str, seeds: int) -> dict[str, Method]:
         chosen["context mean"] = [(context, 1)]
     chosen["regression"] = [(LatentDenoiser(loaded, model, start=lambda t: 1.0), 1)]
 
-    def flows(steps: int, **how: Any) -> Method:
-        return [(LatentDenoiser(loaded, model, seed=n, **how), steps) for n in range(seeds)]
+    def flows(count: int, steps: int, **how: Any) -> Method:
+        return [(LatentDenoiser(loaded, model, seed=n, **how), steps) for n in range(count)]
 
-    chosen["unconditioned 4"] = flows(4, conditioned=False)
-    chosen |= {f"flow {steps}": flows(steps) for steps in (1, 2, 4)}
-    chosen["flow 2, t / 2"] = flows(2, start=lambda t: t / 2)
-    chosen["flow 2, t x 2"] = flows(2, start=lambda t: min(2 * t, 1.0))
-    chosen["flow 2, coarse"] = [(of_coarse_channels(flow), n) for flow, n in flows(2)]
+    chosen["unconditioned 4"] = flows(seeds, 4, conditioned=False)
+    chosen |= {f"flow {steps}": flows(seeds, steps) for steps in (1, 2, 4)}
+    chosen["flow 2 t/2"] = flows(1, 2, start=lambda t: t / 2)
+    chosen["flow 2 2t"] = flows(1, 2, start=lambda t: min(2 * t, 1.0))
+    chosen["flow 2 coarse"] = [(of_coarse_channels(flow), n) for flow, n in flows(1, 2)]
     return chosen
 
 
@@ -230,7 +230,7 @@ def with_bit(rows: list[Row]) -> list[Row]:
     for row in rows:
         if str(row["method"]) in ("flow 1", "flow 2", "flow 4"):
             source = row if row["pays"] else plain[row["clip"], row["quality"]]
-            added.append({**source, "method": f"{row['method']}, bit", "seed": row["seed"]})
+            added.append({**source, "method": f"{row['method']} + bit", "seed": row["seed"]})
     return rows + added
 
 

@@ -142,15 +142,19 @@ def decompress_file(
         f"{job.target}: {facts['seconds']:.2f} s, {header.sample_rate} Hz, "
         f"{header.channels} channels"
     ]
-    if writer.clipped:
-        notes.append(
-            f"{writer.clipped} samples exceeded full scale and were clipped; --bits float keeps"
-        )
     if writer.lost_tags:
         lost = ", ".join(writer.lost_tags)
         notes.append(f"tags that such a file cannot hold are lost: {lost}")
     problems = report.problems()
-    return Outcome(job, "damaged" if problems else "done", facts, notes, problems)
+    status: Literal["done", "damaged"] = "damaged" if problems else "done"
+    if writer.clipped:
+        problems.append(clipping(writer.clipped))
+    return Outcome(job, status, facts, notes, problems)
+
+
+def clipping(samples: int) -> str:
+    """What to say of ``AudioWriter.clipped``."""
+    return f"{samples} samples exceeded full scale and were clipped; --bits float keeps them"
 
 
 def damaged_name(target: str) -> str:

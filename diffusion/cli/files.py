@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from codec.api import Codec
-from codec.audio import AudioReader, AudioWriter
-from codec.audio.pieces import CHUNK
+from codec.audio import AudioReader, AudioWriter, turned_down
+from codec.audio.pieces import CHUNK, Counted
+from codec.batch.work import clipping
 from codec.cli.options import AudioOutput, Compute, refuse_own_input, say
 from codec.errors import LacunaError
 from codec.model.sound import Sound, decode_stream, encode_stream
@@ -58,7 +59,24 @@ def writing(
     plural = "" if channels == 1 else "s"
     say(f"{path}: {samples / sample_rate:.2f} s, {sample_rate} Hz, {channels} channel{plural}")
     if writer.clipped:
-        say(f"{writer.clipped} samples exceeded full scale and were clipped; --bits float keeps")
+        say(f"lacuna: warning: {clipping(writer.clipped)}")
+
+
+def rendered(codec: Codec, sound: Sound, path: str) -> np.ndarray:
+    """A new sound's waveform (channels, samples) for ``path``; tells if it had to be turned down.
+
+    Levels differ from sound to sound as the model made them, but none is beyond full scale.
+    """
+    with audio_progress("decoding", sound.seconds) as progress:
+        counted = Counted(decode_stream(codec, sound))
+        pieces = []
+        for piece in counted:
+            pieces.append(piece)
+            progress(counted.samples / sound.sample_rate)
+    waveform, decibels = turned_down(np.concatenate(pieces, axis=1))
+    if decibels:
+        say(f"{path}: turned down by {decibels:.1f} dB, to a peak of -1 dBFS")
+    return waveform
 
 
 def edit_file(

@@ -43,15 +43,15 @@ def generate(
     without a label: --like door.wav.
 
     Each of --count has a seed of its own, --seed and the numbers after it: OUT-3.wav is what
-    --seed (seed + 2) makes alone, but for rounding, since several are made at once.
+    --seed (seed + 2) makes alone, but for rounding, since several are made at once. A sound whose
+    peak would be above -1 dBFS is turned down to that, as a whole.
     """
     compute.use()
     from codec.audio import AudioReader
     from codec.cli.options import refuse_own_input
-    from codec.model.sound import decode_stream
     from codec.progress import file_progress
     from diffusion import generation
-    from diffusion.cli.files import encoded, numbered, writing
+    from diffusion.cli.files import encoded, numbered, rendered, writing
 
     sampling = drawing.sampling()
     generation.check_seconds(seconds)
@@ -88,5 +88,5 @@ def generate(
                     prior=prior,
                     progress=partial(bar, ""),
                 )
-            for write, sound in zip(reversed(writers), sounds, strict=True):
-                write(decode_stream(model.codec, sound))
+            for write, sound, path in zip(reversed(writers), sounds, paths, strict=True):
+                write([rendered(model.codec, sound, path)])

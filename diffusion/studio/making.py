@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from codec.audio import turned_down
 from codec.errors import LacunaError
 from codec.model.sound import decode_waveform
 from codec.player.html import player
@@ -51,7 +52,8 @@ def make(
         what = f"making {number + 1} of {count}"
         sound = generate(generator, seconds, sampling=own, progress=partial(watch, what))
         watch("decoding", number, count)
-        waveform = decode_waveform(generator.codec, sound).numpy()
+        made = decode_waveform(generator.codec, sound).numpy()
+        waveform, _ = turned_down(made)
         name = f"{own.label or 'sound'}-{own.seed}.wav"
         source = keep(store, visitor, None, name, waveform, sound.sample_rate)
         sources.append(source)

@@ -123,9 +123,13 @@ def test_peaks_are_clipped_and_counted_not_wrapped(
     assert beyond > 100
     result = lacuna("decompress", lac, tmp_path / "a.wav", "-m", loud_path)
     assert result.code == 0
-    assert f"{beyond} samples exceeded full scale" in result.stderr
+    told = f"{beyond} samples exceeded full scale and were clipped; --bits float keeps them"
+    assert f"lacuna: warning: {told}" in result.stderr
     decoded, _ = soundfile.read(tmp_path / "a.wav")
     assert np.abs(decoded - np.clip(exact, -1, 1)).max() <= 2**-15
     lacuna("decompress", lac, tmp_path / "f.wav", "-m", loud_path, "--bits", "float")
     kept, _ = soundfile.read(tmp_path / "f.wav", dtype="float32")
     assert np.array_equal(kept, exact)
+    result = lacuna("decompress", lac, "--out-dir", tmp_path / "many", "-m", loud_path)
+    assert result.code == 0
+    assert f"lacuna: warning: {lac}: {told}" in result.stderr

@@ -16,6 +16,7 @@ from generation_helpers import codec_file, save_both, tone
 from safetensors.torch import load_file, save_file
 
 import diffusion
+from codec.audio import turned_down
 from codec.model import checkpoint as codec_checkpoint
 from diffusion.cli.mix import parse_terms
 
@@ -80,8 +81,32 @@ def test_generate_gives_what_the_function_gives(
     model = diffusion.load(*models)
     sampling = diffusion.Sampling(label="piano", seed=3)
     sound = diffusion.generate(model, 0.4, sampling=sampling)
-    expected = diffusion.decode_waveform(model.codec, sound)
-    assert np.array_equal(read(out), expected.numpy())
+    expected, _ = turned_down(diffusion.decode_waveform(model.codec, sound).numpy())
+    assert np.array_equal(read(out), expected)
+
+
+def test_loud_sounds_are_turned_down_each_by_one_gain(
+    lacuna: Commands, models: tuple[Path, Path], tmp_path: Path
+):
+    loud = codec_checkpoint.load(models[1])
+    head = loud.autoencoder.decoder.head
+    with torch.no_grad():
+        head.bias[: len(head.bias) // 3] += np.log(1000)  # the log-magnitudes
+    codec_checkpoint.save(loud, tmp_path / "loud.safetensors")
+    how = ("--seconds", "0.4", "--count", 2, "--bits", "float", "--model", models[0])
+    result = lacuna("generate", tmp_path / "a.wav", *how, "--codec", tmp_path / "loud.safetensors")
+    assert result.code == 0, result.stderr
+    model = diffusion.load(models[0], tmp_path / "loud.safetensors")
+    for number in (1, 2):
+        written = read(tmp_path / f"a-{number}.wav")
+        own = diffusion.generate(model, 0.4, sampling=diffusion.Sampling(seed=number - 1))
+        exact = diffusion.decode_waveform(model.codec, own).numpy()
+        assert np.abs(exact).max() > 1
+        assert np.abs(written).max() <= 10 ** (-1 / 20) + 1e-6
+        gain = np.vdot(written, exact) / np.vdot(exact, exact)
+        assert np.abs(written - gain * exact).max() < 1e-2  # equal but for rounding
+        told = f"a-{number}.wav: turned down by {-20 * np.log10(gain):.1f} dB"
+        assert told in result.stderr
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
