@@ -44,6 +44,8 @@ class Codec(LatentCodec):
         *,
         quality: float | None = None,
         max_kbps: float | None = None,
+        for_denoising: int | None = None,
+        denoiser: Denoiser | str | Path | None = None,
     ) -> bytes:
         """A ``.lac`` file of (channels, time) or (time,), at any sample rate in Hz, as bytes.
 
@@ -51,13 +53,25 @@ class Codec(LatentCodec):
         clip of less than 5 s may use the bytes of one of 5 s. Instead of a rate, ``quality`` from
         0 to 10 asks for one quantiser step throughout. ``max_kbps`` is a ceiling for each block.
         A model of tokens has fewer books for a lower rate, and all of them by default.
+        ``for_denoising`` is the number of ``steps`` in which the file will be decompressed, by
+        ``denoiser``: blocks that would come out worse are then decoded as they are.
 
         Raises:
             AudioError: no samples, a wrong shape, integers, or values that are not finite.
-            RateError: the model cannot reach so low a rate, or it is no rate.
+            RateError: the model cannot reach so low a rate, or it is no rate, or files of this rate
+                are not denoised.
+            LacunaError: there is no denoiser.
         """
-        output = io.BytesIO()
-        compress_array(self, waveform, sample_rate, output, RateTarget(kbps, quality, max_kbps))
+        output, target = io.BytesIO(), RateTarget(kbps, quality, max_kbps)
+        compress_array(
+            self,
+            waveform,
+            sample_rate,
+            output,
+            target,
+            for_denoising=for_denoising,
+            denoiser=denoiser,
+        )
         return output.getvalue()
 
     def decompress(
@@ -218,13 +232,21 @@ class Models:
         *,
         quality: float | None = None,
         max_kbps: float | None = None,
+        for_denoising: int | None = None,
+        denoiser: Denoiser | str | Path | None = None,
     ) -> bytes:
         """``Codec.compress`` with the model that suits the rate best."""
         array, target = as_array(waveform), RateTarget(kbps, quality, max_kbps)
         return self.for_rate(
             target.kbps_per_channel(len(array)),
             lambda model: model.compress(
-                array, sample_rate, kbps, quality=quality, max_kbps=max_kbps
+                array,
+                sample_rate,
+                kbps,
+                quality=quality,
+                max_kbps=max_kbps,
+                for_denoising=for_denoising,
+                denoiser=denoiser,
             ),
         )
 
@@ -254,6 +276,8 @@ def compress(
     *,
     quality: float | None = None,
     max_kbps: float | None = None,
+    for_denoising: int | None = None,
+    denoiser: Denoiser | str | Path | None = None,
     device: str = "cpu",
 ) -> bytes:
     """Audio as the bytes of a ``.lac`` file, with the shipped model that suits the rate best.
@@ -265,6 +289,7 @@ def compress(
             less than 5 s may use the bytes of one of 5 s.
         quality: instead of a rate: 0 (smallest) to 10 (best), one quantiser step throughout.
         max_kbps: ceiling for each block.
+        for_denoising, denoiser: as for ``Codec.compress``.
         device: where the network runs: cpu, cuda, cuda:1, mps.
 
     Raises:
@@ -272,7 +297,15 @@ def compress(
         RateError: no model can reach so low a rate with this audio, or it is no rate.
     """
     models = _shipped(device)
-    return models.compress(waveform, sample_rate, kbps, quality=quality, max_kbps=max_kbps)
+    return models.compress(
+        waveform,
+        sample_rate,
+        kbps,
+        quality=quality,
+        max_kbps=max_kbps,
+        for_denoising=for_denoising,
+        denoiser=denoiser,
+    )
 
 
 def decompress(

@@ -53,7 +53,14 @@ def no_bar(seconds: float | None) -> AbstractContextManager[Progress]:
 
 
 def compress_file(
-    models: Models, job: Job, bar: Bar = no_bar, *, target: RateTarget, force: bool
+    models: Models,
+    job: Job,
+    bar: Bar = no_bar,
+    *,
+    target: RateTarget,
+    force: bool,
+    for_denoising: int | None = None,
+    denoiser: str | None = None,
 ) -> Outcome:
     """Compress an audio file with the model that suits the rate, or the one that ``models`` has.
 
@@ -69,7 +76,16 @@ def compress_file(
         def attempt(codec: Codec) -> tuple[Codec, CompressionReport]:
             chunks, info = reader.blocks(CHUNK), reader.info
             return codec, compress_stream(
-                codec, chunks, info.sample_rate, info.channels, output, target, info.tags, progress
+                codec,
+                chunks,
+                info.sample_rate,
+                info.channels,
+                output,
+                target,
+                info.tags,
+                progress,
+                for_denoising=for_denoising,
+                denoiser=denoiser,
             )
 
         rate = target.kbps_per_channel(reader.info.channels)

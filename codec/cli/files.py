@@ -33,6 +33,14 @@ if TYPE_CHECKING:
     from codec.batch.work import Outcome, Work
 
 
+DenoiserWeights = Annotated[
+    str | None,
+    Parameter(
+        help="The diffusion model's checkpoint.", show_default="a shipped one of these latents"
+    ),
+]
+
+
 def compress(
     source: Annotated[str, word("IN", "Audio file or folder; '-' is stdin.")],
     target: Annotated[str | None, word("OUT", "A .lac file; '-' is stdout.")] = None,
@@ -40,6 +48,14 @@ def compress(
     *,
     rate: Rate = Rate(),
     model: ModelForRate = None,
+    for_denoising: Annotated[
+        int | None,
+        Parameter(
+            help="For `decompress --steps` of this number: blocks that it would make worse stay.",
+            show_default="off",
+        ),
+    ] = None,
+    denoiser: DenoiserWeights = None,
     force: Force = False,
     folders: Folders = Folders(),
     compute: Compute = Compute(),
@@ -67,7 +83,13 @@ def compress(
     from codec.batch.folders import AUDIO_SUFFIXES, plan
     from codec.batch.work import compress_file
 
-    work = partial(compress_file, target=rate.target(), force=force)
+    work = partial(
+        compress_file,
+        target=rate.target(),
+        force=force,
+        for_denoising=for_denoising,
+        denoiser=denoiser,
+    )
     how = _How(model, compute, folders, force)
     if target is not None:
         _do_file("compress", work, source, target, how)
@@ -97,10 +119,7 @@ def decompress(
             show_default="off",
         ),
     ] = None,
-    denoiser: Annotated[
-        str | None,
-        Parameter(help="Its checkpoint.", show_default="a shipped one of these latents"),
-    ] = None,
+    denoiser: DenoiserWeights = None,
     output: AudioOutput = AudioOutput(),
     folders: Folders = Folders(),
     compute: Compute = Compute(),

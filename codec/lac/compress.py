@@ -2,13 +2,14 @@
 
 A file is coded in three passes, one after the other: the latents of all blocks go to a temporary
 file (draft.py), the step for the wanted bit rate is found on them (choose_step.py), and the symbols
-are written.
+are written; for a decoder that denoises, with a word on each block (for_denoising.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -16,9 +17,11 @@ from torch import Tensor
 from codec.audio.pieces import Counted, Progress, no_progress, pieces_of
 from codec.audio.resampling import resampled
 from codec.audio.waveform import MAX_CHANNELS, as_array, check_finite, checked_rate
-from codec.errors import AudioError
+from codec.errors import AudioError, RateError
 from codec.lac.choose_step import LAYER_ABOVE_KBPS, base_step, choose_layer, choose_step
+from codec.lac.denoising import Denoiser, choose_denoising
 from codec.lac.draft import Draft, LatentSpool
+from codec.lac.for_denoising import choose_blocks
 from codec.lac.header import MAX_LAYER_CHANNELS, LacHeader, portable_name
 from codec.lac.layered_draft import CoefficientSpool, LayeredDraft
 from codec.lac.rate import RateTarget
@@ -58,14 +61,21 @@ def compress_stream(
     target: RateTarget = DEFAULT_TARGET,
     tags: dict[str, str] | None = None,
     progress: Progress = no_progress,
+    *,
+    for_denoising: int | None = None,
+    denoiser: Denoiser | str | Path | None = None,
 ) -> CompressionReport:
     """Compress float32 chunks (channels, any length) into a binary file.
+
+    ``for_denoising`` is the number of steps in which it will be denoised, ``denoiser`` what will do
+    that (``choose_denoising``): where a block comes out worse, the file says not to.
 
     Raises:
         AudioError: no samples, a sample rate outside 1,000..768,000 Hz, or more channels than the
             format or the model can code.
         CheckpointError: the model was not calibrated.
-        RateError: the model cannot reach so low a rate.
+        RateError: the model cannot reach so low a rate, or files of this one are not denoised.
+        LacunaError: there is no such denoiser.
     """
     coder, coded = codec.coder, codec.coded_channels(channels)
     sample_rate = checked_rate(sample_rate)
@@ -76,6 +86,12 @@ def compress_stream(
     fixed_step = None
     if wants_layer(codec, coded, target, channels):
         fixed_step = base_step(codec.useful, target.kbps_per_channel(channels))
+    denoising = choose_denoising(codec, for_denoising, denoiser)
+    if denoising is not None and fixed_step is not None:
+        raise RateError(
+            f"files of more than {LAYER_ABOVE_KBPS:g} kbps per channel say the waveform itself, "
+            f"and are not denoised: give a lower rate, or leave --for-denoising out"
+        )
     taken, spool, coefficients = Counted(chunks), LatentSpool(), CoefficientSpool()
     try:
         at_model_rate = resampled(taken, sample_rate, codec.sample_rate, channels)
@@ -112,6 +128,8 @@ def compress_stream(
         if choice is None:
             draft = Draft(coder, header, spool, taken.samples)
             choice = choose_step(draft, codec.useful, target)
+            if denoising is not None:
+                choose_blocks(codec, draft, choice.step_index, denoising)
             size = draft.write(output, choice.step_index)
     finally:
         spool.close()
@@ -157,6 +175,9 @@ def compress_array(
     sample_rate: int,
     output: ByteSink,
     target: RateTarget = DEFAULT_TARGET,
+    *,
+    for_denoising: int | None = None,
+    denoiser: Denoiser | str | Path | None = None,
 ) -> CompressionReport:
     """Compress (channels, time), or (time,), held in memory.
 
@@ -167,4 +188,13 @@ def compress_array(
     """
     array, sample_rate = as_array(waveform), checked_rate(sample_rate)
     check_finite(array, 0, sample_rate, "the waveform")
-    return compress_stream(codec, pieces_of(array), sample_rate, len(array), output, target)
+    return compress_stream(
+        codec,
+        pieces_of(array),
+        sample_rate,
+        len(array),
+        output,
+        target,
+        for_denoising=for_denoising,
+        denoiser=denoiser,
+    )

@@ -110,7 +110,7 @@ class Denoising:
         if denoised.shape != low.shape or not np.isfinite(denoised).all():
             raise LacunaError(
                 f"the denoiser made latents of shape {denoised.shape} for {low.shape}, or values "
-                f"that are not finite; decompress with 0 steps"
+                f"that are not finite; go on with 0 steps"
             )
         latents = block.latents.copy()
         latents[heard] = np.clip(denoised, low, high)
@@ -149,7 +149,7 @@ def choose_denoising(
         return None
     raise LacunaError(
         f"there is no denoiser for the latents of '{codec.config.name}', latent_id "
-        f"{codec.latent_id}: {reason}; decompress with 0 steps, or give a diffusion model that was "
+        f"{codec.latent_id}: {reason}; go on with 0 steps, or give a diffusion model that was "
         f"trained on these latents"
     )
 
@@ -165,7 +165,7 @@ def _installed(codec: LatentCodec, weights: str | Path | None) -> tuple[Denoiser
         except (ImportError, AttributeError) as error:
             raise LacunaError(
                 f"the denoiser '{entry.name}' ({entry.value}) cannot be imported: {error}; install "
-                f"its package again, or decompress with 0 steps"
+                f"its package again, or go on with 0 steps"
             ) from None
         denoiser = factory(codec, weights)
         if denoiser is not None:

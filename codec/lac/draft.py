@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codec.entropy.coder import SymbolCoder
 from codec.errors import RateError
@@ -47,7 +48,8 @@ class LatentSpool:
 class Draft:
     """The latents of a whole file, and its bytes at any step.
 
-    ``write`` gives block ``i`` the step asked for, or ``least_steps[i]`` if that is coarser.
+    ``write`` gives block ``i`` the step asked for, or ``least_steps[i]`` if that is coarser, and
+    the bit that ``denoise[i]`` says.
     """
 
     def __init__(
@@ -59,6 +61,8 @@ class Draft:
         self._sample: list[LatentBlock] | None = None
         self.least_steps = [0] * len(spool)
         """The finest step that each block may have."""
+        self.denoise = [True] * len(spool)
+        """Whether a decoder that denoises is to do so in each block."""
 
     @property
     def seconds(self) -> float:
@@ -68,14 +72,21 @@ class Draft:
         """Write the file, or without an output only find its size; returns its bytes."""
         counter = Counter(output)
         writer = LacWriter(counter, self.header, self._coder)
+        for (block, symbols, step), denoise in zip(
+            self.blocks(step_index), self.denoise, strict=True
+        ):
+            writer.write_block(symbols, step, block.silent, denoise)
+        writer.close(self.samples)
+        return counter.bytes
+
+    def blocks(self, step_index: int) -> Iterator[tuple[LatentBlock, NDArray[np.integer], int]]:
+        """Each block as it was encoded, with its symbols and its step in the file."""
         for block, least in zip(self._spool, self.least_steps, strict=True):
             step = max(step_index, least)
             heard = self._symbols(block, step)
             symbols = np.zeros(block.latents.shape, heard.dtype)
             symbols[~block.silent] = heard
-            writer.write_block(symbols, step, block.silent)
-        writer.close(self.samples)
-        return counter.bytes
+            yield block, symbols, step
 
     def size(self, step_index: int) -> int:
         """The bytes of the whole file."""
