@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from sounds import chord, noise
 
-from codec.metrics.tonal import tonal
+from codec.metrics.tonal import partials, tonal
 
 
 def test_a_chord_has_its_own_partials():
@@ -53,3 +55,19 @@ def test_a_semitone_is_another_note():
 def test_noise_and_silence_have_no_partials_to_count():
     assert tonal(chord(), torch.zeros_like(chord())).recall is None
     assert tonal(torch.zeros_like(chord()), chord()).precision is None
+
+
+def test_partials_of_notes_that_follow_each_other():
+    first, second = chord((440.0, 1234.5)), chord((523.3, 1500.0, 2777.0))
+    both = partials(torch.cat([first, torch.zeros(4410), second]))
+    frames = len(first) / 2048
+    assert both.per_second == pytest.approx(5 / 6.1, rel=0.3)
+    assert both.frames == pytest.approx(frames, rel=0.3)
+    assert partials(first).per_second == pytest.approx(2 / 3, rel=0.05)
+
+
+def test_noise_has_partials_that_do_not_last_and_silence_has_none():
+    assert partials(noise()).frames < 1.5
+    nothing = partials(torch.zeros(44100))
+    assert nothing.per_second == 0
+    assert math.isnan(nothing.frames)
