@@ -38,7 +38,7 @@ def correlation(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def latents_of(model: Generator, label: str, seconds: float, count: int) -> list[torch.Tensor]:
-    """Of the seeds 0 to ``count`` - 1."""
+    """Made latents, with the seeds 0 to ``count`` - 1."""
     sounds = generate_together(model, count, seconds, sampling=Sampling(label))
     return [sound.latents for sound in sounds]
 
