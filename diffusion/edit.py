@@ -78,7 +78,9 @@ def inpaint(
 ) -> Sound:
     """Make parts of ``sound`` anew, to fit what is around them.
 
-    All latent frames that a region touches are made; regions may overlap.
+    All latent frames that a region touches are made; regions may overlap. Without a label the mean
+    over time of their latents is that of what is around them: their level and their color. Without
+    that half of them were next to silence (docs/GENERATION.md).
 
     Raises:
         LacunaError: no region, one that ends before it begins, or one that is not in the sound.
@@ -95,7 +97,9 @@ def inpaint(
                 f"and lies within the sound's {sound.seconds:g} s"
             )
         known[_span((begin, end), model.codec.frame_rate)] = False
-    latents = model.fill(sound.latents, known, sampling, progress=progress)
+    latents = model.fill(
+        sound.latents, known, sampling, progress=progress, fit=sampling.label is None
+    )
     return replace(sound, latents=latents)
 
 
@@ -113,7 +117,8 @@ def extend(
     The last frame of ``sound``, or the last two if it ends within a frame, are made anew: they
     were encoded beside silence. Measured with the codec `small` on 10 cuts in recordings, the cut
     moves the last whole frame by 0.39 (root mean square, where latents have unit variance), the
-    one before by 0.13, and all others by less.
+    one before by 0.13, and all others by less. Without a label it has the level and the color of
+    what is before it, as with ``inpaint``.
 
     Raises:
         LacunaError: not a length from 0 to 600 s.
@@ -129,7 +134,7 @@ def extend(
     latents[:, :, :kept] = sound.latents[:, :, :kept]
     known = torch.arange(latents.shape[2]) < kept
     longer = replace(sound, samples=samples)
-    latents = model.fill(latents, known, sampling, progress=progress)
+    latents = model.fill(latents, known, sampling, progress=progress, fit=sampling.label is None)
     return replace(longer, latents=latents)
 
 

@@ -94,9 +94,10 @@ class Generator:
         sampling: Sampling,
         start: float = 1.0,
         progress: Progress = silent,
+        fit: bool = False,
     ) -> Tensor:
         """As :meth:`fill_together`, of one sound: (coded_channels, latent_dim, frames)."""
-        return self.fill_together(latents[None], known, sampling, start, progress)[0]
+        return self.fill_together(latents[None], known, sampling, start, progress, fit=fit)[0]
 
     @torch.no_grad()
     @float32_by_default()
@@ -108,6 +109,7 @@ class Generator:
         start: float = 1.0,
         progress: Progress = silent,
         pooled: Tensor | None = None,
+        fit: bool = False,
     ) -> Tensor:
         """Make the frames that are not known, window by window, from left to right.
 
@@ -129,6 +131,7 @@ class Generator:
             start: the time to noise the unknown frames to, above 0 and at most 1; 1 forgets them.
             progress: called with the steps done and the steps in all windows.
             pooled: (coded_channels, latent_dim), the mean over time that each window is to have.
+            fit: what is made in a window is to have the mean of what is known there.
 
         Returns:
             Latents of the same shape, on the CPU.
@@ -164,7 +167,8 @@ class Generator:
                 mask=given.float().expand(items, -1),
                 present=present.expand(items, -1),
             )
-            denoise = guided(self._transformer, conditioning, sampling.guidance, mixture, pooled)
+            mean = window[..., given].mean(dim=3) if fit and given.any() else pooled
+            denoise = guided(self._transformer, conditioning, sampling.guidance, mixture, mean)
             drawn = [torch.randn(window.shape[1:], generator=rng) for rng in rngs]
             noise = torch.stack(drawn).to(device)
             x = flow.noised(window, noise, noise.new_full((items,), start))

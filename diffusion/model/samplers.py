@@ -174,9 +174,9 @@ def guided(
         conditioning: of the batch to be sampled.
         mixture: labels and their shares, in place of the conditioning's: the estimates are mixed
             (Liu et al. 2022, "Compositional visual generation with composable diffusion models").
-        pooled: (coded_channels, latent_dim), a mean over time that what is made is to have: every
-            estimate is moved there (Choi et al. 2021, "ILVR: conditioning method for denoising
-            diffusion probabilistic models", with the mean as the low-pass filter).
+        pooled: ([batch,] coded_channels, latent_dim), a mean over time that what is made is to
+            have: every estimate is moved there (Choi et al. 2021, "ILVR: conditioning method for
+            denoising diffusion probabilistic models", with the mean as the low-pass filter).
     """
     given = conditioning.mask[:, None, None, :]
     present = conditioning.present[:, :, None, None]
@@ -199,7 +199,7 @@ def guided(
             estimate = exaggerated * (_size(estimate * wanted) / _size(exaggerated * wanted))
         if pooled is not None:
             mean = (estimate * wanted).sum(3, keepdim=True) / wanted.sum(3, keepdim=True).clamp(1)
-            estimate = estimate + pooled[:, :, None] - mean
+            estimate = estimate + pooled[..., None] - mean
         return present * (given * conditioning.known + (1 - given) * estimate)
 
     return denoise

@@ -76,6 +76,13 @@ class ConstantWorld(nn.Module):
         return (x_t - clean) / time
 
 
+class SilentWorld(nn.Module):
+    """The network for sounds whose latents are all 0."""
+
+    def forward(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
+        return x_t / t[:, None, None, None]
+
+
 class WhiteWorld(nn.Module):
     """The exact network for latents that are independent unit Gaussians."""
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from generation_helpers import (
     ConstantWorld,
+    SilentWorld,
     WhiteWorld,
     tiny_codec,
     tiny_generator,
@@ -106,6 +107,22 @@ def test_inpainting_fits_what_is_around_it():
         tiny_generator(network=ConstantWorld()), sound, [(0.1, 0.15), (0.3, 0.9)], sampling=QUICK
     )
     assert torch.allclose(edited.latents, sound.latents, atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [60, 150])
+def test_without_a_label_what_is_made_is_as_loud_as_what_is_around_it(frames: int):
+    """Whatever the network thinks: this one expects silence."""
+    model, sound = tiny_generator(network=SilentWorld()), constant_sound(frames)
+    level = sound.latents[..., :1]
+    unlabelled = (
+        inpaint(model, sound, [(0.2, 0.3)], sampling=QUICK).latents,
+        extend(model, sound, 0.5, sampling=QUICK).latents,
+    )
+    for latents in unlabelled:
+        torch.testing.assert_close(latents, level.expand_as(latents), atol=1e-4, rtol=1e-4)
+    labelled = replace(QUICK, label="piano")
+    gap = inpaint(model, sound, [(0.2, 0.3)], sampling=labelled).latents[..., 25:37]
+    assert not gap.any()
 
 
 def test_only_windows_with_a_region_are_sampled():
