@@ -1,6 +1,6 @@
-"""The front door: audio to ``.lac`` and back, with one codec or with whichever model is right.
+"""The front door: audio to ``.lac`` and back, with one codec or with whichever a file needs.
 
-``Codec`` is one model, ``Models`` chooses among those that ship, and ``compress`` and
+``Codec`` is one model, ``Models`` loads the one that a file was made with, and ``compress`` and
 ``decompress`` are its two methods, for people who only want that.
 """
 
@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from codec.audio.waveform import as_array
-from codec.errors import FormatError, RateError
+from codec.errors import FormatError
 from codec.lac.compress import compress_array
 from codec.lac.decompress import decompress_array
 from codec.lac.denoising import Denoiser
@@ -27,10 +24,8 @@ from codec.lac.rate import RateTarget
 from codec.lac.reader import LacReader
 from codec.model import checkpoint
 from codec.model.latent_codec import LatentCodec
-from codec.model.shipped import DEFAULT_MODEL, find_checkpoint, find_coding_id, models_for_rate
+from codec.model.shipped import DEFAULT_MODEL, find_checkpoint, find_coding_id
 from codec.model.streams import decode_pieces, encode_pieces
-
-T = TypeVar("T")
 
 
 class Codec(LatentCodec):
@@ -176,8 +171,8 @@ class Models:
     """Chooses a model as the command line does, and keeps those that it has loaded.
 
     Args:
-        model: a shipped model's name or a checkpoint's path, to choose no other; without it the
-            shipped ones are chosen from.
+        model: a shipped model's name or a checkpoint's path, for making files and reading them;
+            without it files are made with the default and read with any that ships.
         device: where the networks run.
     """
 
@@ -192,19 +187,9 @@ class Models:
             self._loaded[path] = load(path, self.device)
         return self._loaded[path]
 
-    def for_rate(self, kbps_per_channel: float, attempt: Callable[[Codec], T]) -> T:
-        """``attempt`` with the model that suits a rate best (``models_for_rate``).
-
-        Where that one takes more for this audio, which a RateError says, the next is tried.
-
-        Raises:
-            RateError: none of them reaches the rate.
-        """
-        names = models_for_rate(kbps_per_channel) if self.model is None else [self.model]
-        for name in names[:-1]:
-            with suppress(RateError):
-                return attempt(self.load(name))
-        return attempt(self.load(names[-1]))
+    def for_compressing(self) -> Codec:
+        """The model that files are made with."""
+        return self.load(DEFAULT_MODEL if self.model is None else self.model)
 
     def for_file(self, header: LacHeader) -> Codec:
         """The model that a file was made with.
@@ -235,19 +220,15 @@ class Models:
         for_denoising: int | None = None,
         denoiser: Denoiser | str | Path | None = None,
     ) -> bytes:
-        """``Codec.compress`` with the model that suits the rate best."""
-        array, target = as_array(waveform), RateTarget(kbps, quality, max_kbps)
-        return self.for_rate(
-            target.kbps_per_channel(len(array)),
-            lambda model: model.compress(
-                array,
-                sample_rate,
-                kbps,
-                quality=quality,
-                max_kbps=max_kbps,
-                for_denoising=for_denoising,
-                denoiser=denoiser,
-            ),
+        """``Codec.compress`` with the model that files are made with."""
+        return self.for_compressing().compress(
+            waveform,
+            sample_rate,
+            kbps,
+            quality=quality,
+            max_kbps=max_kbps,
+            for_denoising=for_denoising,
+            denoiser=denoiser,
         )
 
     def decompress(
@@ -280,7 +261,7 @@ def compress(
     denoiser: Denoiser | str | Path | None = None,
     device: str = "cpu",
 ) -> bytes:
-    """Audio as the bytes of a ``.lac`` file, with the shipped model that suits the rate best.
+    """Audio as the bytes of a ``.lac`` file, with the default model.
 
     Args:
         waveform: (channels, time) or (time,), floating-point with full scale at +-1.
@@ -294,7 +275,7 @@ def compress(
 
     Raises:
         AudioError: no samples, a wrong shape, integers, or values that are not finite.
-        RateError: no model can reach so low a rate with this audio, or it is no rate.
+        RateError: the model cannot reach so low a rate with this audio, or it is no rate.
     """
     models = _shipped(device)
     return models.compress(

@@ -44,7 +44,7 @@ def test_the_public_names_are_those_of_the_package(package) -> None:
     ("config", "rules"),
     [
         ("small", Rules(side_steps=144, midpoints=True)),
-        ("small_13x", Rules(side_steps=0, midpoints=False)),
+        ("tokens", Rules(side_steps=0, midpoints=False)),
         ("stable_audio", Rules(side_steps=0, midpoints=False)),
     ],
 )

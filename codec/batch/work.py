@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from codec.api import Codec, Models
+from codec.api import Models
 from codec.audio import AudioReader, AudioWriter
 from codec.audio.pieces import CHUNK, Progress
 from codec.batch.folders import Job
 from codec.errors import LacunaError
 from codec.files import output_file, read_bytes
-from codec.lac.compress import CompressionReport, compress_stream
+from codec.lac.compress import compress_stream
 from codec.lac.decompress import decompress_stream, survey
 from codec.lac.rate import RateTarget
 from codec.lac.reader import LacReader
@@ -62,7 +62,7 @@ def compress_file(
     for_denoising: int | None = None,
     denoiser: str | None = None,
 ) -> Outcome:
-    """Compress an audio file with the model that suits the rate, or the one that ``models`` has.
+    """Compress an audio file with the default model, or the one that ``models`` has.
 
     Raises:
         LacunaError: as for ``AudioReader``, ``output_file`` and ``compress_stream``.
@@ -72,24 +72,19 @@ def compress_file(
         output_file(job.target, force=force) as output,
         bar(reader.info.seconds) as progress,
     ):
-
-        def attempt(codec: Codec) -> tuple[Codec, CompressionReport]:
-            chunks, info = reader.blocks(CHUNK), reader.info
-            return codec, compress_stream(
-                codec,
-                chunks,
-                info.sample_rate,
-                info.channels,
-                output,
-                target,
-                info.tags,
-                progress,
-                for_denoising=for_denoising,
-                denoiser=denoiser,
-            )
-
-        rate = target.kbps_per_channel(reader.info.channels)
-        codec, report = models.for_rate(rate, attempt)
+        codec, chunks, info = models.for_compressing(), reader.blocks(CHUNK), reader.info
+        report = compress_stream(
+            codec,
+            chunks,
+            info.sample_rate,
+            info.channels,
+            output,
+            target,
+            info.tags,
+            progress,
+            for_denoising=for_denoising,
+            denoiser=denoiser,
+        )
     ratio = report.samples * reader.info.channels * 2 / report.bytes
     smaller = f"{ratio:.0f} times smaller than" if ratio > 1 else "which is more than"
     notes = [

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from codec.cli.options import Compute, ModelForRate
+from codec.cli.options import Compute, Model
+from codec.model.shipped import DEFAULT_MODEL
 
 OutFolder = Annotated[Path, Parameter(metavar="DIR", help="Folder for the results.")]
 DemoRate = Annotated[
@@ -19,7 +20,7 @@ def demo(
     *,
     out: OutFolder = Path("lacuna_demo"),
     kbps: DemoRate = None,
-    model: ModelForRate = None,
+    model: Model = DEFAULT_MODEL,
     compute: Compute = Compute(),
 ) -> None:
     """Compress and decompress a bundled recording and compare the two.

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from codec.cli.options import Compute, ModelForRate, say, word
+from codec.cli.options import Compute, Model, say, word
 from codec.errors import LacunaError
 from codec.model.shipped import DEFAULT_MODEL
 from codec.text import printable_lines
@@ -54,7 +54,7 @@ def evaluate(
             show_default="folder names",
         ),
     ] = None,
-    model: ModelForRate = None,
+    model: Model = DEFAULT_MODEL,
     compute: Compute = Compute(),
 ) -> None:
     """Measure what compression loses, or how far generated audio is from real audio.
@@ -85,7 +85,7 @@ def evaluate(
         compute.use()
         from codec.evaluation.generated import judge as judging
 
-        codec = compute.load(model or DEFAULT_MODEL)
+        codec = compute.load(model)
         with file_progress("judging") as progress:
             judgement = judging.judge_folders(
                 codec, generated, reference, train=train, manifest=manifest, progress=progress

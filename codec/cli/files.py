@@ -18,7 +18,7 @@ from codec.cli.options import (
     Compute,
     Folders,
     Force,
-    ModelForRate,
+    Model,
     Rate,
     expect_suffix,
     refuse_own_input,
@@ -26,6 +26,7 @@ from codec.cli.options import (
     word,
 )
 from codec.errors import LacunaError
+from codec.model.shipped import DEFAULT_MODEL
 from codec.process import check_count
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def compress(
     /,
     *,
     rate: Rate = Rate(),
-    model: ModelForRate = None,
+    model: Model = DEFAULT_MODEL,
     for_denoising: Annotated[
         int | None,
         Parameter(

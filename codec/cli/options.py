@@ -42,14 +42,6 @@ def word(name: str, help: str) -> Parameter:
 Model = Annotated[
     str, Parameter(alias="-m", help="A shipped model's name, or a checkpoint's path.")
 ]
-ModelForRate = Annotated[
-    str | None,
-    Parameter(
-        alias="-m",
-        help="A shipped model's name, or a checkpoint's path.",
-        show_default="the best for the rate",
-    ),
-]
 Force = Annotated[bool, Parameter(alias="-f", help="Overwrite an existing output file.")]
 AsJson = Annotated[bool, Parameter(name="--json", help="Print one JSON object.")]
 

@@ -1,9 +1,9 @@
 """Latents to integers and back: uniform cells around multiples of a per-channel step.
 
-The step of latent channel ``c`` is its mean posterior sigma (for level latents a part of it, see
-``LatentStatistics``) times a multiple that one integer in the file, the step index, selects. Symbol
-``k`` stands for the cell ``[(k - 1/2) step, (k + 1/2) step]``; it is decoded to the centroid of the
-stored density inside that cell (see static_tables.py), or to its middle (see ``Rules``).
+The step of latent channel ``c`` is its mean posterior sigma times a multiple that one integer in
+the file, the step index, selects. Symbol ``k`` stands for the cell ``[(k - 1/2) step,
+(k + 1/2) step]``; it is decoded to the centroid of the stored density inside that cell (see
+static_tables.py), or to its middle (see ``Rules``).
 
 Everything that fixes which symbol means what is integer arithmetic, or float64 operations that
 IEEE 754 defines to the last bit, so every machine agrees. All values are in standardised units:

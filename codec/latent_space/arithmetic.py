@@ -52,7 +52,7 @@ def weighted_sum(terms: Sequence[tuple[float, Tensor]]) -> Tensor:
 def pooled(latents: Tensor) -> Tensor:
     """The mean over time, (..., latent_dim, frames) -> (..., latent_dim).
 
-    What a sound is made of, without when: of level latents its long-term spectrum.
+    What a sound is made of, without when.
     """
     return latents.mean(dim=-1)
 

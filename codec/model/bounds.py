@@ -24,7 +24,7 @@ from codec.errors import LacunaError
 from codec.model.latent_codec import LatentCodec
 from codec.network.bottleneck import Posterior
 from codec.network.map_waveform import MapWaveformDecoder
-from codec.network.mdct import LowMDCT
+from codec.network.mdct import MDCT
 from codec.network.spectral_map import SpectralMap
 from codec.network.views import FRAME, LONG_BINS, band_of_bin
 
@@ -124,9 +124,9 @@ def _log_normal(x: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def _transform(device: torch.device) -> LowMDCT:
+def _transform(device: torch.device) -> MDCT:
     with torch.inference_mode(False):  # kept for later calls, and those may train
-        return LowMDCT(FRAME, FRAME).to(device)
+        return MDCT(FRAME).to(device)
 
 
 def orthonormal_mdct(waveform: Tensor) -> Tensor:

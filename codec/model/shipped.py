@@ -1,8 +1,7 @@
-"""The models that ship inside the package, by name, by id and by bit rate."""
+"""The models that ship inside the package, by name and by id."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from codec.errors import CheckpointError
@@ -10,10 +9,7 @@ from codec.files import unicode_path
 
 WEIGHTS_DIR = Path(__file__).parents[1] / "weights"
 DEFAULT_MODEL = "small"
-
-BEST_UP_TO = {"small": math.inf}
-"""The shipped models that a rate chooses from, with fewer latents first, and the kbps per channel
-up to which each is nearer to the original than those after it. The others are loaded by name."""
+"""What files are made with, unless another is given."""
 
 
 def shipped_models() -> dict[str, Path]:
@@ -56,19 +52,6 @@ def find_coding_id(coding_id: str) -> Path | None:
 def _find_id(name: str, value: str) -> Path | None:
     paths = shipped_models().values()
     return next((path for path in paths if metadata_of(path).get(name) == value), None)
-
-
-def models_for_rate(kbps_per_channel: float) -> list[str]:
-    """The shipped models to try for a rate: the best for it, then those for lower rates.
-
-    A model with fewer latents can say each of them more finely. Up to some rate that is the better
-    bargain, above it more latents are. Most audio never needs the others: sweeps of bare sines take
-    four times the bits of music.
-    """
-    shipped = shipped_models()
-    names = [name for name in BEST_UP_TO if name in shipped]
-    best = next((i for i, name in enumerate(names) if kbps_per_channel <= BEST_UP_TO[name]), -1)
-    return names[: best + 1 or None][::-1] or [DEFAULT_MODEL]
 
 
 def metadata_of(path: Path) -> dict[str, str]:

@@ -14,8 +14,7 @@ class LatentStatistics:
     """Per latent channel, over the training data: each (latent_dim,).
 
     ``mean`` and ``std`` of the posterior mean in the network's units, and ``sigma``, the mean
-    posterior standard deviation in units of ``std``: the yardstick of the quantiser's step. For
-    level latents it is a part of that (``noise.level_steps`` of the training's config).
+    posterior standard deviation in units of ``std``: the yardstick of the quantiser's step.
     """
 
     mean: Tensor

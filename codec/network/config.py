@@ -19,8 +19,8 @@ from codec.settings import PositiveInt, StrictConfig, read_toml, unit, validate
 class SpectralConfig(StrictConfig):
     """STFT analysis, ConvNeXt blocks, inverse-STFT head (see spectral.py).
 
-    Stages run from the STFT's frame rate down to ``fold`` latent frame rates; between stage ``i``
-    and ``i + 1`` the encoder downsamples by ``strides[i]``. The decoder mirrors the order.
+    Stages run from the STFT's frame rate down to the latents'; between stage ``i`` and ``i + 1``
+    the encoder downsamples by ``strides[i]``. The decoder mirrors the order.
     """
 
     kind: Literal["spectral"] = "spectral"
@@ -33,26 +33,8 @@ class SpectralConfig(StrictConfig):
     """The encoder sees the phase of this many of the lowest bins, and the level of all."""
     waveform_bins: Annotated[int, Field(ge=0)] = 16
     """The decoder's lowest bins without a gain of their own: where phase is carried."""
-    level_latents: Annotated[int, Field(ge=0)] = 0
-    """How many of the first latents are levels of ``level_bands`` bands (levels.py)."""
-    level_bands: PositiveInt = 24
-    """Bands whose levels the level latents carry, as principal components."""
-    levels_per_frame: PositiveInt = 1
-    """Levels of each band in a latent frame, one after the other."""
-    exact_levels: bool = False
-    """Level latents are the measured levels, and training changes only the mean level that the
-    decoder expects of each band. If not, the network may add to them."""
-    level_knee: Annotated[int, Field(ge=0)] = 0
-    """Bin from which on the bands' widths rise in equal ratios, and below which they hardly do, as
-    mels from 700 Hz; 0 for equal ratios throughout."""
-    mdct_latents: Annotated[int, Field(ge=0)] = 0
-    """How many of the latents after these are the lowest coefficients of an MDCT, each over the
-    level of its band (mdct.py). Where level and MDCT latents are all there are, no encoder is
-    trained."""
     strides: tuple[PositiveInt, ...] = (2,)
     """Downsampling from each stage of the encoder to the next."""
-    fold: PositiveInt = 1
-    """Frames of the network's slowest stage that share a latent frame, side by side."""
     widths: tuple[PositiveInt, ...] = (384, 384)
     """Channels of each stage, one more than there are strides."""
     encoder_depths: tuple[PositiveInt, ...] = (2, 3)
@@ -66,12 +48,7 @@ class SpectralConfig(StrictConfig):
 
     @property
     def hop_length(self) -> int:
-        return self.stft_hop * prod(self.strides) * self.fold
-
-    @property
-    def levels(self) -> int:
-        """How many levels of a channel there are in a latent frame."""
-        return self.level_bands * self.levels_per_frame
+        return self.stft_hop * prod(self.strides)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -92,21 +69,6 @@ class SpectralConfig(StrictConfig):
             )
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size {self.kernel_size} must be odd")
-        if self.exact_levels and not self.level_latents:
-            raise ValueError("exact_levels needs level_latents above 0")
-        if self.mdct_latents and not self.exact_levels:
-            raise ValueError("mdct_latents needs exact_levels, which they are relative to")
-        frames = prod(self.strides) * self.fold
-        if frames % self.levels_per_frame:
-            raise ValueError(
-                f"levels_per_frame {self.levels_per_frame} does not divide the {frames} frames of "
-                f"the STFT in a latent frame"
-            )
-        if self.mdct_latents and self.waveform_bins:
-            raise ValueError(
-                f"waveform_bins {self.waveform_bins} with mdct_latents: expected 0, since these "
-                f"carry the waveform, relative to levels that begin where waveform_bins end"
-            )
         return self
 
 
@@ -252,8 +214,6 @@ class ModelConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.tokens is not None and self.level_latents:
-            raise ValueError("tokens with level_latents: these are numbers; leave one of them out")
         labelled = isinstance(self.network, SpectralMapConfig) and self.network.labels
         if self.tokens is not None and labelled:
             raise ValueError("tokens with labels: expected one of them; leave the other out")
@@ -262,36 +222,7 @@ class ModelConfig(StrictConfig):
                 f"tokens.levels has {len(self.tokens.levels)} entries, expected latent_dim "
                 f"{self.latent_dim}: one for each latent"
             )
-        if self.level_latents + self.mdct_latents > self.latent_dim:
-            raise ValueError(
-                f"level_latents {self.level_latents} and mdct_latents {self.mdct_latents} exceed "
-                f"latent_dim {self.latent_dim}"
-            )
-        if self.mdct_latents % self.channels:
-            raise ValueError(f"mdct_latents {self.mdct_latents}: expected a multiple of channels")
-        if self.mdct_latents > self.channels * self.hop_length:
-            raise ValueError(
-                f"mdct_latents {self.mdct_latents} exceeds the {self.hop_length} samples of a "
-                f"frame of each of {self.channels} channels"
-            )
-        if self.level_latents and isinstance(self.network, SpectralConfig):
-            levels = self.network.levels
-            if self.level_latents > self.channels * levels:
-                raise ValueError(
-                    f"level_latents {self.level_latents} exceeds the {levels} levels of each of "
-                    f"{self.channels} channels (level_bands * levels_per_frame)"
-                )
         return self
-
-    @property
-    def level_latents(self) -> int:
-        """How many of the first latents say levels of bands (levels.py)."""
-        return self.network.level_latents if isinstance(self.network, SpectralConfig) else 0
-
-    @property
-    def mdct_latents(self) -> int:
-        """How many latents after them are MDCT coefficients (mdct.py)."""
-        return self.network.mdct_latents if isinstance(self.network, SpectralConfig) else 0
 
     @property
     def hop_length(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -22,9 +21,7 @@ from codec.model.shipped import find_checkpoint
 from codec.network.autoencoder import Autoencoder
 from codec.network.bottleneck import Posterior
 from codec.network.config import ModelConfig, SpectralMapConfig
-from codec.network.levels import principal_components
 from codec.network.map_waveform import MapWaveformDecoder
-from codec.network.spectral import SpectralDecoder, SpectralEncoder
 from codec.settings import check_same
 from codec.training import kl
 from codec.training.adversarial import WaveformLoss
@@ -37,15 +34,6 @@ from codec.training.task import Logs, StepLoss
 
 VALIDATION_ITEMS = 32
 PREVIEW_ITEMS = 3
-
-LEVEL_ITEMS = 256
-"""Crops whose levels the level latents are fitted to."""
-
-LEVEL_SIGMA_DB = 0.1
-"""How sure the encoder is of levels to begin with."""
-
-MDCT_SIGMA = 0.025
-"""As much of the RMS of a coefficient's band: how sure it is of MDCT coefficients."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +110,9 @@ class CodecTask:
         over_processes = kl.reduce_mean(per_channel)
         weight = self.kl_weight.at(step)
         nats = over_processes.mean()
-        loss = result.loss
-        if output.posterior.logvar.requires_grad:  # else all latents are measured
-            loss = loss + weight * kl.kl_loss(per_channel, over_processes, self.config.kl.free_nats)
-            self.kl_weight.observe(nats)
+        divergence = kl.kl_loss(per_channel, over_processes, self.config.kl.free_nats)
+        loss = result.loss + weight * divergence
+        self.kl_weight.observe(nats)
         logs: Logs = {
             **result.logs,
             "kl_weight": weight,
@@ -139,7 +126,6 @@ class CodecTask:
         as in a file.
         """
         table = kl.reduce_mean(posterior.sigma.mean(dim=(0, 2)))[:, None]
-        table[: self.model_config.level_latents] *= self.config.noise.level_steps
         return posterior.sample(batch.gaussian) + batch.uniform * table
 
     def state(self) -> dict[str, float]:
@@ -196,37 +182,6 @@ def _loss_of(
     return WaveformLoss(config, model.sample_rate, device)
 
 
-@torch.no_grad()
-def fit_levels(autoencoder: Autoencoder, source: AudioSource) -> None:
-    """Begin with level latents that are the principal components of the training data's levels.
-
-    And with log-variances for all latents that are measured.
-    """
-    encoder, decoder = autoencoder.encoder, autoencoder.decoder
-    if not isinstance(encoder, SpectralEncoder) or not isinstance(decoder, SpectralDecoder):
-        return
-    if not encoder.config.level_latents:
-        return
-    batches = range(0, LEVEL_ITEMS, 16)
-    levels = [encoder.measure(source.batch(range(i, i + 16)).waveform.cpu()) for i in batches]
-    principal_components(torch.cat(levels).flatten(0, 1), encoder.levels_in, decoder.levels_out)
-    decibels = decoder.levels_out.weight.norm(dim=0) * 20 / math.log(10)
-    sigma = torch.cat(
-        [LEVEL_SIGMA_DB / decibels, decibels.new_full((encoder.config.mdct_latents,), MDCT_SIGMA)]
-    )
-    if encoder.all_measured:
-        encoder.log_variances.copy_(2 * sigma.log())
-        return
-    # The last of the encoder's outputs are the latents' log-variances: how sure it is of them.
-    first = encoder.project.out_features - autoencoder.config.latent_dim
-    rows = slice(first, first + len(sigma))
-    encoder.project.weight[rows] = 0
-    encoder.project.bias[rows] = 2 * sigma.log()
-    if not encoder.config.exact_levels:  # what the network adds to them
-        encoder.project.weight[: len(sigma)] = 0
-        encoder.project.bias[: len(sigma)] = 0
-
-
 def check_crops(source: AudioSource, config: TrainingConfig) -> None:
     """Raises ConfigError for crops that are too short for a window of the losses."""
     windows = config.loss.stft_windows
@@ -268,9 +223,7 @@ def initial_weights(autoencoder: Autoencoder, path: str | Path) -> None:
     loaded = checkpoint.load(find_checkpoint(path))
     config, start = autoencoder.config, loaded.config
     fields = ["sample_rate", "channels", "network", "tokens"]
-    encoder = loaded.autoencoder.encoder
-    all_measured = isinstance(encoder, SpectralEncoder) and encoder.all_measured
-    if config.latent_dim < start.latent_dim or all_measured:
+    if config.latent_dim < start.latent_dim:
         fields.append("latent_dim")
     check_same(config, start, fields, path)
     state = autoencoder.state_dict()
@@ -284,9 +237,8 @@ def initial_weights(autoencoder: Autoencoder, path: str | Path) -> None:
 def _widened(value: Tensor, larger: Tensor, old_dim: int, new_dim: int) -> Tensor:
     """Weights between latents and network, with ``value`` for the first latents.
 
-    The encoder's rows are the latents' means, less those that are measured, before as many
-    log-variances as there are latents; the decoder's have a column for each. New columns are
-    small, so that the decoder hears its old latents first.
+    The encoder's rows are the latents' means before as many log-variances; the decoder's have a
+    column for each latent. New columns are small, so that the decoder hears its old latents first.
     """
     widened = larger.clone()
     if value.shape[0] != larger.shape[0]:

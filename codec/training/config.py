@@ -96,8 +96,6 @@ class NoiseConfig(StrictConfig):
         tuple[Positive, Positive], AfterValidator(_rising), unit("posterior sigmas")
     ] = (1.0, 12.0)
     """Range of that quantiser's step; drawn log-uniformly."""
-    level_steps: Positive = 1.0
-    """Factor on the steps of level latents, in training and in the files of the model."""
 
 
 class AdversarialConfig(StrictConfig):

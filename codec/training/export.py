@@ -66,7 +66,6 @@ def fit_checkpoint(
     mean, std = mean_values.mean(1), mean_values.std(1).clamp(min=1e-4)
     # A collapsed channel has next to no deviation of its own; the coarsest step suits it.
     sigma = sigma_values.mean(1) / std
-    sigma[: autoencoder.config.level_latents] *= noise.level_steps
     sigma = sigma.clamp(max=MAX_STEP_UNITS / UNITS)
     statistics = LatentStatistics(mean, std, sigma)
     standardised = Standardizer(statistics)(mean_values).numpy()

@@ -17,7 +17,7 @@ from codec.network.config import ModelConfig, load_model_config
 from codec.progress import file_progress
 from codec.training import session
 from codec.training.claim import claimed
-from codec.training.codec_task import CodecTask, fit_levels, initial_weights
+from codec.training.codec_task import CodecTask, initial_weights
 from codec.training.config import (
     AS_RECORDED,
     DECODER_PHASE,
@@ -179,8 +179,6 @@ class _Run:
                 "fine-tuning everything makes another codec: its files, latents and diffusion "
                 "models are not those of the one it starts from; --decoder-only keeps them",
             )
-        elif not SavedStates(out).paths():
-            fit_levels(autoencoder, self.source)
         device = self.accelerator.device
         kind = _task_of(autoencoder.config)
         task = kind(autoencoder, config, self.source, self.validation, device)

@@ -56,11 +56,6 @@ def calibrate(
             f"'{source}' is a model of tokens, whose tables are a part of its training; expected "
             f"one with continuous latents"
         )
-    if loaded.config.level_latents:
-        raise LacunaError(
-            f"'{source}' has level latents, whose quantiser steps are a choice of its training; "
-            f"fit its context model to your audio instead: lacuna train context"
-        )
     paths = find_audio(data)
     with atomic_path(out, force=force) as partial:  # refuses before the work
         fitted, rates = _fitted(loaded, paths, updates, device)

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from codec.cli import demo as codec_demo
 from codec.cli.demo import DemoRate, OutFolder
-from codec.cli.options import Compute, ModelForRate
+from codec.cli.options import Compute, Model
+from codec.model.shipped import DEFAULT_MODEL
 
 
 def demo(
     *,
     out: OutFolder = Path("lacuna_demo"),
     kbps: DemoRate = None,
-    model: ModelForRate = None,
+    model: Model = DEFAULT_MODEL,
     compute: Compute = Compute(),
 ) -> None:
     """Compress and decompress a bundled recording, compare the two, and make a new sound.

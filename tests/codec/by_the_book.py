@@ -261,6 +261,15 @@ class ContextDecoder:
 
 
 @dataclass(frozen=True)
+class BookLayer:
+    """The waveform layer of a block as its bytes say."""
+
+    step_index: int
+    bins: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
 class BookBlock:
     """A block as its bytes say."""
 
@@ -268,6 +277,7 @@ class BookBlock:
     frames: int
     silent: list[bool]
     payload: bytes
+    layer: BookLayer | None
 
 
 def read_file(data: bytes) -> tuple[dict[str, int], list[BookBlock]]:
@@ -286,7 +296,7 @@ def read_file(data: bytes) -> tuple[dict[str, int], list[BookBlock]]:
     fields |= {"model_sample_rate": number(18, 4), "hop_length": number(22, 4)}
     fields["coding_id"] = number(26, 8)
     check(0, end - 4)
-    mask_bytes = -(-fields["coded"] // 8)
+    layered, mask_bytes = bool(fields["flags"] & 4), -(-fields["coded"] // 8)
     blocks: list[BookBlock] = []
     sizes = []
     while data[end : end + 4] != b"LIDX":
@@ -294,13 +304,20 @@ def read_file(data: bytes) -> tuple[dict[str, int], list[BookBlock]]:
         assert data[start : start + 2] == b"\xa5L"
         assert number(start + 2, 2) == len(blocks)
         frames = number(start + 4, 2)
-        step_index, length, mask = number(start + 6, 2) & 0x7FFF, number(start + 8, 4), start + 12
+        step_index, length = number(start + 6, 2) & 0x7FFF, number(start + 8, 4)
+        mask = start + (19 if layered else 12)
         bits = number(mask, mask_bytes)
         silent = [bool(bits >> c & 1) for c in range(fields["coded"])]
         payload = mask + mask_bytes
         end = payload + length + 4
         check(start, end - 4)
-        blocks.append(BookBlock(step_index, frames, silent, data[payload : end - 4]))
+        base, layer = data[payload : end - 4], None
+        if layered:
+            begin, end = end, end + number(start + 15, 4) + 4
+            check(begin, end - 4)
+            bins = 16 * number(start + 14, 1)
+            layer = BookLayer(number(start + 12, 2), bins, data[begin : end - 4])
+        blocks.append(BookBlock(step_index, frames, silent, base, layer))
         sizes.append(end - start)
     assert number(end + 4, 4) == len(blocks)
     assert [number(end + 16 + 4 * i, 4) for i in range(len(blocks))] == sizes

@@ -14,25 +14,15 @@ from codec.model.useful_range import UsefulRange
 from codec.network.autoencoder import Autoencoder
 from codec.network.config import ModelConfig, OobleckConfig, SpectralConfig, SpectralMapConfig
 
-_SPECTRAL = {
-    "n_fft": 256,
-    "stft_hop": 64,
-    "phase_bins": 32,
-    "widths": (16, 16),
-    "encoder_depths": (1, 1),
-    "decoder_depths": (1, 1),
-    "kernel_size": 5,
-}
 NETWORKS = {
-    "levels": SpectralConfig(**_SPECTRAL, level_latents=6, level_bands=8, exact_levels=True),
-    "mdct": SpectralConfig(
-        **_SPECTRAL,
-        waveform_bins=0,
-        level_latents=4,
-        level_bands=6,
-        levels_per_frame=2,
-        exact_levels=True,
-        mdct_latents=4,
+    "spectral": SpectralConfig(
+        n_fft=256,
+        stft_hop=64,
+        phase_bins=32,
+        widths=(16, 16),
+        encoder_depths=(1, 1),
+        decoder_depths=(1, 1),
+        kernel_size=5,
     ),
     "pqmf": OobleckConfig(width=8, width_multiples=(1, 2), strides=(4, 4), pqmf_bands=16),
     "map": SpectralMapConfig(width=16, depth=1, renderer_width=8, renderer_depth=1),

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from codec import audio
-from codec.api import Codec, Models
+from codec.api import Models
 from codec.batch.folders import find_audio
 from codec.errors import AudioError, LacunaError
 from codec.evaluation.codecs.comparison import MIN_FILES, Comparison, blind, compare, interval
@@ -26,7 +26,7 @@ from codec.evaluation.codecs.media import FOLDER, write_media
 from codec.evaluation.codecs.peers import Coder, RoundTrip
 from codec.evaluation.codecs.perceptual import Perceptual, middle
 from codec.evaluation.estimate import Estimate
-from codec.lac.compress import CompressionReport, compress_array
+from codec.lac.compress import compress_array
 from codec.lac.rate import RateTarget
 from codec.metrics.loudness import loudness
 
@@ -110,16 +110,10 @@ class Lacuna:
 
     def __call__(self, waveform: np.ndarray, sample_rate: int) -> RoundTrip:
         """See ``Coder``."""
-        target = RateTarget(self.kbps)
-        rate = target.kbps_per_channel(len(waveform))
-        self.models.for_rate(rate, lambda codec: codec)  # it is kept: its reading is not timed
-        output = io.BytesIO()
-
-        def attempt(codec: Codec) -> tuple[Codec, CompressionReport]:
-            return codec, compress_array(codec, waveform, sample_rate, output, target)
-
+        target, output = RateTarget(self.kbps), io.BytesIO()
+        codec = self.models.for_compressing()  # it is kept: its reading is not timed
         begin = time.perf_counter()
-        codec, report = self.models.for_rate(rate, attempt)
+        report = compress_array(codec, waveform, sample_rate, output, target)
         halfway = time.perf_counter()
         decoded = self.models.decompress(output.getvalue())[0].numpy()
         end = time.perf_counter()

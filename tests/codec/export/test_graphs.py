@@ -22,7 +22,7 @@ pytest.importorskip("onnxscript", reason="needs the extra 'export'")
 onnx = pytest.importorskip("onnx", reason="needs the extra 'export'")
 
 
-@pytest.mark.parametrize(("kind", "channels"), [("levels", 2), ("mdct", 1), ("pqmf", 1)])
+@pytest.mark.parametrize(("kind", "channels"), [("spectral", 2), ("pqmf", 1)])
 def test_what_is_exported_is_what_the_codec_gives(kind: str, channels: int, tmp_path: Path) -> None:
     """At other batches and lengths than were traced, and on silence; ONNX and packages."""
     codec = untrained(kind, channels)
@@ -100,12 +100,12 @@ def test_a_graph_that_differs_is_not_written(
     monkeypatch.setattr(write, "graphs_of", lambda codec: [graph])
     monkeypatch.setattr(write, "compare", broken)
     with pytest.raises(LacunaError, match="differs"):
-        export(untrained("levels"), tmp_path / "graphs")
+        export(untrained("spectral"), tmp_path / "graphs")
     assert not (tmp_path / "graphs").exists()
 
 
 def test_packages_carry_no_other_half() -> None:
-    encoder, _ = graphs_of(untrained("levels"))
+    encoder, _ = graphs_of(untrained("spectral"))
     names = [name for name, _ in to_program(encoder).named_parameters()]
     assert names
     assert all(name.startswith("autoencoder.encoder.") for name in names)

@@ -63,7 +63,7 @@ def test_what_cannot_be_scored_is_told(small: Codec) -> None:
     with pytest.raises(AudioError, match="finite"):
         score(small, np.full((1, 5000), np.nan, np.float32))
     with pytest.raises(LacunaError, match=r"\(spectral\) has no likelihood of spectra"):
-        bounds_of_rows(untrained("levels"), torch.zeros(1, 1, FRAME), 1)
+        bounds_of_rows(untrained("spectral"), torch.zeros(1, 1, FRAME), 1)
 
 
 def test_the_command_ranks(lacuna: Lacuna, tiny_path: Path, tmp_path: Path) -> None:

@@ -29,38 +29,9 @@ DEEPER = SpectralConfig(
     decoder_depths=(1, 1, 1),
     kernel_size=3,
 )
-LEVELS = TINY.model_copy(update={"level_latents": 2, "level_bands": 5})
-EXACT_LEVELS = LEVELS.model_copy(update={"exact_levels": True})
-FOLDED = EXACT_LEVELS.model_copy(update={"fold": 2})
-MDCT = FOLDED.model_copy(update={"waveform_bins": 0, "mdct_latents": 2})
-TWICE = MDCT.model_copy(update={"levels_per_frame": 2, "level_knee": 9})
-SHORT_HOP = SpectralConfig(
-    n_fft=256,
-    stft_hop=16,
-    phase_bins=16,
-    waveform_bins=0,
-    level_latents=2,
-    level_bands=5,
-    exact_levels=True,
-    mdct_latents=2,
-    strides=(),
-    widths=(8,),
-    encoder_depths=(1,),
-    decoder_depths=(1,),
-)
-DEEPER_FOLDED = DEEPER.model_copy(update={"fold": 3})
-FIXED = ("levels_in.weight", "levels_in.bias", "levels_out.weight", "log_variances")
-"""With exact levels."""
 CONFIGS = [
     pytest.param(TINY, id="one-stride"),
     pytest.param(DEEPER, id="two-strides"),
-    pytest.param(LEVELS, id="levels"),
-    pytest.param(EXACT_LEVELS, id="exact-levels"),
-    pytest.param(FOLDED, id="folded"),
-    pytest.param(MDCT, id="mdct"),
-    pytest.param(TWICE, id="mdct-and-levels-twice"),
-    pytest.param(SHORT_HOP, id="mdct-short-hop"),
-    pytest.param(DEEPER_FOLDED, id="two-strides-folded"),
 ]
 
 
@@ -86,19 +57,8 @@ def test_gradients_reach_every_parameter(config: SpectralConfig):
     encoder, decoder = SpectralEncoder(config, 1, 10), SpectralDecoder(config, 1, 10)
     decoder(encoder(torch.randn(2, 1, 6 * config.hop_length))).pow(2).sum().backward()
     for name, parameter in [*encoder.named_parameters(), *decoder.named_parameters()]:
-        if config.exact_levels and name in FIXED:
-            assert parameter.grad is None, name
-        else:
-            assert parameter.grad is not None, name
-            assert parameter.grad.abs().sum() > 0, name
-
-
-def test_exact_levels_are_what_was_measured():
-    encoder = SpectralEncoder(EXACT_LEVELS, 2, 12)
-    waveform = torch.randn(3, 2, 9 * EXACT_LEVELS.hop_length)
-    levels = encoder.levels_in(encoder.measure(waveform)).transpose(1, 2)
-    assert torch.equal(encoder(waveform)[:, :2], levels)
-    assert encoder(waveform).shape[1] == 12
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
 
 
 @pytest.mark.parametrize("config", CONFIGS)

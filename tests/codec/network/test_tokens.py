@@ -106,13 +106,6 @@ def test_without_the_package_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch)
         ({"tokens": {"kind": "fsq", "levels": [5, 5]}}, "tokens.levels has 2 entries, expected"),
         ({"tokens": {"kind": "fsq", "levels": [64, 64, 64, 3]}}, "786432 codes, at most 65536"),
         ({"tokens": {"kind": "vq", "size": 1}}, "size"),
-        (
-            {
-                "network": {"kind": "spectral", "level_latents": 2, "exact_levels": True},
-                "tokens": {"kind": "vq"},
-            },
-            "tokens with level_latents",
-        ),
     ],
 )
 def test_configs_that_cannot_be(changes: dict, message: str) -> None:

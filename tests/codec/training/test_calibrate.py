@@ -9,12 +9,10 @@ import pytest
 import torch
 from codec_helpers import Lacuna, music
 from tiny_checkpoint import tiny_oobleck
-from untrained import untrained
 
 from codec.api import Codec, load
 from codec.lac.reader import LacReader
 from codec.model import checkpoint
-from codec.model.statistics import LatentStatistics
 from codec.training import run_calibrate
 
 CONFIG = """
@@ -138,19 +136,11 @@ def test_mistakes(
     broken.mkdir()
     (broken / "a.wav").write_bytes(b"no audio")
     fresh = tmp_path / "new.safetensors"
-    measured = tmp_path / "levels.safetensors"
-    levels = untrained("levels")
-    statistics = LatentStatistics(torch.zeros(8), torch.ones(8), torch.full((8,), 0.2))
-    checkpoint.save(
-        checkpoint.Checkpoint(levels.config, levels.autoencoder, statistics, None, None, {}),
-        measured,
-    )
     for arguments, message in (
         ((converted, "--data", audio_folder, "--out", taken), "already exists"),
         ((converted, "--data", tmp_path / "no", "--out", fresh), "no"),
         ((converted, "--data", broken, "--out", fresh), "no usable audio"),
         ((tmp_path / "no.safetensors", "--data", audio_folder, "--out", fresh), "no model"),
-        ((measured, "--data", audio_folder, "--out", fresh), "level latents"),
         ((converted, "--data", audio_folder, "--out", tmp_path / "a.txt"), ".safetensors"),
     ):
         result = lacuna("calibrate", *arguments)

@@ -34,12 +34,12 @@ def test_shipped_config_builds(name: str) -> None:
 
 
 def test_all_configs_are_there() -> None:
-    assert {"rave", "small", "small_13x", "small_64x", "stable_audio", "tiny"} <= set(NAMES)
+    assert {"rave", "small", "small_64x", "stable_audio", "tiny"} <= set(NAMES)
 
 
 @pytest.mark.parametrize(
     ("name", "compression"),
-    [("small", 32), ("small_64x", 64), ("small_13x", 12.8), ("stable_audio", 64), ("rave", 64)],
+    [("small", 32), ("small_64x", 64), ("stable_audio", 64), ("rave", 64)],
 )
 def test_compression(name: str, compression: float) -> None:
     assert load_model_config(name).compression == compression
@@ -48,17 +48,6 @@ def test_compression(name: str, compression: float) -> None:
 def test_small_64x_is_small_with_half_the_latents() -> None:
     small, fewer = (read_toml(name)[0]["model"] for name in ("small", "small_64x"))
     assert fewer == {**small, "name": "small_64x", "latent_dim": 32}
-
-
-def test_level_latents_must_fit() -> None:
-    with pytest.raises(ConfigError, match="level_latents 5 and mdct_latents 0 exceed latent_dim 4"):
-        load_model_config("tiny", ["model.network.level_latents=5"])
-    with pytest.raises(ConfigError, match="level_latents 4 exceeds the 3 levels"):
-        load_model_config("tiny", ["model.network.level_latents=4", "model.network.level_bands=3"])
-    two = ["model.channels=2", "model.network.level_latents=4", "model.network.level_bands=2"]
-    assert load_model_config("tiny", two).level_latents == 4
-    with pytest.raises(ConfigError, match="exact_levels needs level_latents"):
-        load_model_config("tiny", ["model.network.level_latents=0"])
 
 
 @pytest.fixture

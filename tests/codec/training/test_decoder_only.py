@@ -82,10 +82,9 @@ def test_keeps_latent_id_and_encoder_and_trains_the_decoder(
     for key in old:
         if key.startswith("encoder."):
             assert torch.equal(old[key], new[key]), key
-    fixed = "decoder.levels_out.weight"  # of exact level latents
     for key in old:
         if key.startswith("decoder."):
-            assert torch.equal(old[key], new[key]) == (key == fixed), key
+            assert not torch.equal(old[key], new[key]), key
     assert after.provenance["decoder_only"]
     assert after.provenance["before"] == before.provenance
 

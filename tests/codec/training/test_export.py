@@ -10,7 +10,6 @@ import torch
 
 import codec
 from codec.entropy.quantise import nearest_step, step_multiple
-from codec.model import checkpoint
 from codec.network.autoencoder import Autoencoder
 from codec.training.codec_task import CodecTask
 
@@ -39,18 +38,6 @@ def test_a_decoder_that_ignores_the_latents_needs_no_fine_step(
         task.model.decoder.embed.weight.zero_()  # type: ignore[union-attr]
     useful = exported(task, tmp_path / "model.safetensors").useful
     assert useful.finest_step == useful.coarsest_step
-
-
-def test_level_latents_can_have_steps_of_their_own(
-    make_task: Callable[..., CodecTask], tmp_path: Path
-) -> None:
-    sigmas = []
-    for share in (1.0, 0.25):
-        path = tmp_path / f"{share}.safetensors"
-        exported(make_task(noise={"level_steps": share}), path)
-        sigmas.append(checkpoint.load(path).statistics.sigma)
-    torch.testing.assert_close(sigmas[1][:2], 0.25 * sigmas[0][:2], rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(sigmas[1][2:], sigmas[0][2:], rtol=1e-3, atol=1e-4)
 
 
 def test_an_export_is_quick(

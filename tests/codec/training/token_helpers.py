@@ -20,11 +20,7 @@ KINDS = {
 
 
 def settings_of(kind: str) -> list[str]:
-    return [
-        "model.network.level_latents=0",
-        "model.network.exact_levels=false",
-        f"model.tokens={KINDS[kind]}",
-    ]
+    return [f"model.tokens={KINDS[kind]}"]
 
 
 def train_tokens(kind: str, audio: Path, out: Path, steps: int = 40, **arguments: Any) -> None:
