@@ -2,6 +2,10 @@
 
 Neither a model nor the sound is needed. All steps of a layer have one factor, so that its symbols
 can be rounded again; what stands below it, the latents, is copied.
+
+Symbols are small integers, and at some steps all that were equal become smaller together, so the
+sizes of rounded layers have gaps. In a gap the lowest coefficients are taken as they are before it
+and the others as they are after it: as many of them as fit.
 """
 
 from __future__ import annotations
@@ -11,12 +15,14 @@ from dataclasses import dataclass, replace
 
 from codec.entropy.coefficients import Layer, without_zeros
 from codec.errors import FormatError, RateError
-from codec.lac.draft import Counter
-from codec.lac.finest_within import finest_within
+from codec.lac.draft import Counter, sampled_blocks
+from codec.lac.finest_within import CLOSE_ENOUGH, finest_within
+from codec.lac.header import LAYER_HOP
+from codec.lac.layered_draft import layer_bytes
 from codec.lac.rate import SHORTEST_SECONDS, RateTarget
 from codec.lac.reader import LacReader
 from codec.lac.writer import ByteSink, LacWriter
-from codec.network.layer_quantiser import requantise, step_factor
+from codec.network.layer_quantiser import STEP_INDICES, requantise, step_factor
 
 
 @dataclass(frozen=True)
@@ -55,23 +61,69 @@ def trim(reader: LacReader, output: ByteSink, target: RateTarget) -> TrimReport:
             f"layer: give {needed:g} or more, or compress the sound again"
         )
     layers = [layer for layer in reader.layers() if layer is not None]
-
-    def size(step: int) -> float:
-        return float(_write(reader, [_coarser(layer, step) for layer in layers], None))
-
-    finest = min((layer.step_index for layer in layers), default=0)
-    step = None
-    if layers:
-        step = finest if size(finest) <= budget else finest_within(size, budget, finest)
-    kept = None if step is None else [_coarser(layer, step) for layer in layers]
+    kept = _within(reader, layers, base, budget) if layers else None
     written = _write(reader, kept, output)
     return TrimReport(seconds, written, kept is not None)
 
 
+def _within(reader: LacReader, layers: list[Layer], base: int, budget: float) -> list[Layer] | None:
+    """The layers, as fine as the ``budget`` of the file's bytes allows; None where none fit."""
+
+    def size(kept: list[Layer]) -> int:
+        return _write(reader, kept, None)
+
+    def at(step: int) -> list[Layer]:
+        return [_coarser(layer, step) for layer in layers]
+
+    if size(layers) <= budget:
+        return layers
+    start = _first_guess(reader, layers, base, budget)
+    step = finest_within(lambda step: size(at(step)), budget, start)
+    after = at(STEP_INDICES if step is None else step)
+    found, best = size(after), after
+    if found > budget:
+        return None
+    before, fits, too_many = at((STEP_INDICES if step is None else step) - 1), 0, LAYER_HOP
+    while found < CLOSE_ENOUGH * budget and too_many - fits > 1:
+        count = (fits + too_many) // 2
+        joined = [_joined(*pair, count) for pair in zip(before, after, strict=True)]
+        joined_size = size(joined)
+        if joined_size > budget:
+            too_many = count
+        else:
+            fits, best, found = count, joined, joined_size
+    return best if any(layer.bins for layer in best) else None
+
+
+def _first_guess(reader: LacReader, layers: list[Layer], base: int, budget: float) -> int:
+    """The step that would do if all blocks were as a few of them."""
+    wanted = sorted(sampled_blocks(len(layers)))
+    sample = [(layers[index], reader.coded(index).silent) for index in wanted]
+
+    def size(step: int) -> float:
+        each = [layer_bytes(_coarser(layer, step), silent) for layer, silent in sample]
+        return base + sum(each) * len(layers) / len(sample)
+
+    finest = min(layer.step_index for layer in layers)
+    found = finest_within(size, budget, finest)
+    return STEP_INDICES - 1 if found is None else found
+
+
+def _joined(before: Layer, after: Layer, count: int) -> Layer:
+    """The lowest ``count`` coefficients of one layer and the others of the next coarser one, which
+    has about its step and no more bins."""
+    symbols = before.symbols.copy()
+    symbols[..., count:] = 0
+    symbols[..., count : after.bins] = after.symbols[..., count:]
+    return Layer(after.step_index, after.split, without_zeros(symbols))
+
+
 def _coarser(layer: Layer, step_index: int) -> Layer:
-    """A layer with at least this step."""
+    """A layer with at least this step; with STEP_INDICES, beyond all steps, nothing."""
     if step_index <= layer.step_index:
         return layer
+    if step_index == STEP_INDICES:
+        return replace(layer, symbols=layer.symbols[..., :0])
     ratio = step_factor(step_index) / step_factor(layer.step_index)
     symbols = requantise(layer.symbols, ratio)
     return Layer(step_index, layer.split, without_zeros(symbols))

@@ -101,7 +101,7 @@ class SpectralEncoder(nn.Module):
             rows = waveform.float().flatten(0, 1)
             features = self.features(stft(rows, self.window, self.config.stft_hop))
             # The channels of an item side by side: (batch, frames, channels * features).
-            features = features.unflatten(0, (len(waveform), -1)).transpose(1, 2).flatten(2)
+            features = features.unflatten(0, (waveform.shape[0], -1)).transpose(1, 2).flatten(2)
         x = self.norm(self.layers(self.embed(features)))
         return self.project(x).transpose(1, 2)
 

@@ -1,4 +1,5 @@
-"""Files of all coders, one with a waveform layer, kept as bytes: they hold the same symbols on every machine.
+"""Files of all coders, and one with a waveform layer, kept as bytes: they hold the same symbols on
+every machine.
 
 tests/data/golden/symbols.json has what each file holds; golden_coder.py has the tables.
 """

@@ -215,6 +215,13 @@ def test_trimming_takes_coarser_steps_and_then_the_layer(
         trimmed(bytes(broken), 24)
 
 
+def test_trimming_reaches_about_any_rate(blob: bytes) -> None:
+    """Also where all symbols of one size become smaller at the same step."""
+    least = least_rate(blob)
+    for rate in np.geomspace(2 * least, kbps(blob, SECONDS), 8):
+        assert 0.95 * rate <= kbps(trimmed(blob, rate), SECONDS) <= rate
+
+
 def test_silence_stays_silence(codec: Codec, sound: np.ndarray) -> None:
     quiet_side = np.stack([sound[0], sound[0]])[:, : 2 * RATE]
     found = quiet(codec, codec.compress(quiet_side, RATE, kbps=24))
