@@ -4,8 +4,8 @@
     python tools/fuzz_lac.py --replay 4711
 
 The mutants are made by tools/lac_mutants.py. Every one goes through what the commands do with a
-file: verify, info, all blocks' symbols and latents, for some with the other coder too, and for
-every 200th the network.
+file: verify, info, trim, all blocks' symbols and latents, for some with the other coder too, and
+for every 200th the network.
 What is allowed is a result or a ``LacunaError``. Anything else, a warning of numpy's, more than 2 s
 of processor time, more than 200 MB of extra memory, or a wrong symbol in a block that the mutation
 left alone, is a failure, and its seed makes the same mutant again. docs/FUZZING.md has the last
@@ -15,6 +15,7 @@ recorded run. Linux only: the limits are the kernel's, so that they also hold in
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import multiprocessing
 import os
@@ -39,7 +40,7 @@ import torch
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from lac_mutants import KINDS, NETWORK_EVERY, Mutant, make_mutant
-from lac_samples import network_samples, small_samples, tiny_codec
+from lac_samples import codec_of, network_samples, small_samples
 from rich import box
 from rich.console import Console
 from rich.progress import track
@@ -48,9 +49,11 @@ from rich.table import Table
 from codec.entropy.coder import SymbolCoder
 from codec.errors import LacunaError
 from codec.lac.decompress import coder_for
-from codec.lac.header import LacHeader
+from codec.lac.header import LAYER_HOP, LacHeader
 from codec.lac.info import block_rates, file_facts, rate_lines
+from codec.lac.rate import RateTarget
 from codec.lac.reader import Block, LacReader, verify
+from codec.lac.trim import trim
 
 CPU_SECONDS = 2.0
 EXTRA_MEMORY = 200 * 1000**2
@@ -85,7 +88,7 @@ def examine(mutant: Mutant) -> str:
         WrongResultError: what was read is not what the file says.
     """
     kind = KINDS[mutant.kind]
-    codec, data = tiny_codec(), mutant.data
+    data = mutant.data
     try:
         reader = LacReader(data)
     except LacunaError:
@@ -94,6 +97,7 @@ def examine(mutant: Mutant) -> str:
         return "refused"
     if kind.honest and not mutant.header_holds:
         raise WrongResultError("a damaged header was accepted")
+    codec = codec_of(reader.header)
     _check_facts(reader, data)
     rng = random.Random(mutant.seed)
     large = reader.header.block_values > MAX_CONTEXT_BLOCK
@@ -102,7 +106,7 @@ def examine(mutant: Mutant) -> str:
         assert other is not None
         with contextlib.suppress(LacunaError):
             _decode(reader, other)
-    outcome = "whole" if reader.complete and not reader.damaged else "damaged"
+    outcome = "whole" if reader.intact else "damaged"
     coder = codec.tables if large else coder_for(codec, reader.header)
     decoded: dict[int, Block | None] = {}
     try:
@@ -116,9 +120,15 @@ def examine(mutant: Mutant) -> str:
     if kind.honest:
         for number, block in decoded.items():
             if block is not None and not (
-                number < len(mutant.sample.blocks) and _same(block, mutant.sample.blocks[number])
+                number < len(mutant.sample.blocks)
+                and _same(block, mutant.sample.blocks[number], number in reader.damaged_layers)
             ):
                 raise WrongResultError(f"block {number} is not what was written")
+    if mutant.kind == "damage_layer" and (reader.damaged or len(reader.damaged_layers) > 1):
+        raise WrongResultError("a damaged layer cost more than itself")
+    if reader.header.layered and reader.intact:
+        with contextlib.suppress(LacunaError):
+            _trim(reader, rng.choice([0.1, 1, 4, 16]))
     if mutant.seed % NETWORK_EVERY == 0:
         try:
             _decompress(reader, data, rng)
@@ -160,6 +170,7 @@ def _decode(reader: LacReader, coder: SymbolCoder) -> Iterator[Block | None]:
             if not (np.isfinite(block.latents).all() and not block.symbols[block.silent].any()):
                 raise WrongResultError("latents that are not finite, or silence that is not")
             symbols += block.symbols.size
+            symbols += block.layer.symbols.size if block.layer is not None else 0
         yield block
         if symbols > MAX_SYMBOLS:
             return
@@ -175,11 +186,30 @@ def _check_untouched(
             raise WrongResultError(f"block {number} is intact, but was lost or changed")
 
 
-def _same(a: Block, b: Block) -> bool:
-    return all(
-        np.array_equal(getattr(a, name), getattr(b, name))
+def _same(found: Block, written: Block, layer_lost: bool = False) -> bool:
+    same = all(
+        np.array_equal(getattr(found, name), getattr(written, name))
         for name in ("symbols", "latents", "silent")
     )
+    if not same or layer_lost or written.layer is None:
+        return same and found.layer is None
+    a, b = found.layer, written.layer
+    return (
+        a is not None
+        and a.step_index == b.step_index
+        and np.array_equal(a.split, b.split)
+        and np.array_equal(a.symbols, b.symbols)
+    )
+
+
+def _trim(reader: LacReader, kbps: float) -> None:
+    """Where that is no great work, and what is written can be read."""
+    if reader.frames * reader.header.coded_channels * LAYER_HOP > MAX_SYMBOLS:
+        return
+    output = io.BytesIO()
+    report = trim(reader, output, RateTarget(kbps))
+    if report.bytes != len(output.getvalue()) or not verify(output.getvalue()).ok:
+        raise WrongResultError("the trimmed file is not whole")
 
 
 def _decompress(reader: LacReader, data: bytes, rng: random.Random) -> None:
@@ -194,7 +224,7 @@ def _decompress(reader: LacReader, data: bytes, rng: random.Random) -> None:
         start, duration = seconds * rng.random(), MAX_SAMPLES / rate / header.channels
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of damage
-        waveform, _ = tiny_codec().decompress(data, start, duration)
+        waveform, _ = codec_of(header).decompress(data, start, duration)
     if waveform.shape[0] != header.channels or not torch.isfinite(waveform).all():
         raise WrongResultError(f"decompressed to {tuple(waveform.shape)}, or not to numbers")
     # A file may have up to a hop more than its frames hold: resamplers round lengths either way.

@@ -14,17 +14,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from lac_samples import (
-    FIXED_BLOCK,
     FIXED_HEADER,
-    HOP,
-    RATE,
     SMALL_FRAMES,
     Sample,
+    layered_samples,
     network_samples,
     small_samples,
 )
 
 from codec.audio.waveform import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+from codec.entropy.coefficients import encode
 from codec.lac.header import MAX_BLOCK_SECONDS, MAX_HOP_LENGTH
 from codec.model.blocks import FRAMES_PER_BLOCK
 
@@ -166,9 +165,10 @@ def forge_text(rng: random.Random, sample: Sample) -> bytes:
 
 def forge_block(rng: random.Random, sample: Sample) -> bytes:
     """Another number, frame count, step, length or silence mask in a block."""
-    begin, end = rng.choice(sample.spans)
+    number = rng.randrange(len(sample.spans))
+    begin, end = sample.spans[number][0], sample.base_end(number)
     data = bytearray(sample.data)
-    fields = _fields("HHHIB", begin + 2)
+    fields = _fields("HHHIHBIB" if sample.header.layered else "HHHIB", begin + 2)
     _set_extremes(rng, data, fields)
     return bytes(data[:begin]) + with_crc(bytes(data[begin : end - 4])) + bytes(data[end:])
 
@@ -176,9 +176,54 @@ def forge_block(rng: random.Random, sample: Sample) -> bytes:
 def forge_payload(rng: random.Random, sample: Sample) -> bytes:
     """Other coded symbols in a block; where they are of another length, an index that fits."""
     number = rng.randrange(len(sample.spans))
-    begin, end = sample.spans[number]
-    body = begin + FIXED_BLOCK + sample.header.mask_bytes
-    payload = bytearray(sample.data[body : end - 4])
+    begin, body, end = sample.spans[number][0], sample.body(number), sample.base_end(number)
+    payload = _other_payload(rng, sample.data[body : end - 4])
+    head = sample.data[begin : begin + 8] + len(payload).to_bytes(4, "little")
+    block = with_crc(head + sample.data[begin + 12 : body] + payload)
+    return _with_block(rng, sample, number, block + sample.data[end : sample.spans[number][1]])
+
+
+def forge_layer(rng: random.Random, sample: Sample) -> bytes:
+    """Other fields of a waveform layer, or other coefficients and splits, whose checksums hold."""
+    number = rng.randrange(len(sample.spans))
+    (begin, end), base_end = sample.spans[number], sample.base_end(number)
+    fields = bytearray(sample.data[begin + 12 : begin + 19])
+    payload = sample.data[base_end : end - 4]
+    how = rng.randrange(3)
+    if how == 0:
+        _set_extremes(rng, fields, _fields("HBI", 0))
+    elif how == 1:
+        payload = _other_payload(rng, payload)
+    else:  # of another shape
+        shape = rng.choice([1, 2, 3]), rng.choice([1, 6, 20]), 16 * rng.choice([0, 1, 3])
+        values = np.random.default_rng(rng.getrandbits(32))
+        payload = encode(
+            values.integers(-40, 41, shape).astype(np.int16), values.integers(0, 4, shape[1])
+        )
+        if rng.random() < 0.5:
+            fields[2] = shape[2] // 16
+    if how:
+        fields[3:] = len(payload).to_bytes(4, "little")
+    rest = sample.data[begin + 19 : base_end - 4]
+    base = with_crc(sample.data[begin : begin + 12] + bytes(fields) + rest)
+    return _with_block(rng, sample, number, base + with_crc(payload))
+
+
+def damage_layer(rng: random.Random, sample: Sample) -> bytes:
+    """Flipped bits, or other bytes, within the waveform layer of a block."""
+    number = rng.randrange(len(sample.spans))
+    data, begin, end = bytearray(sample.data), sample.base_end(number), sample.spans[number][1]
+    if rng.random() < 0.5:
+        data[rng.randrange(begin, end)] ^= 1 << rng.randrange(8)
+    else:
+        first = rng.randrange(begin, end)
+        last = min(end, first + rng.choice([1, 4, 60]))
+        data[first:last] = rng.choice([bytes(last - first), rng.randbytes(last - first)])
+    return bytes(data)
+
+
+def _other_payload(rng: random.Random, data: bytes) -> bytes:
+    payload = bytearray(data)
     how = rng.randrange(5)
     if how == 0 and payload:
         payload[rng.randrange(len(payload))] ^= 1 << rng.randrange(8)
@@ -190,8 +235,12 @@ def forge_payload(rng: random.Random, sample: Sample) -> bytes:
         payload[:] = rng.choice([b"\0", b"\xff"]) * len(payload)
     else:
         payload[:] = rng.randbytes(len(payload))
-    head = sample.data[begin : begin + FIXED_BLOCK - 4] + len(payload).to_bytes(4, "little")
-    block = with_crc(head + sample.data[body - sample.header.mask_bytes : body] + bytes(payload))
+    return bytes(payload)
+
+
+def _with_block(rng: random.Random, sample: Sample, number: int, block: bytes) -> bytes:
+    """The file with another block, and mostly an index that fits."""
+    begin, end = sample.spans[number]
     sizes = [stop - start for start, stop in sample.spans]
     if rng.random() < 0.8:
         sizes[number] = len(block)
@@ -230,22 +279,24 @@ def forge_ending(rng: random.Random, sample: Sample) -> bytes:
 def rebuild(rng: random.Random, sample: Sample) -> bytes:
     """Blocks dropped, repeated, moved and renumbered, of this file or of another, and an ending
     that fits them."""
-    pool = [(sample, span) for span in sample.spans]
+    pool = [(sample, index) for index in range(len(sample.spans))]
     if rng.random() < 0.3:
         other = rng.choice(small_samples())
-        pool += [(other, span) for span in other.spans]
+        pool += [(other, index) for index in range(len(other.spans))]
     picked = rng.choices(pool, k=rng.choice([1, 2, 6, 40]))
     if rng.random() < 0.3:
-        picked.sort(key=lambda item: item[1])
+        picked.sort(key=lambda item: item[0].spans[item[1]])
     renumber = rng.random() < 0.7
     out = sample.data[: sample.start]
     sizes: list[int] = []
     jump = rng.choice([0, 0, 0, 1, 0x7FFF, 0x8000])
-    for number, (source, (begin, end)) in enumerate(picked):
-        block = source.data[begin:end]
+    for number, (source, index) in enumerate(picked):
+        (begin, end), middle = source.spans[index], source.base_end(index)
+        base, layer = source.data[begin:middle], source.data[middle:end]
+        block = base + layer
         if renumber:
             sequence = number + jump * number & 0xFFFF
-            block = with_crc(block[:2] + sequence.to_bytes(2, "little") + block[4:-4])
+            block = with_crc(base[:2] + sequence.to_bytes(2, "little") + base[4:-4]) + layer
         out, sizes = out + block, [*sizes, len(block)]
     if rng.random() < 0.3:
         return out  # no ending: the numbers alone say what is missing
@@ -254,19 +305,24 @@ def rebuild(rng: random.Random, sample: Sample) -> bytes:
 
 def declare_much(rng: random.Random, sample: Sample) -> bytes:
     """A valid header at the format's limits, and blocks of a few bytes that claim to fill it."""
-    small = sample.header.frames_per_block == SMALL_FRAMES
-    coded = rng.choice([1, 2, 8, 16, 255])
-    frames = rng.choice([1, 255, 256, 4096]) if small else FRAMES_PER_BLOCK
-    model_rate = rng.choice([MIN_SAMPLE_RATE, MAX_SAMPLE_RATE]) if small else RATE
-    longest = min(MAX_HOP_LENGTH, MAX_BLOCK_SECONDS * model_rate // frames)
+    old, layered = sample.header, sample.header.layered
+    small = old.frames_per_block == SMALL_FRAMES
+    coded = rng.choice([1, 2, 8] if layered else [1, 2, 8, 16, 255])
+    frames = FRAMES_PER_BLOCK
+    if small:
+        frames = rng.choice([1, 255, 256 if coded < 8 else 64] if layered else [1, 255, 256, 4096])
+    model_rate, hop = old.model_sample_rate, old.hop_length
+    if small and not layered:
+        model_rate = rng.choice([MIN_SAMPLE_RATE, MAX_SAMPLE_RATE])
+        hop = rng.choice([1, min(MAX_HOP_LENGTH, MAX_BLOCK_SECONDS * model_rate // frames)])
     header = replace(
-        sample.header,
+        old,
         channels=rng.choice([coded, 255]),
         coded_channels=coded,
         sample_rate=rng.choice([1_000, 16_000, 44_100, 768_000]),
         frames_per_block=frames,
         model_sample_rate=model_rate,
-        hop_length=rng.choice([1, longest]) if small else HOP,
+        hop_length=hop,
         context_coded=rng.random() < 0.5,
     )
     data = header.to_bytes()
@@ -277,7 +333,11 @@ def declare_much(rng: random.Random, sample: Sample) -> bytes:
         step = rng.choice([0, 400, 1023, rng.randrange(1024)])
         length = frames if rng.random() < 0.8 else rng.randint(1, frames)
         start = struct.pack("<2sHHHI", b"\xa5L", number, length, step, len(payload))
-        block = with_crc(start + mask.to_bytes(header.mask_bytes, "little") + payload)
+        layer = b""
+        if layered:
+            layer = with_crc(rng.choice([b"", bytes(4), bytes(64), rng.randbytes(400)]))
+            start += struct.pack("<HBI", step, rng.choice([0, 1, 128]), len(layer) - 4)
+        block = with_crc(start + mask.to_bytes(header.mask_bytes, "little") + payload) + layer
         data, sizes = data + block, [*sizes, len(block)]
     held = len(sizes) * frames * header.hop_length * header.sample_rate
     count = rng.choice([None, None, 65_000])
@@ -293,6 +353,8 @@ class Kind:
     """No checksum was made to fit: a block that is found is the one that was written."""
     local: bool
     """Blocks that it did not touch are in their places and must be found."""
+    of_layers: bool = False
+    """It is for files with waveform layers."""
 
 
 KINDS = {
@@ -302,6 +364,8 @@ KINDS = {
         *(Kind(mutate, True, True) for mutate in (duplicate, insert)),
         *(Kind(mutate, True, False) for mutate in (swap, several)),
         *(Kind(mutate, False, True) for mutate in (forge_block, forge_payload)),
+        Kind(damage_layer, True, True, of_layers=True),
+        Kind(forge_layer, False, True, of_layers=True),
         *(Kind(mutate, False, False) for mutate in (forge_header, forge_text, forge_ending)),
         *(Kind(mutate, False, False) for mutate in (splice, rebuild, declare_much)),
     )
@@ -345,4 +409,6 @@ def make_mutant(seed: int) -> Mutant:
     rng = random.Random(seed)
     sample = rng.choice(small_samples() if seed % NETWORK_EVERY else network_samples())
     name = rng.choice(list(KINDS))
+    if KINDS[name].of_layers and not sample.header.layered:
+        sample = rng.choice(layered_samples())
     return Mutant(seed, name, sample, KINDS[name].mutate(rng, sample))

@@ -9,7 +9,7 @@ holds at most twice as many blocks, lost ones included, as the smallest ones wou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,9 +165,14 @@ class BlockMap:
             if span is None or ahead >= 0x8000 or following + ahead >= most:
                 candidate = self._data.find(BLOCK_SYNC, candidate + 1, end)
                 continue
+            if candidate < position:  # within what the damaged layer before it claimed
+                before = self.blocks[following - 1]
+                self.blocks[following - 1] = replace(before, end=candidate)
             self.blocks[following + ahead] = span
             following += ahead + 1
             position = candidate = span.end
+            if span.layer is not None and not span.layer.intact:
+                candidate = span.layer.payload  # bytes of it may be missing
         if not count_known:
             inside = self._ends_inside_a_block(position, following - 1)
             self.count = min(following + inside, most)

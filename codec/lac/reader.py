@@ -205,8 +205,8 @@ class LacReader:
 
 
 def layer_bytes(span: Span) -> int:
-    """What a block's waveform layer takes, beside its fields."""
-    return 0 if span.layer is None else span.layer.payload_length + CRC_BYTES
+    """What a block's waveform layer takes in the file, beside its fields."""
+    return span.end - (span.payload + span.payload_length + CRC_BYTES)
 
 
 def verify(source: BinaryIO | bytes | bytearray | memoryview) -> VerifyReport:

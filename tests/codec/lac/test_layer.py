@@ -149,6 +149,23 @@ def test_a_file_that_ends_within_a_layer_keeps_what_is_before(codec: Codec, blob
     assert not reader.complete
 
 
+def test_bytes_missing_from_a_layer_cost_no_other_block(blob: bytes) -> None:
+    """What follows begins before the place that the layer's length says."""
+    at = layer_start(blob, 0) + 10
+    reader = LacReader(blob[:at] + blob[at + 5 :])
+    assert (reader.damaged, reader.damaged_layers) == ([], [0])
+    sizes = LacReader(blob).block_bytes
+    assert sizes[0] is not None
+    assert reader.block_bytes == [sizes[0] - 5, sizes[1]]
+
+
+def test_a_block_that_ends_within_its_layer_has_the_bytes_that_are_there(blob: bytes) -> None:
+    cut = blob[: layer_start(blob, 1) + 10]
+    sizes = LacReader(cut).block_bytes
+    start = len(LacReader(blob).header.to_bytes())
+    assert sum(size or 0 for size in sizes) == len(cut) - start
+
+
 def test_what_a_layer_claims_is_checked(codec: Codec, blob: bytes) -> None:
     reader = LacReader(blob)
     start, end = len(reader.header.to_bytes()), layer_start(blob, 0)

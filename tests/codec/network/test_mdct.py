@@ -14,7 +14,7 @@ HOP, RATE = 512, 16000
 
 @pytest.mark.parametrize("frames", [2, 7])
 def test_it_keeps_the_energy(frames: int) -> None:
-    """Of what is away from the edges, half a hop of which has no other window."""
+    """Away from the edges, half a hop of which has no other window."""
     half = HOP // 2
     waveform = torch.randn(2, frames * HOP, generator=torch.Generator().manual_seed(0))
     waveform[:, :half] = waveform[:, -half:] = 0
