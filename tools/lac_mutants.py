@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import random
 import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from lac_bytes import (
+    ending_of,
+    extreme,
+    fields_of,
+    other_payload,
+    set_extremes,
+    with_block,
+    with_crc,
+)
 from lac_samples import (
     FIXED_HEADER,
     SMALL_FRAMES,
@@ -29,39 +37,6 @@ from codec.model.blocks import FRAMES_PER_BLOCK
 
 NETWORK_EVERY = 200
 """Every 200th seed mutates a file of the codec's own block length and decodes its sound too."""
-
-
-def with_crc(data: bytes) -> bytes:
-    return data + struct.pack("<I", zlib.crc32(data))
-
-
-def _ending(samples: int, sizes: list[int], count: int | None = None) -> bytes:
-    """Index and footer; ``count`` is what the footer says, if it is to lie."""
-    index = struct.pack("<4sIQ", b"LIDX", len(sizes), samples) + np.array(sizes, "<u4").tobytes()
-    footer = with_crc(struct.pack("<QI", samples, len(sizes) if count is None else count))
-    return with_crc(index) + footer + b"LEND"
-
-
-def _fields(layout: str, position: int) -> list[tuple[int, int]]:
-    """(position, bytes) of each number of a struct."""
-    fields = []
-    for kind in layout:
-        fields.append((position, struct.calcsize("<" + kind)))
-        position += fields[-1][1]
-    return fields
-
-
-def _extreme(rng: random.Random, old: int, width: int) -> int:
-    most = (1 << 8 * width) - 1
-    edges = [0, 1, 2, 255, most, most - 1, most >> 1, (most >> 1) + 1]
-    edges += [old + 1, old - 1, old * 2, rng.getrandbits(8 * width), rng.getrandbits(8)]
-    return rng.choice(edges) & most
-
-
-def _set_extremes(rng: random.Random, data: bytearray, fields: list[tuple[int, int]]) -> None:
-    for position, width in rng.sample(fields, rng.choice([1, 1, 2, 3])):
-        old = int.from_bytes(data[position : position + width], "little")
-        data[position : position + width] = _extreme(rng, old, width).to_bytes(width, "little")
 
 
 def _range(rng: random.Random, data: bytes | bytearray) -> tuple[int, int]:
@@ -131,13 +106,13 @@ def splice(rng: random.Random, sample: Sample) -> bytes:
 
 def forge_header(rng: random.Random, sample: Sample) -> bytes:
     data = bytearray(sample.data)
-    fields = _fields("BBHIBBHHIIQB", 4)
+    fields = fields_of("BBHIBBHHIIQB", 4)
     name_length = fields[-1][0]
     tags = name_length + 1 + data[name_length]
     fields.append((tags, 1))
     if data[tags]:
         fields += [(tags + 1, 1), (tags + 2 + data[tags + 1], 2)]
-    _set_extremes(rng, data, fields)
+    set_extremes(rng, data, fields)
     # As long as it says now: a header that claims another length is checked there.
     length = int.from_bytes(data[6:8], "little")
     end = length if 40 <= length <= len(data) and rng.random() < 0.8 else sample.start
@@ -168,8 +143,8 @@ def forge_block(rng: random.Random, sample: Sample) -> bytes:
     number = rng.randrange(len(sample.spans))
     begin, end = sample.spans[number][0], sample.base_end(number)
     data = bytearray(sample.data)
-    fields = _fields("HHHIHBIB" if sample.header.layered else "HHHIB", begin + 2)
-    _set_extremes(rng, data, fields)
+    fields = fields_of("HHHIHBIB" if sample.header.layered else "HHHIB", begin + 2)
+    set_extremes(rng, data, fields)
     return bytes(data[:begin]) + with_crc(bytes(data[begin : end - 4])) + bytes(data[end:])
 
 
@@ -177,10 +152,10 @@ def forge_payload(rng: random.Random, sample: Sample) -> bytes:
     """Other coded symbols in a block; where they are of another length, an index that fits."""
     number = rng.randrange(len(sample.spans))
     begin, body, end = sample.spans[number][0], sample.body(number), sample.base_end(number)
-    payload = _other_payload(rng, sample.data[body : end - 4])
+    payload = other_payload(rng, sample.data[body : end - 4])
     head = sample.data[begin : begin + 8] + len(payload).to_bytes(4, "little")
     block = with_crc(head + sample.data[begin + 12 : body] + payload)
-    return _with_block(rng, sample, number, block + sample.data[end : sample.spans[number][1]])
+    return with_block(rng, sample, number, block + sample.data[end : sample.spans[number][1]])
 
 
 def forge_layer(rng: random.Random, sample: Sample) -> bytes:
@@ -191,9 +166,9 @@ def forge_layer(rng: random.Random, sample: Sample) -> bytes:
     payload = sample.data[base_end : end - 4]
     how = rng.randrange(3)
     if how == 0:
-        _set_extremes(rng, fields, _fields("HBI", 0))
+        set_extremes(rng, fields, fields_of("HBI", 0))
     elif how == 1:
-        payload = _other_payload(rng, payload)
+        payload = other_payload(rng, payload)
     else:  # of another shape
         shape = rng.choice([1, 2, 3]), rng.choice([1, 6, 20]), 16 * rng.choice([0, 1, 3])
         values = np.random.default_rng(rng.getrandbits(32))
@@ -206,7 +181,7 @@ def forge_layer(rng: random.Random, sample: Sample) -> bytes:
         fields[3:] = len(payload).to_bytes(4, "little")
     rest = sample.data[begin + 19 : base_end - 4]
     base = with_crc(sample.data[begin : begin + 12] + bytes(fields) + rest)
-    return _with_block(rng, sample, number, base + with_crc(payload))
+    return with_block(rng, sample, number, base + with_crc(payload))
 
 
 def damage_layer(rng: random.Random, sample: Sample) -> bytes:
@@ -222,37 +197,6 @@ def damage_layer(rng: random.Random, sample: Sample) -> bytes:
     return bytes(data)
 
 
-def _other_payload(rng: random.Random, data: bytes) -> bytes:
-    payload = bytearray(data)
-    how = rng.randrange(5)
-    if how == 0 and payload:
-        payload[rng.randrange(len(payload))] ^= 1 << rng.randrange(8)
-    elif how == 1:
-        payload = payload[: rng.randrange(len(payload) + 1) // rng.choice([1, 4]) * 4]
-    elif how == 2:
-        payload += rng.choice([bytes(4), b"\xff" * 4, rng.randbytes(rng.choice([1, 8, 400]))])
-    elif how == 3:
-        payload[:] = rng.choice([b"\0", b"\xff"]) * len(payload)
-    else:
-        payload[:] = rng.randbytes(len(payload))
-    return bytes(payload)
-
-
-def _with_block(rng: random.Random, sample: Sample, number: int, block: bytes) -> bytes:
-    """The file with another block, and mostly an index that fits."""
-    begin, end = sample.spans[number]
-    sizes = [stop - start for start, stop in sample.spans]
-    if rng.random() < 0.8:
-        sizes[number] = len(block)
-    samples = int.from_bytes(sample.data[-20:-12], "little")
-    return (
-        sample.data[:begin]
-        + block
-        + sample.data[end : sample.spans[-1][1]]
-        + _ending(samples, sizes)
-    )
-
-
 def forge_ending(rng: random.Random, sample: Sample) -> bytes:
     """An index and a footer that lie."""
     sizes = [stop - start for start, stop in sample.spans]
@@ -260,17 +204,17 @@ def forge_ending(rng: random.Random, sample: Sample) -> bytes:
     count = None
     for what in rng.sample(range(5), rng.choice([1, 2])):
         if what == 0:
-            samples = _extreme(rng, samples, rng.choice([1, 2, 4, 8]))
+            samples = extreme(rng, samples, rng.choice([1, 2, 4, 8]))
         elif what == 1:
-            count = _extreme(rng, len(sizes), rng.choice([1, 2, 4]))
+            count = extreme(rng, len(sizes), rng.choice([1, 2, 4]))
         elif what == 2:
             number = rng.randrange(len(sizes))
-            sizes[number] = _extreme(rng, sizes[number], 4)
+            sizes[number] = extreme(rng, sizes[number], 4)
         elif what == 3:
             sizes = sizes[: rng.randint(1, len(sizes))]
         else:
             sizes += [rng.choice([0, 1, 16, 2**32 - 1])] * rng.choice([1, 100, 5_000])
-    ending = _ending(samples, sizes, count)
+    ending = ending_of(samples, sizes, count)
     if rng.random() < 0.3:  # one of the two only
         ending = rng.choice([ending[:-20], ending[-20:]])
     return sample.data[: sample.spans[-1][1]] + ending
@@ -300,7 +244,7 @@ def rebuild(rng: random.Random, sample: Sample) -> bytes:
         out, sizes = out + block, [*sizes, len(block)]
     if rng.random() < 0.3:
         return out  # no ending: the numbers alone say what is missing
-    return out + _ending(rng.choice([0, 1, 700]), sizes)
+    return out + ending_of(rng.choice([0, 1, 700]), sizes)
 
 
 def declare_much(rng: random.Random, sample: Sample) -> bytes:
@@ -341,7 +285,7 @@ def declare_much(rng: random.Random, sample: Sample) -> bytes:
         data, sizes = data + block, [*sizes, len(block)]
     held = len(sizes) * frames * header.hop_length * header.sample_rate
     count = rng.choice([None, None, 65_000])
-    return data + _ending(rng.choice([0, 1, held // header.model_sample_rate]), sizes, count)
+    return data + ending_of(rng.choice([0, 1, held // header.model_sample_rate]), sizes, count)
 
 
 @dataclass(frozen=True)
