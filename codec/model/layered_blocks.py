@@ -96,8 +96,8 @@ def _coefficients(
     for channel in heard:
         window = latent_window(codec, blocks, int(channel), silence)
         z = torch.from_numpy(window).to(codec.device)[None]
-        levels.append(codec.levels(z)[0, first : first + frames + 2].cpu().double().numpy())
-    waveform = sound[heard].astype(np.float64)
+        levels.append(codec.levels(z)[0, first : first + frames + 2].cpu().numpy())
+    waveform = sound[heard]
     split = choose_split(waveform, np.stack(levels))
     split[0] = split[-1] = 0
     coefficients = transform(waveform, split, (1, 1 + frames))

@@ -45,8 +45,8 @@ def refined(
         ]
     )
     span = slice(first * FRAME, (first + len(split)) * FRAME)
-    waveform = made[:, span].double().numpy()
-    steps = unit_steps(levels[first : first + len(split)].double().numpy(), split)
+    waveform = made[:, span].numpy()
+    steps = unit_steps(levels[first : first + len(split)].numpy(), split)
     edges = (1, 1 + count)
     coefficients = transform(waveform, split, edges)[0]
     for layer, start, (begin, length) in zip(outer, ends, parts, strict=True):
@@ -57,5 +57,5 @@ def refined(
         scaled = steps[at] * step_factor(layer.step_index)
         coefficients[at] = combine(coefficients[at], symbols, scaled)
     out = made.clone()
-    out[:, span] = torch.from_numpy(inverse(coefficients[None], split, edges)).float()
+    out[:, span] = torch.from_numpy(inverse(coefficients[None], split, edges))
     return out

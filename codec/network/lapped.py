@@ -15,13 +15,17 @@ the lowest of each piece, in order of time.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from codec.network.config import FRAME
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
+"""float32 in files; what is made of arrays has their type."""
 
 SPLITS = 4
 """A frame has 2^0 to 2^3 pieces: 2048 to 256 samples."""
@@ -41,6 +45,16 @@ def transform(waveform: Floats, split: NDArray[np.integer], edges: tuple[int, ..
         pieces = folded[:, split == s].reshape(len(waveform), -1, 1 << s, FRAME >> s)
         out[:, split == s] = _dct_iv(pieces).swapaxes(2, 3).reshape(len(waveform), -1, FRAME)
     return out
+
+
+def in_pieces(waveform: Floats, split: int) -> Floats:
+    """Every frame in 2^split pieces: (rows, frames, pieces, FRAME / pieces), in order of time.
+
+    The values of ``transform``, in another order.
+    """
+    rows, frames = len(waveform), waveform.shape[1] // FRAME
+    folded = _fold(waveform, np.full(frames, split), (), 1.0)
+    return _dct_iv(folded.reshape(rows, frames, 1 << split, FRAME >> split))
 
 
 def inverse(
@@ -69,23 +83,38 @@ def _fold(
     width[np.isin(borders, np.array(edges) * FRAME)] = EDGE
     out = waveform.copy()
     for w in np.unique(width).tolist():
-        after = np.arange(w // 2)
-        right = borders[width == w][:, None] + after
-        left = borders[width == w][:, None] - 1 - after
-        angle = math.pi / (2 * w) * (w / 2 + after + 0.5)
-        more, less = np.sin(angle), sign * np.cos(angle)
-        after_it, before = waveform[:, right], waveform[:, left]
-        out[:, right] = more * after_it + less * before
-        out[:, left] = more * before - less * after_it
+        around = borders[width == w] - w // 2
+        pieces = sliding_window_view(out, w, axis=1)[:, around]  # a copy
+        after_it, before = pieces[..., w // 2 :], pieces[..., : w // 2][..., ::-1]
+        more, less = (x.astype(waveform.dtype) for x in _window(w))
+        folded = np.empty_like(pieces)
+        folded[..., w // 2 :] = more * after_it + sign * less * before
+        folded[..., : w // 2][..., ::-1] = more * before - sign * less * after_it
+        sliding_window_view(out, w, axis=1, writeable=True)[:, around] = folded
     return out
+
+
+@lru_cache
+def _window(width: int) -> tuple[Floats, Floats]:
+    """What counts samples after a border, and their mirror images before it."""
+    angle = math.pi / (2 * width) * (width / 2 + np.arange(width // 2) + 0.5)
+    return np.sin(angle), np.cos(angle)
 
 
 def _dct_iv(x: Floats) -> Floats:
     """Orthonormal DCT-IV of the last dimension, by a complex FFT of half its length."""
-    size = x.shape[-1]
-    n = np.arange(size // 2)
-    turn = np.exp(-1j * math.pi / (4 * size) * (4 * n + 0.5))
-    y = np.fft.fft((x[..., ::2] + 1j * x[..., ::-2]) * turn) * turn * math.sqrt(2 / size)
+    y = np.empty((*x.shape[:-1], x.shape[-1] // 2), np.result_type(x, np.complex64))
+    turn = _turn(x.shape[-1]).astype(y.dtype)
+    y.real, y.imag = x[..., ::2], x[..., ::-2]
+    y *= turn
+    y = torch.fft.fft(torch.from_numpy(y), norm="ortho").numpy()  # NumPy's takes four times as long
+    y *= turn
     out = np.empty_like(x)
     out[..., ::2], out[..., ::-2] = y.real, -y.imag
     return out
+
+
+@lru_cache
+def _turn(size: int) -> NDArray[np.complex128]:
+    n = np.arange(size // 2)
+    return np.exp(-1j * math.pi / (4 * size) * (4 * n + 0.5))

@@ -11,11 +11,13 @@ would have been coded. What lies above the coded band is the renderer's alone.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 from codec.network.config import FRAME
-from codec.network.lapped import SPLITS, Floats, by_frequency, transform
+from codec.network.lapped import SPLITS, Floats, by_frequency, in_pieces
 from codec.network.layer_quantiser import SHRINK
 from codec.network.views import SHORT_EDGES, SHORT_FRAMES, SHORT_WINDOW
 
@@ -34,28 +36,36 @@ def unit_steps(levels: Floats, split: NDArray[np.integer]) -> Floats:
 
     ``levels`` are log powers (frames, SHORT_FRAMES, SHORT_BANDS) that a map expects.
     """
-    power = np.exp(levels)
-    out = np.empty((len(levels), FRAME))
+    out = np.empty((len(levels), FRAME), levels.dtype)
     for s in np.unique(split).tolist():
-        frames, pieces = split == s, 1 << s
-        if pieces <= SHORT_FRAMES:
-            shape = (-1, pieces, SHORT_FRAMES // pieces, levels.shape[-1])
-            of_pieces = np.log(power[frames].reshape(shape).mean(axis=2))
-        else:
-            of_pieces = levels[frames].repeat(pieces // SHORT_FRAMES, axis=1)
-        out[frames] = by_frequency(_at_bins(of_pieces, FRAME // pieces))
+        out[split == s] = by_frequency(_steps_of_pieces(levels[split == s], s))
     return out
 
 
-def _at_bins(levels: Floats, size: int) -> Floats:
-    """Log powers of bands (..., SHORT_BANDS) to steps of the ``size`` bins of a piece."""
+def _steps_of_pieces(levels: Floats, split: int) -> Floats:
+    """The steps of all pieces of frames that are in 2^split: (..., pieces, FRAME / pieces)."""
+    pieces, shape = 1 << split, levels.shape[:-2]
+    if pieces < SHORT_FRAMES:
+        together = levels.reshape(*shape, pieces, SHORT_FRAMES // pieces, levels.shape[-1])
+        levels = np.log(np.exp(together).mean(axis=-2))
+    elif pieces > SHORT_FRAMES:
+        levels = levels.repeat(pieces // SHORT_FRAMES, axis=-2)
+    shares, tilt = (x.astype(levels.dtype) for x in _between_bands(FRAME // pieces))
+    steps = levels @ shares
+    steps += tilt
+    return np.exp(steps, out=steps)
+
+
+@lru_cache
+def _between_bands(size: int) -> tuple[Floats, Floats]:
+    """What levels of bands count in the log of a bin's step, (SHORT_BANDS, size), and its rest."""
     frequency = (np.arange(size) + 0.5) * (SHORT_WINDOW / 2 / size)
     middles = (SHORT_EDGES[:-1] + SHORT_EDGES[1:] - 1) / 2
     below = np.clip(np.searchsorted(middles, frequency) - 1, 0, len(middles) - 2)
     share = np.clip((frequency - middles[below]) / np.diff(middles)[below], 0, 1)
-    level = levels[..., below] * (1 - share) + levels[..., below + 1] * share
-    tilt = FREQUENCY_EXPONENT * np.log1p(frequency / CORNER)
-    return np.exp(level * (LEVEL_EXPONENT / 2) + tilt)
+    shares, bins = np.zeros((len(middles), size)), np.arange(size)
+    shares[below, bins], shares[below + 1, bins] = 1 - share, share
+    return shares * (LEVEL_EXPONENT / 2), FREQUENCY_EXPONENT * np.log1p(frequency / CORNER)
 
 
 def choose_split(waveform: Floats, levels: Floats) -> NDArray[np.uint8]:
@@ -65,15 +75,16 @@ def choose_split(waveform: Floats, levels: Floats) -> NDArray[np.uint8]:
         waveform: (rows, frames * FRAME), all channels together.
         levels: (rows, frames, SHORT_FRAMES, SHORT_BANDS) log powers.
     """
-    frames = levels.shape[1]
     costs, factor = [], 0.0
     for s in range(SPLITS):
-        split = np.full(frames, s)
-        steps = np.stack([unit_steps(row, split) for row in levels])
-        ratio = np.abs(transform(waveform, split)) / steps
+        ratio = in_pieces(waveform, s)
+        ratio /= _steps_of_pieces(levels, s)
         if s == 0:  # a step at which one in ten of the coefficients below 4.3 kHz is coded
-            factor = max(float(np.quantile(ratio[..., :400], 0.9)), 1e-9)
-        costs.append(np.log2(1 + (ratio / factor) ** 2).sum(axis=(0, 2)))
+            factor = max(float(np.quantile(np.abs(ratio[..., :400]), 0.9)), 1e-9)
+        ratio /= factor
+        ratio *= ratio
+        ratio += 1
+        costs.append(np.log(ratio, out=ratio).sum(axis=(0, 2, 3)))
     return np.argmin(costs, axis=0).astype(np.uint8)
 
 
