@@ -1,8 +1,6 @@
-"""The weights inside the package: small enough, loadable, and of use on real recordings."""
+"""The weights inside the package: small enough, loadable, and with the latents of their config."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,10 +8,7 @@ import torch
 from codec import audio
 from codec.api import Codec, load
 from codec.demo import CLIP
-from codec.metrics.mel import mel_distance
 from codec.model.shipped import DEFAULT_MODEL, shipped_models
-
-DOG = Path(__file__).parents[2] / "data" / "dog.ogg"
 
 
 @pytest.fixture(scope="module", params=sorted(shipped_models()))
@@ -26,22 +21,6 @@ def test_shipped_files_are_small_and_hold_the_default():
     assert DEFAULT_MODEL in models
     for path in models.values():
         assert path.stat().st_size <= 30e6
-
-
-@pytest.mark.parametrize("clip", [CLIP, DOG], ids=["music", "dog"])
-def test_a_recording_survives_compression(model: Codec, clip: Path):
-    waveform, sample_rate = audio.read(clip)
-    waveform = waveform[:, : 3 * sample_rate]
-    decoded, rate = model.decompress(model.compress(waveform, sample_rate, kbps=6.0))
-    assert (decoded.shape, rate) == (waveform.shape, sample_rate)
-    original = torch.from_numpy(waveform)
-    distance = mel_distance(decoded, original, sample_rate).mean()
-    silence = mel_distance(torch.zeros_like(original), original, sample_rate).mean()
-    noise = 0.05 * torch.randn(original.shape, generator=torch.Generator().manual_seed(0))
-    # Nearer to the recording by a third than silence (which is right for the clips' quiet parts)
-    # and noise are: trained weights, not random numbers.
-    assert distance < 2 / 3 * silence
-    assert distance < 2 / 3 * mel_distance(noise, original, sample_rate).mean()
 
 
 def test_latents_are_standardised(model: Codec):
