@@ -115,11 +115,11 @@ class ContextModel:
         for wave in range(waves.count):
             lanes = waves.members(wave)  # lane l is at frame wave - l
             streams = waves.streams_of(lanes)  # the network takes whole ones
-            found = self.network.predict(waves.wave_inputs(wave), at, streams)
+            predicted = self.network.predict(waves.wave_inputs(wave), at, streams)
             members = slice(lanes.start - streams.start, lanes.stop - streams.start)
-            decoded = found.nearest[members]
+            decoded = predicted.nearest[members]
             for block, decoder in enumerate(decoders):
-                rows = self._rows[found.scale[members, block], found.phase[members, block]]
+                rows = self._rows[predicted.scale[members, block], predicted.phase[members, block]]
                 away = _decode_away(decoder, rows)
                 if away is None:
                     raise FormatError(not_ours(payloads, shape))
@@ -129,8 +129,8 @@ class ContextModel:
             waves.store_wave(wave, at.values(decoded, lanes))
         blocks = np.moveaxis(symbols, 2, 0).reshape(len(payloads), *shape)
         limit = symbol_limits(steps)[..., None]
-        left_over = not all(decoder.maybe_exhausted() for decoder in decoders)
-        if left_over or (np.abs(blocks) > limit).any():
+        unread = not all(decoder.maybe_exhausted() for decoder in decoders)
+        if unread or (np.abs(blocks) > limit).any():
             raise FormatError(not_ours(payloads, shape))
         return blocks.astype(np.int16)
 
@@ -139,9 +139,9 @@ class ContextModel:
         its middle, as the rules of the tables say."""
         if symbols.size == 0 or self._tables.rules.midpoints:
             return self._tables.dequantise(symbols, step_index)
-        found = self.predict(symbols, step_index)
-        column = np.clip(symbols - found.nearest + WINDOW + 2, 0, COLUMNS - 1)
-        offset = self.offsets[found.scale, found.phase, column]
+        predicted = self.predict(symbols, step_index)
+        column = np.clip(symbols - predicted.nearest + WINDOW + 2, 0, COLUMNS - 1)
+        offset = self.offsets[predicted.scale, predicted.phase, column]
         steps = self.stream_steps(step_index, len(symbols))
         return ((symbols + offset) * steps[..., None]).astype(np.float32)
 
@@ -152,10 +152,10 @@ class ContextModel:
         check_symbols(symbols, symbol_limits(self.stream_steps(step_index, len(symbols))))
         if symbols.size == 0:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        found = self.predict(symbols, step_index)
+        predicted = self.predict(symbols, step_index)
         order, wave_ends = coding_order(*symbols.shape)
-        away = (symbols.astype(np.int64) - found.nearest).ravel()[order]
-        scale, phase = found.scale.ravel()[order], found.phase.ravel()[order]
+        away = (symbols.astype(np.int64) - predicted.nearest).ravel()[order]
+        scale, phase = predicted.scale.ravel()[order], predicted.phase.ravel()[order]
         column = np.clip(away, -WINDOW - 1, WINDOW + 1) + WINDOW + 2
         below, size = (x[scale, phase, column] for x in (self._below, self.frequencies))
         escapes = np.flatnonzero(np.abs(away) > WINDOW)

@@ -138,13 +138,13 @@ class StepUnits:
 
 def _check_arrays(arrays: dict[str, NDArray[Any]], latent_dim: int) -> None:
     expected = array_shapes(latent_dim)
-    found = {name: (array.dtype.type, array.shape) for name, array in arrays.items()}
-    if found != expected:
+    actual = {name: (array.dtype.type, array.shape) for name, array in arrays.items()}
+    if actual != expected:
         wrong = sorted(
-            name for name in {*found, *expected} if found.get(name) != expected.get(name)
+            name for name in {*actual, *expected} if actual.get(name) != expected.get(name)
         )
         raise CheckpointError(
-            f"the context model's {wrong} are {[found.get(name) for name in wrong]}, expected "
+            f"the context model's {wrong} are {[actual.get(name) for name in wrong]}, expected "
             f"{[expected.get(name) for name in wrong]}; fetch the checkpoint again"
         )
     shape = arrays["shape"].astype(np.int64)

@@ -109,7 +109,7 @@ class Waves:
         lanes = self.streams_of(self.members(wave))
         return self._inputs(self._flat[:, self._index[lanes] + wave].swapaxes(0, 1), lanes)
 
-    def _inputs(self, seen: Floats, lanes: slice = slice(None)) -> Floats:
+    def _inputs(self, neighbours: Floats, lanes: slice = slice(None)) -> Floats:
         """Four frames of values as they are, then: lags 3 and 4 of the lane itself, its magnitude
         at lags 1 and 2, its mean magnitude over eight lags, the mean magnitude of each of the four
         frames, their magnitudes if there are more than ALL_CHANNELS, whether there is a stream
@@ -117,17 +117,17 @@ class Waves:
         """
         channels = seen_channels(self.latent_dim)
         four = 4 * channels
-        out = np.empty((*seen.shape[:2], self._constant.shape[-1]))
+        out = np.empty((*neighbours.shape[:2], self._constant.shape[-1]))
         out[:] = self._constant[lanes]
-        out[..., :four] = seen[..., :four]
-        out[..., four : four + 2] = seen[..., four + 2 : four + 4]
-        np.abs(seen, out=seen)
-        out[..., four + 2 : four + 4] = seen[..., four : four + 2]
-        out[..., four + 4] = seen[..., four:].sum(-1) / HISTORY
-        frames = seen[..., :four].reshape(*seen.shape[:2], 4, -1)
+        out[..., :four] = neighbours[..., :four]
+        out[..., four : four + 2] = neighbours[..., four + 2 : four + 4]
+        np.abs(neighbours, out=neighbours)
+        out[..., four + 2 : four + 4] = neighbours[..., four : four + 2]
+        out[..., four + 4] = neighbours[..., four:].sum(-1) / HISTORY
+        frames = neighbours[..., :four].reshape(*neighbours.shape[:2], 4, -1)
         out[..., four + 5 : four + 9] = frames.sum(-1) / channels
         if self.latent_dim > ALL_CHANNELS:
-            out[..., four + 9 : -2] = seen[..., :four]
+            out[..., four + 9 : -2] = neighbours[..., :four]
         means = out[..., four + 4 : four + 9]
         np.floor(means, out=means)
         return out
@@ -155,26 +155,26 @@ def _neighbours(streams: int, latent_dim: int, frames: int) -> tuple[Ints, int]:
     lanes = streams * latent_dim
     # Lanes of one stream are up to latent_dim frames ahead of and behind each other.
     length = HISTORY + latent_dim + frames + latent_dim
-    seen = seen_channels(latent_dim)
-    index = np.empty((lanes, 4 * seen + HISTORY), np.int64)
+    width = seen_channels(latent_dim)
+    index = np.empty((lanes, 4 * width + HISTORY), np.int64)
     for lane in range(lanes):
         stream, channel = divmod(lane, latent_dim)
-        now = HISTORY + latent_dim - lane
-        channels = np.arange(seen) + (0 if seen == latent_dim else channel - SPAN)
+        place = HISTORY + latent_dim - lane
+        channels = np.arange(width) + (0 if width == latent_dim else channel - SPAN)
         exists = (channels >= 0) & (channels < latent_dim)
 
         def row(
             stream: int,
             lag: int,
             last: int,
-            now: int = now,
+            place: int = place,
             channels: Ints = channels,
             exists: NDArray[np.bool_] = exists,
         ) -> Ints:
             """A frame of a stream, up to channel ``last``; zeros beyond. Row 0 is all zeros."""
-            known = exists & (channels <= last)
-            rows = np.where(known, (stream + 1) * latent_dim + channels, 0)
-            return rows * length + now - lag
+            visible = exists & (channels <= last)
+            rows = np.where(visible, (stream + 1) * latent_dim + channels, 0)
+            return rows * length + place - lag
 
         index[lane] = np.concatenate(
             [
@@ -182,7 +182,7 @@ def _neighbours(streams: int, latent_dim: int, frames: int) -> tuple[Ints, int]:
                 row(stream, 1, channel),
                 row(stream, 2, channel + 1),
                 row(stream - 1, 0, latent_dim),
-                (latent_dim + lane) * length + now - np.arange(1, HISTORY + 1),
+                (latent_dim + lane) * length + place - np.arange(1, HISTORY + 1),
             ]
         )
     return index, length
