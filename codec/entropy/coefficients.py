@@ -130,16 +130,16 @@ def decode(
             mid: Ints | None = None
             for s in range(streams):
                 own = symbols[:, s, frame]
-                now = with_margins(own)
+                current = with_margins(own)
                 for odd in (0, 1):
-                    rows = expect(past[s], now, mid, odd)
+                    rows = expect(past[s], current, mid, odd)
                     for block, (_, length, width) in enumerate(shapes):
                         if frame < length:
                             half = own[block, odd:width:2]
                             _decode_half(decoders[block], rows[block, : len(half)], half)
-                    now = with_margins(own)
-                past[s].add(now)
-                mid = now if streams == 2 and s == 0 else None
+                    current = with_margins(own)
+                past[s].add(current)
+                mid = current if streams == 2 and s == 0 else None
     except AssertionError as error:  # constriction's way of saying "no such bytes"
         raise _not_ours(shapes) from error
     if not all(decoder.maybe_exhausted() for decoder in decoders):
@@ -229,12 +229,12 @@ def _things(
     values = flat[coded].astype(np.intp)
     escaped = coded[np.abs(values) >= LARGEST]
     further = np.abs(flat[escaped].astype(np.intp)) - LARGEST
-    before = np.concatenate([[0], split[:-1]]).astype(np.intp)
+    last_split = np.concatenate([[0], split[:-1]]).astype(np.intp)
     return (
         places,
         (coded, _SIGN_AT + 1 + (values < 0)),
         (escaped, _ESCAPE_AT + 1 + further),
-        _SPLIT_AT + before * _SPLIT_SIZES.shape[1] + split.astype(np.intp) + 1,
+        _SPLIT_AT + last_split * _SPLIT_SIZES.shape[1] + split.astype(np.intp) + 1,
     )
 
 

@@ -37,17 +37,17 @@ class DecompressionReport:
 
     def problems(self) -> list[str]:
         """What is wrong with the result, in words; empty if nothing is."""
-        found = [
+        problems = [
             f"{begin:.2f} s to {end:.2f} s are damaged and silent"
             for begin, end in self.damaged_seconds
         ]
-        found += [
+        problems += [
             f"{begin:.2f} s to {end:.2f} s lost their waveform layer and are as at a low rate"
             for begin, end in self.coarse_seconds
         ]
         if not self.complete:
-            found.append("the end of the file is damaged or missing")
-        return found
+            problems.append("the end of the file is damaged or missing")
+        return problems
 
 
 def check_model(codec: LatentCodec, header: LacHeader) -> None:
@@ -214,9 +214,9 @@ def _selection(
     left = samples - first
     last = first + (left if duration is None else round(min(duration * sample_rate, left)))
     if first >= last:
-        wanted = "to the end" if duration is None else f"for {duration:g} s"
+        extent = "to the end" if duration is None else f"for {duration:g} s"
         raise AudioError(
-            f"from {start:g} s {wanted} there is nothing to decode: the file has "
+            f"from {start:g} s {extent} there is nothing to decode: the file has "
             f"{samples / sample_rate:.3f} s"
         )
     return first, last

@@ -129,22 +129,22 @@ def choose_denoising(
     Raises:
         LacunaError: no such number of steps, or steps are asked for and nothing can make them.
     """
-    wanted = DEFAULT_STEPS if steps is None else steps
-    if not 0 <= wanted <= MAX_STEPS:
-        raise LacunaError(f"{wanted} steps of denoising, expected 0 (off) to {MAX_STEPS}")
-    if wanted == 0:
+    count = DEFAULT_STEPS if steps is None else steps
+    if not 0 <= count <= MAX_STEPS:
+        raise LacunaError(f"{count} steps of denoising, expected 0 (off) to {MAX_STEPS}")
+    if count == 0:
         if denoiser is not None and steps is None:
             raise LacunaError("a denoiser, and no steps for it; give steps as well, such as 4")
         return None
-    found: Denoiser | None
+    chosen: Denoiser | None
     if codec.config.tokens is not None:
-        found, reason = None, "its files hold tokens, which are not quantised latents"
+        chosen, reason = None, "its files hold tokens, which are not quantised latents"
     elif denoiser is None or isinstance(denoiser, str | Path):
-        found, reason = _installed(codec, denoiser)
+        chosen, reason = _installed(codec, denoiser)
     else:
-        found, reason = denoiser, ""
-    if found is not None:
-        return Denoising(found, wanted)
+        chosen, reason = denoiser, ""
+    if chosen is not None:
+        return Denoising(chosen, count)
     if steps is None and denoiser is None:
         return None
     raise LacunaError(

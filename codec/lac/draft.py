@@ -95,8 +95,8 @@ class Draft:
     def estimate(self, step_index: int) -> float:
         """A quick guess at ``size`` from a few blocks from all over the file."""
         if self._sample is None:
-            wanted = sampled_blocks(len(self._spool))
-            self._sample = [block for index, block in enumerate(self._spool) if index in wanted]
+            sampled = sampled_blocks(len(self._spool))
+            self._sample = [block for index, block in enumerate(self._spool) if index in sampled]
         bits = sum(
             self._coder.cost_bits(self._symbols(block, step_index), step_index)
             for block in self._sample

@@ -19,20 +19,20 @@ def finest_within(size: Callable[[int], float], budget: float, start: int) -> in
     """The finest step whose size is at most a budget, or close to it; None if there is none."""
     too_fine, fits = -1, STEP_INDICES  # not known to be either
     step, slope = start, BITS_PER_OCTAVE / STEPS_PER_OCTAVE
-    before: tuple[int, float] | None = None
+    previous: tuple[int, float] | None = None
     while fits - too_fine > 1:
-        found = size(step)
-        if found > budget:
+        used = size(step)
+        if used > budget:
             too_fine = step
         else:
             fits = step
-            if found >= CLOSE_ENOUGH * budget:
+            if used >= CLOSE_ENOUGH * budget:
                 break
-        octaves = math.log2(max(found, 1.0))
-        if before is not None:  # how fast sizes fall here
-            seen = (before[1] - octaves) / (step - before[0])
-            slope = min(max(seen, LEAST_SLOPE), MOST_SLOPE)
-        before = step, octaves
+        octaves = math.log2(max(used, 1.0))
+        if previous is not None:  # how fast sizes fall here
+            measured = (previous[1] - octaves) / (step - previous[0])
+            slope = min(max(measured, LEAST_SLOPE), MOST_SLOPE)
+        previous = step, octaves
         away = math.ceil((octaves - math.log2(budget)) / slope)
         step = min(max(step + away, too_fine + 1), fits - 1)
     return fits if fits < STEP_INDICES else None

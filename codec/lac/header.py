@@ -305,9 +305,9 @@ class _Texts:
             raise FormatError(
                 f"a header text ends at byte {end}, expected at most {len(self._data)}"
             )
-        taken = self._data[self._position : end]
+        content = self._data[self._position : end]
         self._position = end
-        return taken
+        return content
 
 
 def _check_range(name: str, value: float, least: int, most: int) -> None:

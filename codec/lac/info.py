@@ -68,23 +68,23 @@ def block_rates(reader: LacReader) -> dict[str, Any]:
         None if size is None else size * 8 / duration / 1000
         for size, duration in zip(sizes, seconds, strict=True)
     ]
-    known = [rate for rate in rates if rate is not None]
+    intact = [rate for rate in rates if rate is not None]
     return {
         "bytes_per_block": sizes,
         "seconds_per_block": seconds,
         "kbps_per_block": rates,
-        "min_kbps": min(known, default=None),
+        "min_kbps": min(intact, default=None),
         "mean_kbps": _mean_kbps(sizes, seconds),
-        "max_kbps": max(known, default=None),
+        "max_kbps": max(intact, default=None),
     }
 
 
 def _mean_kbps(sizes: list[int | None], seconds: list[float]) -> float | None:
     """Mean bit rate of several blocks, lost ones left out; None if all are lost."""
-    known = [(size, time) for size, time in zip(sizes, seconds, strict=True) if size is not None]
-    if not known:
+    intact = [(size, time) for size, time in zip(sizes, seconds, strict=True) if size is not None]
+    if not intact:
         return None
-    return sum(size for size, _ in known) * 8 / sum(time for _, time in known) / 1000
+    return sum(size for size, _ in intact) * 8 / sum(time for _, time in intact) / 1000
 
 
 MAX_COLUMNS = 60

@@ -179,11 +179,11 @@ class BlockMap:
 
     def _ends_inside_a_block(self, position: int, last: int) -> bool:
         """Whether the bytes from ``position`` on, after block ``last``, are of a lost block."""
-        rest = self._data[position : position + len(INDEX_MARKER)]
+        following = self._data[position : position + len(INDEX_MARKER)]
         last_is_short = (
             last in self.blocks and self.blocks[last].frames < self._header.frames_per_block
         )
-        return bool(rest) and not INDEX_MARKER.startswith(rest) and not last_is_short
+        return bool(following) and not INDEX_MARKER.startswith(following) and not last_is_short
 
     def _search_allowance(self) -> int:
         """Searching may pass this many bytes through failing CRCs: ample for real damage, and a

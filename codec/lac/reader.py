@@ -154,8 +154,8 @@ class LacReader:
     def layers(self) -> list[Layer | None]:
         """The waveform layers of all blocks; None where there is none, or it is damaged."""
         spans = [self._map.blocks.get(index) for index in range(self.block_count)]
-        found = self._layers(spans)
-        return [found.get(index) for index in range(self.block_count)]
+        layers = self._layers(spans)
+        return [layers.get(index) for index in range(self.block_count)]
 
     def _decode(self, spans: list[Span | None], coder: SymbolCoder) -> list[Block | None]:
         """The blocks at ``spans``, those of one shape and step all at once."""
@@ -164,7 +164,7 @@ class LacReader:
             if span is not None:
                 key = (int((~span.silent).sum()), span.frames, span.step_index)
                 alike.setdefault(key, []).append(position)
-        found: list[Block | None] = [None] * len(spans)
+        blocks: list[Block | None] = [None] * len(spans)
         layers = self._layers(spans)
         for (streams, frames, step), positions in alike.items():
             group = [span for span in (spans[i] for i in positions) if span is not None]
@@ -177,8 +177,8 @@ class LacReader:
                 symbols[~span.silent] = stored
                 latents[~span.silent] = values
                 layer = layers.get(position)
-                found[position] = Block(symbols, latents, span.silent, step, span.denoise, layer)
-        return found
+                blocks[position] = Block(symbols, latents, span.silent, step, span.denoise, layer)
+        return blocks
 
     def _layers(self, spans: list[Span | None]) -> dict[int, Layer]:
         """The intact waveform layers of the blocks at ``spans``, by their positions there."""
@@ -188,7 +188,7 @@ class LacReader:
             if span is not None and layer is not None and layer.intact:
                 streams = int((~span.silent).sum())
                 alike.setdefault(streams, []).append((position, span, layer))
-        found: dict[int, Layer] = {}
+        layers: dict[int, Layer] = {}
         for streams, group in alike.items():
             payloads = [
                 self._data[layer.payload : layer.payload + layer.payload_length]
@@ -196,12 +196,12 @@ class LacReader:
             ]
             shapes = [(streams, span.frames, layer.bins) for _, span, layer in group]
             decoded = decode(payloads, shapes)
-            for (position, span, layer), (heard, split) in zip(group, decoded, strict=True):
+            for (position, span, layer), (coded, split) in zip(group, decoded, strict=True):
                 shape = (self.header.coded_channels, span.frames, layer.bins)
-                whole = np.zeros(shape, np.int16)
-                whole[~span.silent] = heard
-                found[position] = Layer(layer.step_index, split, whole)
-        return found
+                coefficients = np.zeros(shape, np.int16)
+                coefficients[~span.silent] = coded
+                layers[position] = Layer(layer.step_index, split, coefficients)
+        return layers
 
 
 def layer_bytes(span: Span) -> int:
