@@ -69,11 +69,11 @@ def evidence_lower_bound(
     Args:
         posterior, log_likelihood: as for ``importance_weighted_bound``.
     """
-    given = []
+    likelihoods = []
     for _ in range(samples):
         noise = torch.randn(posterior.mean.shape, generator=generator).to(posterior.mean)
-        given.append(log_likelihood(posterior.sample(noise)))
-    return torch.stack(given).mean(dim=0) - posterior.kl().flatten(1).sum(dim=1)
+        likelihoods.append(log_likelihood(posterior.sample(noise)))
+    return torch.stack(likelihoods).mean(dim=0) - posterior.kl().flatten(1).sum(dim=1)
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,12 @@ def bounds_of_rows(
     posterior = codec.autoencoder.posterior(rows)
     coefficients = orthonormal_mdct(rows[:, 0])
 
-    def given(z: Tensor) -> Tensor:
+    def likelihood(z: Tensor) -> Tensor:
         return mdct_log_likelihood(coefficients, decoder.expect(z))
 
     return Bounds(
-        evidence_lower_bound(posterior, given, 1, generator),
-        importance_weighted_bound(posterior, given, samples, generator),
+        evidence_lower_bound(posterior, likelihood, 1, generator),
+        importance_weighted_bound(posterior, likelihood, samples, generator),
         posterior.kl().flatten(1).sum(dim=1),
     )
 

@@ -174,8 +174,8 @@ class RowCodec(Float32Module):
             LacunaError: the weights are no longer float32, or there is no such label.
         """
         self.check_float32()
-        given = label_rows(self.config, label, self.device)
-        return self.standardizer.posterior(self.autoencoder.posterior(rows, given))
+        labels = label_rows(self.config, label, self.device)
+        return self.standardizer.posterior(self.autoencoder.posterior(rows, labels))
 
     @float32_by_default()
     def quantise(self, rows: Tensor) -> Tensor:
@@ -202,8 +202,8 @@ class RowCodec(Float32Module):
             LacunaError: the weights are no longer float32, or there is no such label.
         """
         self.check_float32()
-        given = label_rows(self.config, label, self.device)
-        return self.autoencoder.decode(self.standardizer.inverse(z), place, given)
+        labels = label_rows(self.config, label, self.device)
+        return self.autoencoder.decode(self.standardizer.inverse(z), place, labels)
 
     @property
     def layered(self) -> bool:

@@ -34,8 +34,8 @@ def encode_pieces(
         return
     channels = len(first)
     codec.coded_channels(channels)
-    whole = chain([first], checked)
-    at_codec_rate = resampled(whole, sample_rate, codec.sample_rate, channels)
+    rejoined = chain([first], checked)
+    at_codec_rate = resampled(rejoined, sample_rate, codec.sample_rate, channels)
     for block in encode_blocks(codec, at_codec_rate, skip_silence=False):
         yield torch.from_numpy(block.latents)
 
