@@ -120,10 +120,10 @@ def encoded(codec: Codec, reader: AudioReader, channels: int) -> Sound:
     """The latents of a file, whose one channel is repeated if ``channels`` is more."""
     info = reader.info
 
-    wanted = channels if info.channels == 1 else info.channels
+    coded_channels = channels if info.channels == 1 else info.channels
     pieces = (
         piece.repeat(channels, axis=0) if len(piece) == 1 else piece
         for piece in reader.blocks(CHUNK)
     )
     with audio_progress("encoding", info.seconds) as progress:
-        return encode_stream(codec, pieces, info.sample_rate, wanted, progress)
+        return encode_stream(codec, pieces, info.sample_rate, coded_channels, progress)

@@ -180,9 +180,9 @@ def check_out(shards: Sequence[PlannedShard], out: Path) -> None:
         CheckpointError: a file that would be replaced is not one of this set's.
     """
     in_the_way = [out / shard.name for shard in shards] + [out / "index.json"]
-    ours = _OwnFiles(shards, out)
+    own_files = _OwnFiles(shards, out)
     for path in in_the_way:
-        if path.exists() and not ours.include(path):
+        if path.exists() and not own_files.include(path):
             raise CheckpointError(
                 f"'{path}' was not made from these audio files, and would be replaced; use another "
                 f"--out folder, or delete it if nothing needs it"
@@ -328,9 +328,9 @@ def write_index(codec: LatentCodec, shards: list[PlannedShard], out: Path) -> La
         ),
         clips=tuple(clips),
     )
-    ours = _OwnFiles(shards, out)
+    own_files = _OwnFiles(shards, out)
     left_behind = [p for p in out.glob("shard-*.safetensors") if p.name not in names]
-    own = [path for path in left_behind if ours.include(path)]
+    own = [path for path in left_behind if own_files.include(path)]
     with atomic_path(out / "index.json", force=True) as partial:
         partial.write_text(index.model_dump_json(indent=1), encoding="utf-8")
     for path in own:

@@ -117,9 +117,9 @@ def load(path: str | Path) -> Adapter:
     """
     metadata, stored = read_tensors(path)
     if metadata.get("format") != FORMAT:
-        found = metadata.get("format") or "not given"
+        format = metadata.get("format") or "not given"
         raise CheckpointError(
-            f"'{path}' is not an adapter: its format is '{found}', expected '{FORMAT}', which "
+            f"'{path}' is not an adapter: its format is '{format}', expected '{FORMAT}', which "
             f"`lacuna train adapter` writes; a whole diffusion model is given with --model"
         )
     try:

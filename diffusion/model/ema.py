@@ -86,9 +86,9 @@ class PowerEMA:
             CheckpointError: other widths, or another network.
         """
         expected = {key: value.shape for key, value in self.state_dict().items()}
-        found = {key: value.shape for key, value in tensors.items()}
-        if expected != found:
-            other = sorted(key for key in expected | found if expected.get(key) != found.get(key))
+        actual = {key: value.shape for key, value in tensors.items()}
+        if expected != actual:
+            other = sorted(key for key in expected | actual if expected.get(key) != actual.get(key))
             raise CheckpointError(
                 f"{len(other)} tensors of the moving averages are missing, unknown or of another "
                 f"shape, the first is '{other[0]}'; resume with the config the run began with"

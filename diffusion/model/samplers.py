@@ -178,9 +178,9 @@ def guided(
             have: every estimate is moved there (Choi et al. 2021, "ILVR: conditioning method for
             denoising diffusion probabilistic models", with the mean as the low-pass filter).
     """
-    given = conditioning.mask[:, None, None, :]
+    mask = conditioning.mask[:, None, None, :]
     present = conditioning.present[:, :, None, None]
-    wanted = present * (1 - given)
+    generated = present * (1 - mask)
     labelled = [
         replace(conditioning, label=torch.full_like(conditioning.label, number))
         for number, _ in mixture
@@ -188,19 +188,20 @@ def guided(
     shares = [share for _, share in mixture] or [1.0]
     both = guidance != 1 and any(bool(one.label.any()) for one in labelled)
     parts = [*labelled, conditioning.unconditional()] if both else labelled
-    asked = reduce(Conditioning.followed_by, parts)
+    conditionings = reduce(Conditioning.followed_by, parts)
 
     def denoise(x_t: Tensor, t: Tensor) -> Tensor:
         x, times = torch.cat([x_t] * len(parts)), torch.cat([t] * len(parts))
-        estimates = flow.denoised(model(x, times, asked), x, times).chunk(len(parts))
+        estimates = flow.denoised(model(x, times, conditionings), x, times).chunk(len(parts))
         estimate = _mixed(shares, estimates)
         if both:
             exaggerated = estimates[-1] + guidance * (estimate - estimates[-1])
-            estimate = exaggerated * (_size(estimate * wanted) / _size(exaggerated * wanted))
+            estimate = exaggerated * (_size(estimate * generated) / _size(exaggerated * generated))
         if pooled is not None:
-            mean = (estimate * wanted).sum(3, keepdim=True) / wanted.sum(3, keepdim=True).clamp(1)
+            total = (estimate * generated).sum(3, keepdim=True)
+            mean = total / generated.sum(3, keepdim=True).clamp(1)
             estimate = estimate + pooled[..., None] - mean
-        return present * (given * conditioning.known + (1 - given) * estimate)
+        return present * (mask * conditioning.known + (1 - mask) * estimate)
 
     return denoise
 

@@ -29,8 +29,8 @@ def sampling_controls(studio: Studio, name: str) -> list[gr.components.Component
 
 
 def drawn(label: str, seed: float | None, steps: float, guidance: float) -> Sampling:
-    given = None if label == NO_LABEL else label
-    return Sampling(given, int(seed or 0), int(steps), float(guidance))
+    chosen = None if label == NO_LABEL else label
+    return Sampling(chosen, int(seed or 0), int(steps), float(guidance))
 
 
 def buttons(

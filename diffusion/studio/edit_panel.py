@@ -83,8 +83,8 @@ class EditPanel:
             guidance: float,
             *values: Any,
         ) -> Edited:
-            given = [0 if value is None else value for value in values]  # a field left empty
-            return do(editor, wanted(source), drawn(label, seed, steps, guidance), *given)
+            numbers = [0 if value is None else value for value in values]  # a field left empty
+            return do(editor, wanted(source), drawn(label, seed, steps, guidance), *numbers)
 
         return self._work(change)
 

@@ -22,10 +22,10 @@ def make_panel(studio: Studio, shelf: gr.State) -> None:
     def work(
         who: str, watch: Watch, shelf: Shelf, seconds: float | None, count: float, *how: Any
     ) -> tuple[str, Shelf]:
-        shown, made = make(
+        shown, sources = make(
             studio.models, studio.store, who, seconds or 0, int(count), drawn(*how), watch
         )
-        return shown, shelf | {source.name: source for source in made}
+        return shown, shelf | {source.name: source for source in sources}
 
     shown = gr.HTML(elem_id="make-result", render=False)
     buttons(studio, "make", "Make", work, [shelf, seconds, count, *sampling], [shown, shelf])

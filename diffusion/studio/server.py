@@ -86,9 +86,9 @@ def _run(
     from diffusion.studio.picker import Studio
     from diffusion.studio.store import Store
 
-    made = work / "made"
-    made.mkdir()
-    studio = Studio(StudioModels(model, codec, device, adapter), Store(made), Jobs())
+    results = work / "made"
+    results.mkdir()
+    studio = Studio(StudioModels(model, codec, device, adapter), Store(results), Jobs())
     config = uvicorn.Config(build_app(studio), log_level="warning", timeout_graceful_shutdown=1)
     url = f"http://{HOST}:{server.getsockname()[1]}"
     print(f"Lacuna's studio: {url}   Ctrl-C ends it.", flush=True)

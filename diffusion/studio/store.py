@@ -34,10 +34,10 @@ class Store:
         folder = self.root / token
         folder.mkdir()
         self._folders[token] = folder
-        mine = self._of[visitor]
-        mine.append(token)
-        if len(mine) > KEPT:
-            self._remove(mine.popleft())
+        tokens = self._of[visitor]
+        tokens.append(token)
+        if len(tokens) > KEPT:
+            self._remove(tokens.popleft())
         return folder, f"{URL}/{token}"
 
     def find(self, token: str, name: str) -> Path | None:

@@ -56,10 +56,10 @@ def row_and_factors(transformer: Transformer) -> tuple[Tensor, dict[str, tuple[T
     """What ``adaptable`` has learned: the label's row, and layer -> A and B."""
     labels = transformer.embed_condition.label
     assert isinstance(labels, OwnLabel), labels
-    found = {layer: transformer.get_submodule(layer) for layer in layers(transformer.config)}
+    modules = {layer: transformer.get_submodule(layer) for layer in layers(transformer.config)}
     factors = {
         layer: (module.lora_A[NAME].weight, module.lora_B[NAME].weight)  # type: ignore[index, union-attr]
-        for layer, module in found.items()
+        for layer, module in modules.items()
     }
     return labels.own, factors
 

@@ -68,9 +68,9 @@ class GaussianPredictor:
         """
         alpha, sigma = 1 - t, t
         components = self._basis.mT @ self._transformed(blocks)
-        found = components.square().mean(dim=2)
+        power = components.square().mean(dim=2)
         gain = alpha * self.variances / (alpha**2 * self.variances + sigma**2)
-        error = (1 - alpha * gain).square() * found + sigma**2 * gain.square()
+        error = (1 - alpha * gain).square() * power + sigma**2 * gain.square()
         return float(error.mean() / t**2)  # the velocity is (x_t - x) / t
 
 
@@ -98,25 +98,25 @@ class Baselines:
     def __init__(self, training: Windows, validation: Windows) -> None:
         self._parts = []
         for count in range(1, validation.x.shape[1] + 1):
-            found = _channels(validation) == count
-            if not found.any():
+            members = _channels(validation) == count
+            if not members.any():
                 continue
             # One channel of a stereo recording teaches what a mono one is like.
             similar = _channels(training) >= count
-            known, chosen = (training, similar) if similar.any() else (validation, found)
+            reference, chosen = (training, similar) if similar.any() else (validation, members)
             predictors: dict[str, tuple[GaussianPredictor, Tensor]] = {}
             for name, frames in (("gaussian_frame", 1), ("gaussian", BLOCK_FRAMES)):
                 frames = min(frames, validation.x.shape[3])
                 fit, test = (
                     _blocks(windows, which, count, frames)
-                    for windows, which in ((known, chosen), (validation, found))
+                    for windows, which in ((reference, chosen), (validation, members))
                 )
                 if not len(fit) or not len(test):  # clips are too short to look at time
                     predictors[name] = predictors["gaussian_frame"]
                 else:
                     predictors[name] = GaussianPredictor(fit), test
-            share = float(found.float().mean())
-            self._parts.append(_Part(share, _blocks(validation, found, count, 1), predictors))
+            share = float(members.float().mean())
+            self._parts.append(_Part(share, _blocks(validation, members, count, 1), predictors))
 
     def losses(self, t: float) -> dict[str, float]:
         """``zero``, ``gaussian_frame`` and ``gaussian``, which looks at time as well."""

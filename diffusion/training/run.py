@@ -87,14 +87,15 @@ def make_latents(
         )
     loaded = load_codec(codec, accelerator.device)
     encode = partial(encode_in_workers, codec, workers=workers) if workers > 1 else None
-    made = encode_folder(accelerator, loaded, folder, out, manifest, gains_db, encode)
+    latent_set = encode_folder(accelerator, loaded, folder, out, manifest, gains_db, encode)
     session.say(
         accelerator,
-        f"{out}: {len(made.clips)} clips, {made.hours:.2f} h, latent_id {made.index.latent_id}; "
-        f"labels: {', '.join(made.labels) or 'none'}",
+        f"{out}: {len(latent_set.clips)} clips, {latent_set.hours:.2f} h, "
+        f"latent_id {latent_set.index.latent_id}; "
+        f"labels: {', '.join(latent_set.labels) or 'none'}",
     )
     session.leave(accelerator)
-    return made
+    return latent_set
 
 
 def encode_folder(
@@ -111,12 +112,12 @@ def encode_folder(
     out.mkdir(parents=True, exist_ok=True)
     check_out(shards, out)
     accelerator.wait_for_everyone()  # all have looked before anything is written
-    mine = shards[accelerator.process_index :: accelerator.num_processes]
+    own_shards = shards[accelerator.process_index :: accelerator.num_processes]
     if accelerator.is_main_process:
         with file_progress("encoding") as progress:
-            encode(mine, out, progress=progress)
+            encode(own_shards, out, progress=progress)
     else:
-        encode(mine, out)
+        encode(own_shards, out)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         write_index(codec, shards, out)
@@ -163,8 +164,8 @@ def train_diffusion(
     Raises:
         LacunaError: a config, folder or checkpoint that cannot be used.
     """
-    given = latents if data is None else data
-    if given is None or (latents is not None and data is not None):
+    source = latents if data is None else data
+    if source is None or (latents is not None and data is not None):
         raise LacunaError("give either --latents, stored latents, or --data, a folder of audio")
     model_config = load_diffusion_config(config, settings)
     training = load_diffusion_training(config, settings, overrides or {})
@@ -173,7 +174,7 @@ def train_diffusion(
 
     if init is not None:
         find_checkpoint(init)  # before hours of encoding
-    out, place = folder_of(out, config, given)
+    out, place = folder_of(out, config, source)
     recorded = {
         "model": model_config.model_dump(mode="json"),
         "training": training.model_dump(mode="json"),
@@ -188,7 +189,7 @@ def train_diffusion(
                 return LatentSet.open(folder)
             return encode_folder(accelerator, loaded, folder, out / name, manifest)
 
-        train_set = stored(given, "latents")
+        train_set = stored(source, "latents")
         held_out = None if valid is None else stored(valid, "latents_valid")
         train_set.check_codec(loaded)
         if held_out is None:
@@ -210,7 +211,7 @@ def train_diffusion(
         if init is not None:
             initial_weights(transformer, init, origin)
         task = DiffusionTask(transformer, training, *sources, loaded, origin, accelerator.device)
-        provenance = {"config": config, "init": init, "data": str(given)}
+        provenance = {"config": config, "init": init, "data": str(source)}
         trainer = Trainer(
             task, training, out, accelerator, Budget(minutes, schedule_minutes), provenance
         )

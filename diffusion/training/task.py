@@ -142,16 +142,16 @@ class DiffusionTask:
         """
         windows = batch.windows
         torch.manual_seed(batch.dropout_seed)
-        wanted = windows.real * (1 - windows.conditioning.mask[:, None, None, :])
-        return StepLoss(self._errors(model, windows, windows.t, wanted).mean())
+        weight = windows.real * (1 - windows.conditioning.mask[:, None, None, :])
+        return StepLoss(self._errors(model, windows, windows.t, weight).mean())
 
-    def _errors(self, model: nn.Module, windows: Windows, t: Tensor, wanted: Tensor) -> Tensor:
-        """(batch,): squared errors where ``wanted``, divided by the number of real values."""
+    def _errors(self, model: nn.Module, windows: Windows, t: Tensor, weight: Tensor) -> Tensor:
+        """(batch,): squared errors where ``weight``, divided by the number of real values."""
         x_t = flow.noised(windows.x, windows.noise, t)
         target = flow.velocity(windows.x, windows.noise)
         prediction = model(x_t, t, windows.conditioning).float()
         values = windows.real.sum(dim=(1, 2, 3)) * windows.x.shape[2]
-        return ((prediction - target).square() * wanted).sum(dim=(1, 2, 3)) / values
+        return ((prediction - target).square() * weight).sum(dim=(1, 2, 3)) / values
 
     def state(self) -> dict[str, float]:
         return {"chosen": float(self._chosen)}
@@ -168,12 +168,12 @@ class DiffusionTask:
         windows.
         """
         scores: dict[str, float] = {}
-        found: list[dict[float, float]] = []
+        losses_by_average: list[dict[float, float]] = []
         for name, average in _named(model):
-            found.append(self._validation_losses(average))
-            scores[name] = _mean(found[-1])
-        self._chosen = min(range(len(found)), key=list(scores.values()).__getitem__)
-        losses = found[self._chosen]
+            losses_by_average.append(self._validation_losses(average))
+            scores[name] = _mean(losses_by_average[-1])
+        self._chosen = min(range(len(losses_by_average)), key=list(scores.values()).__getitem__)
+        losses = losses_by_average[self._chosen]
         score = _mean(losses)
         baselines = {
             name: _mean({t: values[name] for t, values in self.baselines().items()})
@@ -224,8 +224,8 @@ class DiffusionTask:
             estimate = flow.denoised(
                 model(windows.noise, t, windows.conditioning), windows.noise, t
             )
-            given = windows.conditioning.dequantised
-            before += float((given - windows.x).square().sum())
+            dequantised = windows.conditioning.dequantised
+            before += float((dequantised - windows.x).square().sum())
             after += float(((estimate - windows.x) * windows.real).square().sum())
         return 10 * math.log10(before / after) if before and after else 0.0
 
@@ -273,8 +273,8 @@ class DiffusionTask:
         windows = self.validation.batch(range(items))
         config, frames = self.model_config, windows.x.shape[3]
         nothing = Conditioning.none(items, config, frames)
-        told = windows.conditioning
-        wish = replace(nothing, label=told.label, present=told.present)
+        conditioning = windows.conditioning
+        wish = replace(nothing, label=conditioning.label, present=conditioning.present)
         return replace(windows, conditioning=wish)
 
     def preview(self, model: nn.Module, writer: SummaryWriter, step: int) -> None:
@@ -287,15 +287,15 @@ class DiffusionTask:
             number = int(windows.conditioning.label[item])
             label = self.origin.labels[number - 1] if number else "no label"
             coded = int(windows.conditioning.present[item].sum())
-            real, made = (
+            recorded_sound, generated_sound = (
                 self.codec.decode(z[None, :coded].to(self.codec.device))[0].cpu().numpy()
                 for z in (windows.x[item], generated[item])
             )
-            for name, sound in (("recorded", real), ("generated", made)):
+            for name, sound in (("recorded", recorded_sound), ("generated", generated_sound)):
                 audio = torch.from_numpy(sound[:1]).clamp(-1, 1)
                 writer.add_audio(f"{item}_{label}/{name}", audio, step, rate)
             # Above the recording (that is, its latents decoded), below what was generated.
-            figure = spectrogram_pair(real, made, rate)
+            figure = spectrogram_pair(recorded_sound, generated_sound, rate)
             writer.add_figure(f"{item}_{label}/spectrogram", figure, step)
 
     # -- export ----------------------------------------------------------------------------
@@ -317,10 +317,10 @@ class DiffusionTask:
             path,
         )
 
-    def provenance(self, average: str, told: dict[str, Any]) -> dict[str, Any]:
-        """What an export says of its training; ``told`` is what the loop knows."""
+    def provenance(self, average: str, run: dict[str, Any]) -> dict[str, Any]:
+        """What an export says of its training; ``run`` is what the loop knows."""
         return {
-            **told,
+            **run,
             "average": average,
             "data_hours": round(self.origin.hours, 2),
             "training": self.config.model_dump(mode="json"),
@@ -351,8 +351,8 @@ def initial_weights(transformer: Transformer, path: str, origin: Origin) -> None
             f"latent_id {loaded.latent_id}; those at hand are of '{origin.codec}', latent_id "
             f"{origin.latent_id}"
         )
-    ours, theirs = (_without_dropout(c) for c in (transformer.config, loaded.config))
-    check_same(ours, theirs, ("coded_channels", "latent_dim", "transformer"), path)
+    config, loaded_config = (_without_dropout(c) for c in (transformer.config, loaded.config))
+    check_same(config, loaded_config, ("coded_channels", "latent_dim", "transformer"), path)
     weights = loaded.transformer.state_dict()
     name = "embed_condition.label.weight"
     old, new = weights[name], transformer.state_dict()[name].clone()

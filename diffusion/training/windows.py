@@ -86,12 +86,12 @@ class WindowSource:
     ) -> None:
         """``quantiser`` is needed where the config has a ``denoise_share``."""
         index = latents.index
-        ours, theirs = ((o.coded_channels, o.latent_dim) for o in (model, index))
-        if ours != theirs:
+        expected, stored = ((o.coded_channels, o.latent_dim) for o in (model, index))
+        if expected != stored:
             raise ConfigError(
-                f"the config '{model.name}' models {ours[0]} coded channels of {ours[1]} latents, "
-                f"those in '{latents.folder}' have {theirs[0]} of {theirs[1]}; set coded_channels "
-                f"and latent_dim in [model]"
+                f"the config '{model.name}' models {expected[0]} coded channels of "
+                f"{expected[1]} latents, those in '{latents.folder}' have {stored[0]} of "
+                f"{stored[1]}; set coded_channels and latent_dim in [model]"
             )
         if not latents.clips:
             raise CheckpointError(f"there are no clips in '{latents.folder}' to draw windows from")
