@@ -60,6 +60,22 @@ def test_a_file_is_denoised(lacuna: Lacuna, lac: Path, models: tuple[Path, Path]
     assert len({decoded[name] for name in ("plain", "one", "two")}) == 3
 
 
+def test_a_file_is_made_for_denoising(lacuna: Lacuna, lac: Path, models: tuple[Path, Path]) -> None:
+    """An untrained network is anywhere in the cells, and makes every block worse."""
+    how, out = ("-m", models[1], "--denoiser", models[0]), lac.with_name("b.lac")
+    source = lac.with_name("in.wav")
+    done = lacuna("compress", source, out, *how, "--kbps", 4, "--for-denoising", 2)
+    assert done.code == 0, done.stderr
+    assert len(out.read_bytes()) == len(lac.read_bytes())
+    plain, denoised = lac.with_name("plain.wav"), lac.with_name("denoised.wav")
+    assert lacuna("decompress", lac, plain, *how[:2]).code == 0
+    assert lacuna("decompress", out, denoised, *how, "--steps", 2).code == 0
+    assert denoised.read_bytes() == plain.read_bytes()
+    folder = ("--out-dir", lac.with_name("many"), *how, "--kbps", 4, "--for-denoising", 2)
+    assert lacuna("compress", source, *folder, "--workers", 1).code == 0
+    assert (lac.with_name("many") / "in.lac").read_bytes() == out.read_bytes()
+
+
 def test_a_folder_is_denoised_as_its_files(
     lacuna: Lacuna, lac: Path, models: tuple[Path, Path], tmp_path: Path
 ) -> None:
