@@ -24,7 +24,7 @@ def run_demo(out: Path, device: str) -> None:
         label = LABEL if LABEL in model.labels else None
         sound = generate(model, SECONDS, sampling=Sampling(label))
         made = decode_waveform(model.codec, sound).numpy()
-        waveform, _ = audio.turned_down(made)
+        waveform, _ = audio.limited(made, sound.sample_rate)
         audio.write(out / "generated.wav", waveform, sound.sample_rate, force=True)
     console.print(
         f"Made:   {out / 'generated.wav'}, {SECONDS:g} s of '{label}' in "

@@ -4,9 +4,9 @@
 
 For each label, of the middles of real files, of what the codec makes of their latents, and of made
 clips, in the first channel: means of how many clear partials begin in a second and how many frames
-of 46 ms they last (codec/metrics/tonal.py), and the median level; that of made clips after each
-was turned down by so many dB to fit. Then the correlation of made latents, and of their means over
-time, which are level and color: of one seed and two labels, and of one label and two seeds.
+of 46 ms they last (codec/metrics/tonal.py), and the median level; that of made clips with their
+peaks limited, the loudest by so many dB. Then the correlation of made latents, and of their means
+over time, which are level and color: of one seed and two labels, and of one label and two seeds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from cyclopts import Parameter
 
-from codec.audio import read, resample, turned_down
+from codec.audio import limited, read, resample
 from codec.batch.folders import find_audio
 from codec.evaluation.codecs.perceptual import middle
 from codec.evaluation.generated.labels import Labels
@@ -86,7 +86,7 @@ def main(
     for path in find_audio(real):
         files.setdefault(known.of(path, real), []).append(path)
 
-    print("| label | sounds | number | partials a second | frames | level (dBFS) | turned down |")
+    print("| label | sounds | number | partials a second | frames | level (dBFS) | limited by |")
     print("|---" * 7 + "|", flush=True)
     made: dict[str, list[torch.Tensor]] = {}
     for label in labels.split(","):
@@ -95,7 +95,8 @@ def main(
         heard = [of_file(own[place], seconds) for place in places]
         again = [model.codec(x[None, None])[0, 0] for x in heard]
         made[label] = latents_of(model, label, seconds, count)
-        decoded = [turned_down(model.codec.decode(z[None])[0].numpy()) for z in made[label]]
+        waveforms = [model.codec.decode(z[None])[0].numpy() for z in made[label]]
+        decoded = [limited(waveform, MEASURING_RATE) for waveform in waveforms]
         new = [torch.from_numpy(waveform[0]) for waveform, _ in decoded]
         gains = " ".join(f"{decibels:.1f}" for _, decibels in decoded)
         for what, sounds in (("real", heard), ("decoded again", again), ("made", new)):

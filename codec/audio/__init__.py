@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from codec.audio.peak import turned_down
+from codec.audio.peak import limited
 from codec.audio.reading import AudioInfo, AudioReader, probe, read
 from codec.audio.resampling import resample
 from codec.audio.waveform import from_mid_side, to_mid_side
@@ -18,10 +18,10 @@ __all__ = [
     "AudioReader",
     "AudioWriter",
     "from_mid_side",
+    "limited",
     "probe",
     "read",
     "resample",
     "to_mid_side",
-    "turned_down",
     "write",
 ]

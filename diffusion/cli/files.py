@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from codec.api import Codec
-from codec.audio import AudioReader, AudioWriter, turned_down
+from codec.audio import AudioReader, AudioWriter, limited
 from codec.audio.pieces import CHUNK, Counted
 from codec.batch.work import clipping
 from codec.cli.options import AudioOutput, Compute, refuse_own_input, say
@@ -63,19 +63,16 @@ def writing(
 
 
 def rendered(codec: Codec, sound: Sound, path: str) -> np.ndarray:
-    """A new sound's waveform (channels, samples) for ``path``; tells if it had to be turned down.
-
-    Levels differ from sound to sound as the model made them, but none is beyond full scale.
-    """
+    """A new sound's waveform (channels, samples) for ``path``; tells if its peaks were limited."""
     with audio_progress("decoding", sound.seconds) as progress:
         counted = Counted(decode_stream(codec, sound))
         pieces = []
         for piece in counted:
             pieces.append(piece)
             progress(counted.samples / sound.sample_rate)
-    waveform, decibels = turned_down(np.concatenate(pieces, axis=1))
+    waveform, decibels = limited(np.concatenate(pieces, axis=1), sound.sample_rate)
     if decibels:
-        say(f"{path}: turned down by {decibels:.1f} dB, to a peak of -1 dBFS")
+        say(f"{path}: peaks were turned down to -1 dBFS, the loudest by {decibels:.1f} dB")
     return waveform
 
 

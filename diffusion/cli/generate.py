@@ -43,8 +43,8 @@ def generate(
     without a label: --like door.wav.
 
     Each of --count has a seed of its own, --seed and the numbers after it: OUT-3.wav is what
-    --seed (seed + 2) makes alone, but for rounding, since several are made at once. A sound whose
-    peak would be above -1 dBFS is turned down to that, as a whole.
+    --seed (seed + 2) makes alone, but for rounding, since several are made at once. Peaks above
+    -1 dBFS are turned down to that.
     """
     compute.use()
     from codec.audio import AudioReader

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from codec.audio import turned_down
+from codec.audio import limited
 from codec.errors import LacunaError
 from codec.model.sound import decode_waveform
 from codec.player.html import player
@@ -53,7 +53,7 @@ def make(
         sound = generate(generator, seconds, sampling=own, progress=partial(watch, what))
         watch("decoding", number, count)
         made = decode_waveform(generator.codec, sound).numpy()
-        waveform, _ = turned_down(made)
+        waveform, _ = limited(made, sound.sample_rate)
         name = f"{own.label or 'sound'}-{own.seed}.wav"
         source = keep(store, visitor, None, name, waveform, sound.sample_rate)
         sources.append(source)
