@@ -15,10 +15,18 @@ BITS_PER_OCTAVE = 1.2
 LEAST_SLOPE, MOST_SLOPE = 0.1 / STEPS_PER_OCTAVE, 4.0 / STEPS_PER_OCTAVE
 
 
-def finest_within(size: Callable[[int], float], budget: float, start: int) -> int | None:
-    """The finest step whose size is at most a budget, or close to it; None if there is none."""
+def finest_within(
+    size: Callable[[int], float],
+    budget: float,
+    start: int,
+    slope: float = BITS_PER_OCTAVE / STEPS_PER_OCTAVE,
+) -> int | None:
+    """The finest step whose size is at most a budget, or close to it; None if there is none.
+
+    ``start`` is tried first; ``slope`` is by how many octaves sizes fall with each step there.
+    """
     too_fine, fits = -1, STEP_INDICES  # not known to be either
-    step, slope = start, BITS_PER_OCTAVE / STEPS_PER_OCTAVE
+    step = start
     previous: tuple[int, float] | None = None
     while fits - too_fine > 1:
         used = size(step)
@@ -30,9 +38,9 @@ def finest_within(size: Callable[[int], float], budget: float, start: int) -> in
                 break
         octaves = math.log2(max(used, 1.0))
         if previous is not None:  # how fast sizes fall here
-            measured = (previous[1] - octaves) / (step - previous[0])
-            slope = min(max(measured, LEAST_SLOPE), MOST_SLOPE)
+            slope = (previous[1] - octaves) / (step - previous[0])
         previous = step, octaves
+        slope = min(max(slope, LEAST_SLOPE), MOST_SLOPE)
         away = math.ceil((octaves - math.log2(budget)) / slope)
         step = min(max(step + away, too_fine + 1), fits - 1)
     return fits if fits < STEP_INDICES else None

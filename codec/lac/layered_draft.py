@@ -23,6 +23,13 @@ from codec.network.layer_quantiser import STEP_INDICES, index_of
 SPARSE = 400
 """Coefficients of a frame from which a first guess at the step is made: up to 4.3 kHz."""
 
+SAMPLED_FRAMES = 64
+"""And so many frames of a few blocks are coded for a better one."""
+SLOPE_STEPS = 16
+"""How fast sizes fall is measured over so many steps."""
+LAYER_BYTES = 4
+"""What a layer takes, about, beside what is coded."""
+
 
 class CoefficientSpool:
     """Coefficients of blocks in a temporary file, to be read several times."""
@@ -64,15 +71,26 @@ class LayeredDraft:
         latents, self._coefficients = spools
         self._coded = [coded_block(coder, block, base_step) for block in latents]
         self.least_steps = [0] * len(self._coded)
+        self._tried: tuple[int, bytes] | None = None
 
-    def write(self, output: ByteSink | None, step_index: int) -> int:
-        """Write the file, or without an output only find its size; returns its bytes."""
+    def write(self, output: ByteSink, step_index: int) -> int:
+        """Write the file; returns its bytes."""
+        if self._tried is not None and self._tried[0] == step_index:
+            output.write(self._tried[1])
+            return len(self._tried[1])
         counter = Counter(output)
         writer = LacWriter(counter, self.header)
         for (block, coefficients), least in zip(self._blocks(), self.least_steps, strict=True):
             writer.write_coded(block, coefficients.at(max(step_index, least)))
         writer.close(self.samples)
         return counter.bytes
+
+    def size(self, step_index: int) -> float:
+        """The bytes of the file, which is kept until the next one: it may be the one to write."""
+        self._tried, made = None, io.BytesIO()
+        self.write(made, step_index)
+        self._tried = step_index, made.getvalue()
+        return float(len(self._tried[1]))
 
     def choose(self, budget: float) -> int | None:
         """The finest step whose file has at most ``budget`` bytes, or one next to it.
@@ -85,7 +103,8 @@ class LayeredDraft:
         guess = finest_within(lambda step: base + sample(step), budget, self._first_guess())
         if guess is None:
             return None
-        return finest_within(lambda step: float(self.write(None, step)), budget, guess)
+        near, coarser = (math.log2(base + sample(guess + away)) for away in (0, SLOPE_STEPS))
+        return finest_within(self.size, budget, guess, (near - coarser) / SLOPE_STEPS)
 
     def limit_blocks(self, max_kbps: float) -> None:
         """Hold every block to the finest step at which it has at most ``max_kbps``.
@@ -125,23 +144,27 @@ class LayeredDraft:
         """A guess at the bytes of all layers at a step, from a few blocks; those of the rest."""
         count = len(self.least_steps)
         wanted = sampled_blocks(count)
-        self._sampled = [x for index, x in enumerate(self._blocks()) if index in wanted]
-        share = count / len(self._sampled)
-        base = sum(self._base_bytes(block) for block, _ in self._sampled) * share
+        sampled = [x for index, x in enumerate(self._blocks()) if index in wanted]
+        base = sum(self._base_bytes(block) for block, _ in sampled) * count / len(sampled)
+        self._sampled = [c.first(SAMPLED_FRAMES) for _, c in sampled]
+        frames = sum(block.frames for block in self._coded)
+        share = frames / sum(len(c.split) for c in self._sampled)
+        fixed = LAYER_BYTES * count
 
         def size(step: int) -> float:
-            return share * sum(layer_bytes(c.at(step), b.silent) for b, c in self._sampled)
+            layers = (c.at(step) for c in self._sampled)
+            return fixed + share * sum(cost_bits(x.symbols, x.split) for x in layers) / 8
 
         return size, base
 
     def _first_guess(self) -> int:
-        low = [c.values[..., :SPARSE].astype(np.float32).ravel() for _, c in self._sampled]
+        low = [c.values[..., :SPARSE].ravel() for c in self._sampled]
         return index_of(float(np.quantile(np.abs(np.concatenate(low)), 0.9)))
 
 
 def layer_bytes(layer: Layer, silent: np.ndarray) -> float:
     """What a layer takes in a file, but for its fields."""
-    return cost_bits(layer.symbols[~silent], layer.split) / 8 + 4
+    return cost_bits(layer.symbols[~silent], layer.split) / 8 + LAYER_BYTES
 
 
 def coded_block(coder: SymbolCoder, block: LatentBlock, step_index: int) -> CodedBlock:

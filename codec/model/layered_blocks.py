@@ -45,6 +45,10 @@ class Coefficients:
         symbols = quantise(self.values, step_factor(step_index))
         return Layer(step_index, self.split, without_zeros(symbols))
 
+    def first(self, frames: int) -> Coefficients:
+        """Those of the first frames, as float32: quicker where they are quantised several times."""
+        return Coefficients(self.split[:frames], self.values[:, :frames].astype(np.float32))
+
 
 def encode_layered_blocks(
     codec: LatentCodec,

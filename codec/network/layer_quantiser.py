@@ -36,9 +36,9 @@ def index_of(factor: float) -> int:
 
 def quantise(values: NDArray[np.floating], factor: float) -> NDArray[np.int16]:
     """Coefficients over their unit steps to symbols."""
-    size = np.abs(values).astype(np.float32) / np.float32(factor)
-    size = np.minimum(np.floor(size + np.float32(1 - ROUND_UP)), MAX_SYMBOL)
-    return (np.sign(values) * size).astype(np.int16)
+    steps = values.astype(np.float32) / np.float32(factor)
+    steps += np.copysign(np.float32(1 - ROUND_UP), steps)
+    return np.clip(steps, -MAX_SYMBOL, MAX_SYMBOL, out=steps).astype(np.int16)  # towards zero
 
 
 def requantise(symbols: NDArray[np.integer], ratio: float) -> NDArray[np.int16]:
