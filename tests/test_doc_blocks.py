@@ -12,7 +12,7 @@ from reading import REPOSITORY, blocks, shell_lines, understood
 
 import codec
 
-DOCS = sorted((REPOSITORY / "docs").glob("*.md"))
+DOCS = sorted((REPOSITORY / "docs").rglob("*.md"))
 NOT_RUN = {
     "encode_tokens": "tests/codec/training/test_token_files.py",
     "model.classify": "tests/codec/training/test_labels.py",
