@@ -22,6 +22,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 COPIED = ("codec", "diffusion", "configs", "tests", "docs", "tools", "pyproject.toml")
 MODULES = {
+    "codec/network/lapped.py": ("tests/codec/network/test_lapped.py",),
+    "codec/network/layer_quantiser.py": ("tests/codec/network/test_layer_quantiser.py",),
     "codec/entropy/histogram.py": ("tests/codec/entropy/test_histogram.py",),
     "codec/entropy/quantise.py": (
         "tests/codec/entropy/test_quantise.py",
@@ -29,6 +31,8 @@ MODULES = {
     ),
     "codec/lac/header.py": ("tests/codec/lac/test_header.py",),
     "codec/lac/rate.py": ("tests/codec/lac/test_rate.py",),
+    "codec/lac/trailer.py": ("tests/codec/lac/test_trailer.py",),
+    "codec/training/kl.py": ("tests/codec/training/test_kl.py",),
     "diffusion/model/flow.py": ("tests/diffusion/model/test_flow.py",),
     "diffusion/model/samplers.py": ("tests/diffusion/model/test_samplers.py",),
 }
