@@ -72,6 +72,8 @@ class Layer:
     """(frames,): every frame is in 2^split pieces, in all channels."""
     symbols: NDArray[np.int16]
     """(coded_channels, frames, bins); zeros in channels that are silent."""
+    alone: bool = False
+    """They are all there is of the block: the renderer adds nothing."""
 
     @property
     def bins(self) -> int:

@@ -17,8 +17,9 @@ CLOSE_ENOUGH = 0.99
 """A file of this share of its budget is not made again for the rest."""
 
 
-LAYER_ABOVE_KBPS = 3.0
-"""Per channel: above this rate files have a waveform layer, if the model has one."""
+LAYER_ABOVE_KBPS = 2.5
+"""Per channel: above this rate files have a waveform layer, if the model has one; below it those
+of which a few coefficients are all."""
 BASE_KBPS, BASE_SHARE, BASE_MOST_KBPS = 0.7, 0.15, 2.5
 """What the latents of such a file take, per channel: so much, and a share of the whole."""
 
@@ -35,6 +36,23 @@ def step_of_quality(useful: UsefulRange, quality: float) -> StepChoice:
     """Steps in equal ratios from the coarsest useful one (0) to the finest (10)."""
     span = useful.coarsest_step - useful.finest_step
     return StepChoice(useful.coarsest_step - round(span * quality / 10), quality == 10)
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """How a file with a waveform layer is made, should it turn out to be worth it."""
+
+    base_step: int
+    """The latents' step, which does not depend on the file."""
+    only_sparse: bool
+    """Only where all blocks are sparse (codec/model/layered_blocks.py)."""
+
+    @classmethod
+    def of_rate(cls, useful: UsefulRange, kbps_per_channel: float) -> LayerPlan:
+        """For a rate."""
+        if kbps_per_channel <= LAYER_ABOVE_KBPS:
+            return cls(useful.coarsest_step, only_sparse=True)
+        return cls(base_step(useful, kbps_per_channel), only_sparse=False)
 
 
 def base_step(useful: UsefulRange, kbps_per_channel: float) -> int:

@@ -18,7 +18,7 @@ from codec.audio.pieces import Counted, Progress, no_progress, pieces_of
 from codec.audio.resampling import resampled
 from codec.audio.waveform import MAX_CHANNELS, as_array, check_finite, checked_rate
 from codec.errors import AudioError, RateError
-from codec.lac.choose_step import LAYER_ABOVE_KBPS, base_step, choose_layer, choose_step
+from codec.lac.choose_step import LAYER_ABOVE_KBPS, LayerPlan, choose_layer, choose_step
 from codec.lac.denoising import Denoiser, choose_denoising
 from codec.lac.draft import Draft, LatentSpool
 from codec.lac.for_denoising import choose_blocks
@@ -83,23 +83,27 @@ def compress_stream(
         raise AudioError(
             f"{channels} channels, expected at most {MAX_CHANNELS}; split them into several files"
         )
-    fixed_step = None
-    if wants_layer(codec, coded, target, channels):
-        fixed_step = base_step(codec.useful, target.kbps_per_channel(channels))
+    layer = None
+    if codec.layered and coded <= MAX_LAYER_CHANNELS and target.quality is None:
+        layer = LayerPlan.of_rate(codec.useful, target.kbps_per_channel(channels))
     denoising = choose_denoising(codec, for_denoising, denoiser)
-    if denoising is not None and fixed_step is not None:
-        raise RateError(
-            f"files of more than {LAYER_ABOVE_KBPS:g} kbps per channel say the waveform itself, "
-            f"and are not denoised: give a lower rate, or leave --for-denoising out"
-        )
+    if denoising is not None and layer is not None:
+        if not layer.only_sparse:
+            raise RateError(
+                f"files of more than {LAYER_ABOVE_KBPS:g} kbps per channel say the waveform "
+                f"itself, and are not denoised: give a lower rate, or leave --for-denoising out"
+            )
+        layer = None
     taken, spool, coefficients = Counted(chunks), LatentSpool(), CoefficientSpool()
     try:
         at_model_rate = resampled(taken, sample_rate, codec.sample_rate, channels)
         tokens = codec.config.tokens is not None
-        for block, own in _encoded(codec, at_model_rate, fixed_step):
+        for block, own in _encoded(codec, at_model_rate, layer):
             spool.append(block)
             if own is not None:
                 coefficients.append(own)
+            else:
+                layer = None
             coded_seconds = len(spool) * FRAMES_PER_BLOCK / codec.frame_rate
             progress(min(taken.samples / sample_rate, coded_seconds))
         if taken.samples == 0:
@@ -119,9 +123,9 @@ def compress_stream(
             tokens=tokens,
         )
         size, choice = 0, None
-        if fixed_step is not None:
+        if layer is not None:
             spools, with_layer = (spool, coefficients), replace(header, layered=True)
-            layers = LayeredDraft(coder, with_layer, spools, taken.samples, fixed_step)
+            layers = LayeredDraft(coder, with_layer, spools, taken.samples, layer.base_step)
             choice = choose_layer(layers, target)
             if choice is not None:
                 size = layers.write(output, choice.step_index)
@@ -139,26 +143,16 @@ def compress_stream(
     return CompressionReport(seconds, taken.samples, size, choice.step_index, choice.at_finest)
 
 
-def wants_layer(codec: LatentCodec, coded: int, target: RateTarget, channels: int) -> bool:
-    """Whether a file of this rate is to have a waveform layer, if it turns out to be worth it."""
-    return (
-        codec.layered
-        and coded <= MAX_LAYER_CHANNELS
-        and target.quality is None
-        and target.kbps_per_channel(channels) > LAYER_ABOVE_KBPS
-    )
-
-
 def _encoded(
-    codec: LatentCodec, chunks: Iterable[np.ndarray], fixed_step: int | None
+    codec: LatentCodec, chunks: Iterable[np.ndarray], layer: LayerPlan | None
 ) -> Iterator[tuple[LatentBlock, Coefficients | None]]:
-    """Blocks, and with a step for their latents their coefficients as well."""
-    if fixed_step is None:
+    """Blocks, and their coefficients as far as a layer is planned."""
+    if layer is None:
         tokens = codec.config.tokens is not None
         for block in encode_blocks(codec, chunks, tokens=tokens):
             yield block, None
         return
-    coder, step = codec.coder, fixed_step
+    coder, step = codec.coder, layer.base_step
 
     def requantised(block: LatentBlock) -> np.ndarray:
         latents = np.zeros_like(block.latents)
@@ -166,7 +160,7 @@ def _encoded(
         latents[~block.silent] = coder.dequantise(symbols, step)
         return latents
 
-    yield from encode_layered_blocks(codec, chunks, requantised)
+    yield from encode_layered_blocks(codec, chunks, requantised, layer.only_sparse)
 
 
 def compress_array(

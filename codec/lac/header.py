@@ -45,7 +45,9 @@ BLOCK_SYNC = b"\xa5L"
 BLOCK_FIELDS = struct.Struct("<2sHHHI")
 """A block's sync marker, index mod 2^16, frames, step index and flag, and payload length."""
 LAYER_FIELDS = struct.Struct("<HBI")
-"""A layer's step index, coefficients of a frame over 16, and payload length."""
+"""A layer's step index and flag, coefficients of a frame over 16, and payload length."""
+LAYER_ALONE = 0x8000
+"""Flag beside a layer's step index: the renderer adds nothing to the block."""
 NOT_DENOISED = 0x8000
 """Flag beside a block's step index: the encoder found it better not to be denoised."""
 _PREFIX = struct.Struct("<4sBBH")  # magic, version, flags, header length

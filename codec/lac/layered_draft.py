@@ -36,18 +36,18 @@ class CoefficientSpool:
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the spool
-        self._known: list[tuple[tuple[int, ...], np.ndarray]] = []
+        self._known: list[tuple[tuple[int, ...], np.ndarray, bool]] = []
 
     def append(self, coefficients: Coefficients) -> None:
         self._file.seek(0, io.SEEK_END)
         self._file.write(coefficients.values.tobytes())
-        self._known.append((coefficients.values.shape, coefficients.split))
+        self._known.append((coefficients.values.shape, coefficients.split, coefficients.sparse))
 
     def __iter__(self) -> Iterator[Coefficients]:
         self._file.seek(0)
-        for shape, split in self._known:
+        for shape, split, sparse in self._known:
             data = self._file.read(2 * math.prod(shape))
-            yield Coefficients(split, np.frombuffer(data, np.float16).reshape(shape))
+            yield Coefficients(split, np.frombuffer(data, np.float16).reshape(shape), sparse)
 
     def close(self) -> None:
         self._file.close()

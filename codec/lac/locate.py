@@ -19,6 +19,7 @@ from codec.lac.header import (
     BLOCK_FIELDS,
     BLOCK_SYNC,
     CRC_BYTES,
+    LAYER_ALONE,
     LAYER_FIELDS,
     LAYER_HOP,
     NOT_DENOISED,
@@ -43,6 +44,7 @@ class LayerSpan:
     """Where the waveform layer of an intact block lies, and its fields."""
 
     step_index: int
+    alone: bool
     bins: int
     payload: int
     payload_length: int
@@ -234,7 +236,8 @@ class BlockMap:
 
     def _layer_at(self, block: int, start: int, end: int) -> LayerSpan:
         """The waveform layer that starts at ``start``, of the intact block at ``block``."""
-        step, units, length = LAYER_FIELDS.unpack_from(self._data, block + BLOCK_FIELDS.size)
+        field, units, length = LAYER_FIELDS.unpack_from(self._data, block + BLOCK_FIELDS.size)
+        step, alone = field & ~LAYER_ALONE, bool(field & LAYER_ALONE)
         stop = start + length + CRC_BYTES
         possible = (
             step < LAYER_STEP_INDICES
@@ -245,4 +248,4 @@ class BlockMap:
         intact = possible and crc_holds(self._data[start:stop])
         if possible and not intact:
             self._search_budget -= stop - start
-        return LayerSpan(step, units * BINS_UNIT, start, length, intact)
+        return LayerSpan(step, alone, units * BINS_UNIT, start, length, intact)

@@ -200,7 +200,7 @@ class LacReader:
                 shape = (self.header.coded_channels, span.frames, layer.bins)
                 coefficients = np.zeros(shape, np.int16)
                 coefficients[~span.silent] = coded
-                layers[position] = Layer(layer.step_index, split, coefficients)
+                layers[position] = Layer(layer.step_index, split, coefficients, layer.alone)
         return layers
 
 

@@ -115,7 +115,7 @@ def _joined(before: Layer, after: Layer, count: int) -> Layer:
     symbols = before.symbols.copy()
     symbols[..., count:] = 0
     symbols[..., count : after.bins] = after.symbols[..., count:]
-    return Layer(after.step_index, after.split, without_zeros(symbols))
+    return replace(after, symbols=without_zeros(symbols))
 
 
 def _coarser(layer: Layer, step_index: int) -> Layer:
@@ -126,7 +126,7 @@ def _coarser(layer: Layer, step_index: int) -> Layer:
         return replace(layer, symbols=layer.symbols[..., :0])
     ratio = step_factor(step_index) / step_factor(layer.step_index)
     symbols = requantise(layer.symbols, ratio)
-    return Layer(step_index, layer.split, without_zeros(symbols))
+    return replace(layer, step_index=step_index, symbols=without_zeros(symbols))
 
 
 def _write(reader: LacReader, layers: list[Layer] | None, output: ByteSink | None) -> int:

@@ -17,6 +17,7 @@ from codec.entropy.coefficients import BINS_UNIT, Layer, encode
 from codec.lac.header import (
     BLOCK_FIELDS,
     BLOCK_SYNC,
+    LAYER_ALONE,
     LAYER_FIELDS,
     NOT_DENOISED,
     LacHeader,
@@ -125,7 +126,8 @@ class LacWriter:
             payload_of_layer = encode(layer.symbols[~block.silent], layer.split)
             coefficients = with_crc(payload_of_layer)
             units = layer.bins // BINS_UNIT
-            start += LAYER_FIELDS.pack(layer.step_index, units, len(payload_of_layer))
+            layer_step = layer.step_index | LAYER_ALONE * layer.alone
+            start += LAYER_FIELDS.pack(layer_step, units, len(payload_of_layer))
         mask = np.packbits(block.silent, bitorder="little").tobytes()
         data = with_crc(start + mask + block.payload) + coefficients
         self._file.write(data)

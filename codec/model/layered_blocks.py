@@ -30,6 +30,11 @@ from codec.network.waveform_layer import choose_split, unit_steps
 LARGEST_VALUE = 60_000.0
 """Values are held as float16."""
 
+SPARSE_COEFFICIENTS, SPARSE_SHARE = 5, 0.99
+"""A block is sparse if so many coefficients a frame hold this share of its power, each weighed by
+its frequency, so that what is high and quiet counts. Tones and beeps do; an instrument's single
+notes come to .96 at most (tests/codec/lac/test_sparse.py)."""
+
 
 @dataclass(frozen=True)
 class Coefficients:
@@ -39,11 +44,13 @@ class Coefficients:
     """(frames,) uint8"""
     values: np.ndarray
     """(coded_channels, frames, FRAME) float16; zeros in channels that are silent."""
+    sparse: bool
+    """A few of them hold all of the sound."""
 
     def at(self, step_index: int) -> Layer:
         """The layer with a step: as many bins as are not all zero."""
         symbols = quantise(self.values, step_factor(step_index))
-        return Layer(step_index, self.split, without_zeros(symbols))
+        return Layer(step_index, self.split, without_zeros(symbols), self.sparse)
 
     def first(self, frames: int) -> Coefficients:
         """Those of the first frames, as float32: quicker where they are quantised several times."""
@@ -54,12 +61,15 @@ def encode_layered_blocks(
     codec: LatentCodec,
     chunks: Iterable[np.ndarray],
     requantised: Callable[[LatentBlock], np.ndarray],
-) -> Iterator[tuple[LatentBlock, Coefficients]]:
+    only_sparse: bool = False,
+) -> Iterator[tuple[LatentBlock, Coefficients | None]]:
     """As ``encode_blocks``, with each block's coefficients.
 
-    ``requantised`` gives the latents that a decoder will have of a block.
+    ``requantised`` gives the latents that a decoder will have of a block. With ``only_sparse``
+    there are coefficients until a block is not sparse, and then none.
     """
     silence = silence_of(codec)
+    wanted = True
     previous: LatentBlock | None = None
     current: tuple[LatentBlock, LatentBlock, np.ndarray] | None = None
     for window, samples in block_windows(codec, chunks):
@@ -67,12 +77,27 @@ def encode_layered_blocks(
         decoded = LatentBlock(requantised(block), block.silent)
         if current is not None:
             before, known, sound = current
-            yield before, _coefficients(codec, sound, (previous, known, decoded), silence)
+            wanted = wanted and (not only_sparse or is_sparse(sound[~before.silent]))
+            around = previous, known, decoded
+            yield before, _coefficients(codec, sound, around, silence) if wanted else None
             previous = known
         current = block, decoded, _with_a_frame_around(codec, window, decoded)
     if current is not None:
         block, known, sound = current
-        yield block, _coefficients(codec, sound, (previous, known, None), silence)
+        wanted = wanted and (not only_sparse or is_sparse(sound[~block.silent]))
+        last = previous, known, None
+        yield block, _coefficients(codec, sound, last, silence) if wanted else None
+
+
+def is_sparse(sound: np.ndarray) -> bool:
+    """Whether a few coefficients hold all of a block's coded channels, (rows, frames * FRAME)."""
+    frames = sound.shape[1] // FRAME
+    coefficients = transform(sound.astype(np.float64), np.zeros(frames, np.uint8))
+    power = (coefficients**2 * (np.arange(FRAME) + 0.5)).ravel()
+    few = min(SPARSE_COEFFICIENTS * frames * len(sound), power.size)
+    if not few:
+        return True
+    return bool(np.partition(power, -few)[-few:].sum() >= SPARSE_SHARE * power.sum())
 
 
 def _with_a_frame_around(codec: LatentCodec, window: np.ndarray, block: LatentBlock) -> np.ndarray:
@@ -94,7 +119,7 @@ def _coefficients(
     values = np.zeros((len(sound), frames, FRAME), np.float16)
     heard = np.flatnonzero(~own.silent)
     if not heard.size:
-        return Coefficients(np.zeros(frames, np.uint8), values)
+        return Coefficients(np.zeros(frames, np.uint8), values, sparse=True)
     first = codec.autoencoder.decoder.receptive_frames - 1
     levels = []
     for channel in heard:
@@ -108,4 +133,4 @@ def _coefficients(
     for channel, level, row in zip(heard, levels, coefficients, strict=True):
         ratio = row / unit_steps(level, split)
         values[channel] = np.clip(ratio[1:-1], -LARGEST_VALUE, LARGEST_VALUE)
-    return Coefficients(split[1:-1], values)
+    return Coefficients(split[1:-1], values, is_sparse(waveform))

@@ -53,6 +53,8 @@ def refined(
         if layer is None:
             continue
         at = slice(start, start + length)
+        if layer.alone:
+            coefficients[at] = 0.0
         symbols = layer.symbols[channel, begin:][:length]
         scaled = steps[at] * step_factor(layer.step_index)
         coefficients[at] = combine(coefficients[at], symbols, scaled)
