@@ -119,7 +119,7 @@ class Rate:
     """Ceiling for each file's bit rate, in 1000 bits per second of the whole file."""
     quality: Annotated[float | None, Parameter(show_default=False)] = None
     """Instead of a rate: 0 (smallest) to 10 (best), without a waveform layer, which only a rate
-    above 3 kbps per channel has."""
+    above 2.5 kbps per channel has."""
     max_kbps: Annotated[float | None, Parameter(show_default="none")] = None
     """Ceiling for each block of 256 frames, 6 to 12 s."""
 

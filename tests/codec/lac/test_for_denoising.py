@@ -83,7 +83,7 @@ def test_a_file_with_a_waveform_layer_has_nothing_to_denoise() -> None:
         return block.latents
 
     codec, sound = layered_codec(), music(1.0, 44100, 1)
-    with pytest.raises(LacunaError, match=r"more than 3 kbps per channel.*not denoised"):
+    with pytest.raises(LacunaError, match=r"more than 2.5 kbps per channel.*not denoised"):
         codec.compress(sound, 44100, kbps=20, for_denoising=2, denoiser=still)
     low = codec.compress(sound, 44100, quality=0, for_denoising=2, denoiser=still)
     assert not any(switches(codec, low))  # as good is not better
