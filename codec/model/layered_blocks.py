@@ -54,7 +54,8 @@ class Coefficients:
 
     def first(self, frames: int) -> Coefficients:
         """Those of the first frames, as float32: quicker where they are quantised several times."""
-        return Coefficients(self.split[:frames], self.values[:, :frames].astype(np.float32))
+        values = self.values[:, :frames].astype(np.float32)
+        return Coefficients(self.split[:frames], values, self.sparse)
 
 
 def encode_layered_blocks(
@@ -92,7 +93,7 @@ def encode_layered_blocks(
 def is_sparse(sound: np.ndarray) -> bool:
     """Whether a few coefficients hold all of a block's coded channels, (rows, frames * FRAME)."""
     frames = sound.shape[1] // FRAME
-    coefficients = transform(sound.astype(np.float64), np.zeros(frames, np.uint8))
+    coefficients = transform(sound, np.zeros(frames, np.uint8))
     power = (coefficients**2 * (np.arange(FRAME) + 0.5)).ravel()
     few = min(SPARSE_COEFFICIENTS * frames * len(sound), power.size)
     if not few:
