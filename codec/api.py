@@ -44,9 +44,10 @@ class Codec(LatentCodec):
     ) -> bytes:
         """A ``.lac`` file of (channels, time) or (time,), at any sample rate in Hz, as bytes.
 
-        ``kbps`` is a ceiling for the average of the whole file; the default is 3 per channel. A
-        clip of less than 5 s may use the bytes of one of 5 s. Instead of a rate, ``quality`` from
-        0 to 10 asks for one quantiser step throughout. ``max_kbps`` is a ceiling for each block.
+        ``kbps`` is a ceiling for the average of the whole file; the default is 3 per channel. In a
+        clip of less than 5 s a file's fixed parts, some 100 bytes, do not count in full. Instead of
+        a rate, ``quality`` from 0 to 10 asks for one quantiser step throughout. ``max_kbps`` is a
+        ceiling for each block.
         A model of tokens has fewer books for a lower rate, and all of them by default.
         ``for_denoising`` is the number of ``steps`` in which the file will be decompressed, by
         ``denoiser``: blocks that would come out worse are then decoded as they are.
@@ -266,8 +267,8 @@ def compress(
     Args:
         waveform: (channels, time) or (time,), floating-point with full scale at +-1.
         sample_rate: Hz; any.
-        kbps: ceiling for the average of the whole file; 3 per channel unless given. A clip of
-            less than 5 s may use the bytes of one of 5 s.
+        kbps: ceiling for the average of the whole file; 3 per channel unless given. In a
+            clip of less than 5 s a file's fixed parts do not count in full.
         quality: instead of a rate: 0 (smallest) to 10 (best), one quantiser step throughout.
         max_kbps: ceiling for each block.
         for_denoising, denoiser: as for ``Codec.compress``.

@@ -10,7 +10,7 @@ import numpy as np
 from codec.errors import RateError
 from codec.lac.draft import Draft
 from codec.lac.layered_draft import LayeredDraft
-from codec.lac.rate import SHORTEST_SECONDS, RateTarget
+from codec.lac.rate import RateTarget, counted_kbps
 from codec.model.useful_range import UsefulRange
 
 CLOSE_ENOUGH = 0.99
@@ -82,7 +82,8 @@ def choose_step(draft: Draft, useful: UsefulRange, target: RateTarget) -> StepCh
     elif draft.header.tokens and target.kbps is None:  # as many books as there are
         choice = StepChoice(useful.finest_step, at_finest=True)
     else:
-        choice = step_within(draft, useful, target.budget(draft.header.channels, draft.seconds))
+        budget = target.budget(draft.header.channels, draft.seconds, draft.fixed_bytes)
+        choice = step_within(draft, useful, budget)
     limited = any(least > choice.step_index for least in draft.least_steps)
     return replace(choice, at_finest=choice.at_finest and not limited)
 
@@ -96,7 +97,7 @@ def choose_layer(draft: LayeredDraft, target: RateTarget) -> StepChoice | None:
     seconds = draft.samples / draft.header.sample_rate
     if target.max_kbps is not None:
         draft.limit_blocks(target.max_kbps)
-    step = draft.choose(target.budget(draft.header.channels, seconds))
+    step = draft.choose(target.budget(draft.header.channels, seconds, draft.fixed_bytes))
     return None if step is None else StepChoice(step, at_finest=step == 0)
 
 
@@ -137,18 +138,14 @@ def step_within(draft: Draft, useful: UsefulRange, budget: float) -> StepChoice:
             if sizes[step] >= CLOSE_ENOUGH * budget:
                 break
     if fits > useful.coarsest_step:
-        seconds = max(draft.seconds, SHORTEST_SECONDS)
-        low, high = (
-            size * 8 / seconds / 1000
-            for size in (sizes[useful.coarsest_step], draft.size(useful.finest_step))
+        asked, low, high = (
+            counted_kbps(size, draft.seconds, draft.fixed_bytes)
+            for size in (budget, sizes[useful.coarsest_step], draft.size(useful.finest_step))
         )
         least = math.ceil(low * 100) / 100
         if useful.is_one_step:
             remedy = f"it has one rate, {least:.2f}: give that or more, or leave the rate out"
         else:
             remedy = f"choose between {least:.2f} and {high:.2f}"
-        raise RateError(
-            f"{budget * 8 / seconds / 1000:g} kbps is below what this model reaches on this "
-            f"audio: {remedy}"
-        )
+        raise RateError(f"{asked:g} kbps is below what this model reaches on this audio: {remedy}")
     return StepChoice(fits, at_finest=fits == useful.finest_step)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from codec.entropy.coder import SymbolCoder
 from codec.errors import RateError
 from codec.lac.header import LacHeader
-from codec.lac.writer import ByteSink, LacWriter
+from codec.lac.writer import ByteSink, LacWriter, fixed_bytes
 from codec.model.blocks import LatentBlock
 
 SAMPLED_BLOCKS = 4
@@ -67,6 +67,10 @@ class Draft:
     @property
     def seconds(self) -> float:
         return self.samples / self.header.sample_rate
+
+    @property
+    def fixed_bytes(self) -> int:
+        return fixed_bytes(self.header, len(self._spool))
 
     def write(self, output: ByteSink | None, step_index: int) -> int:
         """Write the file, or without an output only find its size; returns its bytes."""

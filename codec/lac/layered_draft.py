@@ -15,7 +15,7 @@ from codec.errors import RateError
 from codec.lac.draft import Counter, LatentSpool, sampled_blocks
 from codec.lac.finest_within import finest_within
 from codec.lac.header import CRC_BYTES, LacHeader
-from codec.lac.writer import ByteSink, CodedBlock, LacWriter
+from codec.lac.writer import ByteSink, CodedBlock, LacWriter, fixed_bytes
 from codec.model.blocks import LatentBlock
 from codec.model.layered_blocks import Coefficients
 from codec.network.layer_quantiser import STEP_INDICES, index_of
@@ -72,6 +72,10 @@ class LayeredDraft:
         self._coded = [coded_block(coder, block, base_step) for block in latents]
         self.least_steps = [0] * len(self._coded)
         self._tried: tuple[int, bytes] | None = None
+
+    @property
+    def fixed_bytes(self) -> int:
+        return fixed_bytes(self.header, len(self._coded))
 
     def write(self, output: ByteSink, step_index: int) -> int:
         """Write the file; returns its bytes."""

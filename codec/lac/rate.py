@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from codec.errors import RateError
 
 DEFAULT_KBPS_PER_CHANNEL = 3.0
-SHORTEST_SECONDS = 5.0
-"""A shorter clip may use the bytes of this one: a file's fixed parts alone exceed any rate."""
+SHORT_SECONDS = 5.0
+"""In shorter clips a file's fixed parts alone exceed a low rate, and the less time there is, the
+less of them counts."""
+LEAST_SECONDS = 0.25
+"""A shorter clip may take the payload of this one."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,18 @@ class RateTarget:
     def kbps_per_channel(self, channels: int) -> float:
         return DEFAULT_KBPS_PER_CHANNEL if self.kbps is None else self.kbps / channels
 
-    def budget(self, channels: int, seconds: float) -> float:
-        """Bytes that the whole file may have."""
+    def budget(self, channels: int, seconds: float, fixed: int) -> float:
+        """Bytes that the whole file may have, of which ``fixed`` are no payload."""
         kbps = self.kbps_per_channel(channels) * channels
-        return kbps * 1000 * max(seconds, SHORTEST_SECONDS) / 8
+        return kbps * 1000 * max(seconds, LEAST_SECONDS) / 8 + _not_counted(seconds, fixed)
+
+
+def counted_kbps(size: float, seconds: float, fixed: int) -> float:
+    """The rate whose budget is ``size`` bytes."""
+    counted = max(size - _not_counted(seconds, fixed), 0.0)
+    return counted * 8 / max(seconds, LEAST_SECONDS) / 1000
+
+
+def _not_counted(seconds: float, fixed: int) -> float:
+    """All fixed bytes of a clip without length, none from SHORT_SECONDS on."""
+    return fixed * max(0.0, 1 - seconds / SHORT_SECONDS)

@@ -19,9 +19,9 @@ from codec.lac.draft import Counter, sampled_blocks
 from codec.lac.finest_within import CLOSE_ENOUGH, finest_within
 from codec.lac.header import LAYER_HOP
 from codec.lac.layered_draft import layer_bytes
-from codec.lac.rate import SHORTEST_SECONDS, RateTarget
+from codec.lac.rate import RateTarget, counted_kbps
 from codec.lac.reader import LacReader
-from codec.lac.writer import ByteSink, LacWriter
+from codec.lac.writer import ByteSink, LacWriter, fixed_bytes
 from codec.network.layer_quantiser import STEP_INDICES, requantise, step_factor
 
 
@@ -52,10 +52,11 @@ def trim(reader: LacReader, output: ByteSink, target: RateTarget) -> TrimReport:
             "what is left of it"
         )
     seconds = reader.samples / reader.header.sample_rate
-    budget = target.budget(reader.header.channels, seconds)
+    fixed = fixed_bytes(reader.header, reader.block_count)
+    budget = target.budget(reader.header.channels, seconds, fixed)
     base = _write(reader, None, None)
     if base > budget:
-        needed = math.ceil(base * 8 / max(seconds, SHORTEST_SECONDS) / 10) / 100
+        needed = math.ceil(counted_kbps(base, seconds, fixed) * 100) / 100
         raise RateError(
             f"{target.kbps_per_channel(1):g} kbps is less than the file takes without its waveform "
             f"layer: give {needed:g} or more, or compress the sound again"

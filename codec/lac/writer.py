@@ -44,6 +44,12 @@ class CodedBlock:
     denoise: bool
 
 
+def fixed_bytes(header: LacHeader, blocks: int) -> int:
+    """What a file of so many blocks takes beside its payloads."""
+    trailer = len(trailer_bytes([0] * blocks, 0))
+    return len(header.to_bytes()) + blocks * header.block_overhead + trailer
+
+
 class LacWriter:
     """Writes a ``.lac`` file in one pass; ``fileobj`` needs only ``write`` and stays open.
 

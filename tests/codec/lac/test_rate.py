@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from codec_helpers import BLOCK, music
 from lac_helpers import HEADER
+from untrained import layered_codec
 
 from codec.api import Codec
 from codec.entropy.quantise import quantise
@@ -18,7 +19,7 @@ from codec.errors import RateError
 from codec.lac.choose_step import step_of_quality, step_within
 from codec.lac.compress import CompressionReport, compress_array, compress_stream
 from codec.lac.draft import Draft
-from codec.lac.rate import SHORTEST_SECONDS, RateTarget
+from codec.lac.rate import LEAST_SECONDS, SHORT_SECONDS, RateTarget, counted_kbps
 from codec.lac.reader import LacReader
 from codec.model.useful_range import UsefulRange, measure_range
 
@@ -51,10 +52,24 @@ def test_rate_is_a_ceiling_and_is_used(tiny_codec: Codec, seconds, rate: int, ch
         assert report.bytes >= budget - max(0.015 * budget, 20)
 
 
-@pytest.mark.parametrize("seconds", [1 / 16000, 0.5, 4.9])
-def test_a_short_clip_gets_the_bytes_of_a_longer_one(tiny_codec: Codec, seconds: float):
-    report = compress(tiny_codec, music(seconds, 16000, 1), 16000, 1.5)
-    assert report.bytes <= 1.5 * 1000 * SHORTEST_SECONDS / 8
+@pytest.mark.parametrize("seconds", [1 / 16000, 0.2, 1.0, 4.9])
+def test_a_short_clip_may_take_a_file_s_fixed_parts_more(tiny_codec: Codec, seconds: float):
+    report = compress(tiny_codec, music(seconds, 16000, 1), 16000, 3.0)
+    more = report.bytes - 3.0 * 1000 * max(seconds, LEAST_SECONDS) / 8
+    assert more <= 130 * (1 - seconds / SHORT_SECONDS)
+
+
+def test_a_clip_of_a_second_has_about_its_rate():
+    report = compress(layered_codec(), music(1.0, 44100, 1), 44100, 24.0)
+    assert 22 < report.kbps < 26
+
+
+def test_a_clip_that_is_too_short_for_a_rate_names_one_that_is_reached(tiny_codec: Codec):
+    sound = music(0.3, 16000, 1)
+    with pytest.raises(RateError, match=r"^0\.05 kbps is below") as error:
+        compress(tiny_codec, sound, 16000, 0.05)
+    low = float(re.findall(r"between ([\d.]+) and", str(error.value))[0])
+    compress(tiny_codec, sound, 16000, low)
 
 
 @pytest.mark.parametrize("kbps", [0.0, -1.0, float("nan"), float("-inf")])
@@ -94,6 +109,7 @@ class Sized(Draft):
 
     seconds = 10.0
     header = HEADER
+    fixed_bytes = 0
 
     def size(self, step: int) -> int:
         self.measured.append(step)
@@ -174,9 +190,15 @@ def test_targets_that_make_no_sense(target: dict[str, float], message: str):
 
 
 def test_budgets():
-    assert RateTarget(6.0).budget(channels=2, seconds=10) == 6000 * 10 / 8
-    assert RateTarget().budget(channels=2, seconds=10) == 6000 * 10 / 8
-    assert RateTarget(6.0).budget(channels=1, seconds=0.1) == 6000 * SHORTEST_SECONDS / 8
+    assert RateTarget(6.0).budget(channels=2, seconds=10, fixed=100) == 6000 * 10 / 8
+    assert RateTarget().budget(channels=2, seconds=10, fixed=100) == 6000 * 10 / 8
+    assert RateTarget(6.0).budget(channels=1, seconds=1, fixed=100) == 6000 / 8 + 80
+    assert (
+        RateTarget(6.0).budget(channels=1, seconds=0, fixed=100) == 6000 * LEAST_SECONDS / 8 + 100
+    )
+    for seconds in (0.1, 1, 10):
+        budget = RateTarget(6.0).budget(channels=2, seconds=seconds, fixed=100)
+        assert counted_kbps(budget, seconds, 100) == pytest.approx(6.0)
 
 
 @pytest.mark.parametrize(
