@@ -99,19 +99,19 @@ class LatentDenoiser:
     def _window(
         self, block: QuantisedBlock, rows: Sequence[int], part: slice, steps: int
     ) -> NDArray[np.float32]:
-        low, high, given = (
+        low, high, dequantised = (
             torch.from_numpy(values[rows, :, part])
             for values in (block.low, block.high, block.latents)
         )
         level = flow.quantisation_level(torch.from_numpy(block.steps[rows]))
         t = self._start(float(flow.time_of(level)))
         # Not from a random place in the cell: that ends in less likely latents (docs/DENOISING.md).
-        x_t = (1 - t) * given + t * self._noise(block, rows, part)
+        x_t = (1 - t) * dequantised + t * self._noise(block, rows, part)
 
         conditioning = Conditioning.none(1, self._config, low.shape[2])
         conditioning.present[:, len(rows) :] = 0
         if self._conditioned:
-            conditioning.dequantised[0, : len(rows)] = given
+            conditioning.dequantised[0, : len(rows)] = dequantised
             conditioning.log_step[:] = math.log2(step_multiple(block.step_index))
             conditioning.quantised[:] = 1
         estimate = guided(self._transformer, conditioning.to(self._device), guidance=1.0)

@@ -149,8 +149,9 @@ class Generator:
                 f"makes at most {config.coded_channels}; mix it down first"
             )
         mixture = self.mixture(sampling.label)
-        made = latents.new_zeros(items, config.coded_channels, config.latent_dim, frames).to(device)
-        made[:, :coded] = latents.to(device)
+        shape = items, config.coded_channels, config.latent_dim, frames
+        filled = latents.new_zeros(shape, device=device)
+        filled[:, :coded] = latents.to(device)
         present = (torch.arange(config.coded_channels, device=device) < coded).float()
         if pooled is not None:
             pooled = F.pad(pooled, (0, 0, 0, config.coded_channels - coded)).to(device)
@@ -160,28 +161,28 @@ class Generator:
         rngs = [torch.Generator().manual_seed(seed) for seed in seeds]
         windows = plan_windows(known, config.window_frames)
         for number, (first, last) in enumerate(windows):
-            given, window = known[first:last], made[:, :, :, first:last]
+            mask, window = known[first:last], filled[:, :, :, first:last]
             conditioning = replace(
                 Conditioning.none(items, config, last - first, device),
-                known=window * given,
-                mask=given.float().expand(items, -1),
+                known=window * mask,
+                mask=mask.float().expand(items, -1),
                 present=present.expand(items, -1),
             )
-            mean = window[..., given].mean(dim=3) if fit and given.any() else pooled
+            mean = window[..., mask].mean(dim=3) if fit and mask.any() else pooled
             denoise = guided(self._transformer, conditioning, sampling.guidance, mixture, mean)
             drawn = [torch.randn(window.shape[1:], generator=rng) for rng in rngs]
             noise = torch.stack(drawn).to(device)
             x = flow.noised(window, noise, noise.new_full((items,), start))
             done = partial(_report, progress, number * sampling.steps, len(windows))
             x = SAMPLERS[sampling.sampler](denoise, x, times, done)
-            made[:, :, :, first:last] = torch.where(given, window, x)
+            filled[:, :, :, first:last] = torch.where(mask, window, x)
             known[first:last] = True
-        if not torch.isfinite(made).all():
+        if not torch.isfinite(filled).all():
             raise LacunaError(
                 f"the diffusion model '{config.name}' made values that are not finite; try a "
                 f"guidance below {sampling.guidance:g}, or more than {sampling.steps} steps"
             )
-        return made[:, :coded].cpu()
+        return filled[:, :coded].cpu()
 
     def mixture(self, label: str | None) -> Mixture:
         """The labels that ``label`` names, and their shares.

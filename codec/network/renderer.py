@@ -164,13 +164,13 @@ class Renderer(nn.Module):
 
     def gains(self, hidden: Tensor, excitation: Excitation) -> Tensor:
         """Log gains (batch, hops, 4 * LOW_BINS + SHORT_BANDS): long, medium, wave, noise, bands."""
-        over = [
+        relative = [
             ((_log_power(part) - excitation.level) / 4).clamp(-3, 3)
             for part in (excitation.long, excitation.medium, excitation.wave)
         ]
-        seen = [(excitation.level + 10) / 4, excitation.spread, (excitation.bands + 10) / 4]
+        context = [(excitation.level + 10) / 4, excitation.spread, (excitation.bands + 10) / 4]
         at_hops = self.hidden_in(hidden).unflatten(-1, (HOPS, TIME_WIDTH)).flatten(1, 2)
-        x = torch.cat([at_hops, *(part.to(at_hops) for part in (*over, *seen))], dim=-1)
+        x = torch.cat([at_hops, *(part.to(at_hops) for part in (*relative, *context))], dim=-1)
         return self.head(self.norm(self.blocks(self.embed(x)))).float()
 
     def mix(self, gains: Tensor, excitation: Excitation, noise: Tensor) -> Tensor:
