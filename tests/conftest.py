@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 import soundfile
 from browsing import open_browser
+from hypothesis import settings
 
 from codec.network.config import ModelConfig, load_model_config
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+settings.register_profile("however_slow", deadline=None)
+settings.load_profile("however_slow")
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,7 @@ def test_resampled_length_is_rounded_up(from_rate: int, to_rate: int, samples: i
     assert resampled_length(expected, to_rate, from_rate) >= samples
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 3_000), st.integers(1_000, 768_000), st.integers(1_000, 768_000))
 def test_lengths_of_any_rates(samples: int, from_rate: int, to_rate: int) -> None:
     expected = resampled_length(samples, from_rate, to_rate)

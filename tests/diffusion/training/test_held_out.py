@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.errors import LacunaError
@@ -44,7 +44,6 @@ def stored(files: list[str], levels: int = 1) -> LatentSet:
     return LatentSet(Path("stored"), index, [])
 
 
-@settings(deadline=None)
 @given(files=st.lists(st.sampled_from(["", "rain", "dog", "rock"]), min_size=2, max_size=90))
 def test_no_label_vanishes_and_no_recording_is_in_both(files: list[str]):
     latents = stored(files, levels=3)
