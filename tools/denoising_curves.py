@@ -51,6 +51,8 @@ class Results:
         # A clip in which a measure has nothing to say at some rate is left out at all.
         column = values[..., self._columns.index(name)]
         known = ~np.isnan(column).any(axis=(1, 2))
+        if not known.any():
+            return [(math.nan, math.nan)] * len(self.qualities)
         rates = values[known][..., 0].mean(axis=(0, 2))
         return list(zip(rates.tolist(), column[known].mean(axis=(0, 2)).tolist(), strict=True))
 
@@ -66,7 +68,8 @@ class Results:
             drawn = rng.integers(clips, size=clips)
             pair = (self.curve(of, name, drawn) for of in (method, reference))
             others.append(saving(better, *pair))
-        low, high = np.nanquantile(others, (0.025, 0.975))
+        found = [other for other in others if not math.isnan(other)] or [math.nan]
+        low, high = np.quantile(found, (0.025, 0.975))
         return f"{100 * share:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
 
 
@@ -97,13 +100,18 @@ def table(header: list[str], lines: list[list[str]]) -> None:
 
 
 def draw(results: Results, labels: dict[str, str], path: Path) -> None:
-    """A picture with a panel for each of ``labels`` (measure -> title): rate to the right."""
+    """A picture with a panel for each of ``labels`` (measure -> title): rate to the right.
+
+    The first method is black. Those with a bit have too much in common with it to be seen.
+    """
+    methods = [method for method in results.methods if not method.endswith("bit")]
+    colors = ["black", *(f"C{number}" for number in range(len(methods)))]
     figure = Figure(figsize=(11, 6.5), layout="constrained")
     axes = figure.subplots(2, math.ceil(len(labels) / 2)).flat
     for axis, (name, label) in zip(axes, labels.items(), strict=False):
-        for method in results.methods:
+        for method, color in zip(methods, colors, strict=False):
             rates, values = zip(*results.curve(method, name), strict=True)
-            axis.plot(rates, values, marker=".", label=method)
+            axis.plot(rates, values, marker=".", label=method, color=color)
         axis.set(title=f"{label} ({results.measures[name]} is better)", xlabel="kbps per channel")
         axis.grid(alpha=0.3)
     handles, names = figure.axes[0].get_legend_handles_labels()
