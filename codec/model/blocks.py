@@ -1,8 +1,8 @@
 """Audio of any length through the networks in constant memory, block by block.
 
 A block is FRAMES_PER_BLOCK latent frames. Every block goes through a network alone, with a halo
-of the network's receptive field on both sides and always in the same padded shape, so that a
-file gives the same bits whether it is coded whole, from a pipe, or from the middle.
+of the network's receptive field on both sides, in a shape that is its own, so that a file gives
+the same bits whether it is coded whole, from a pipe, or from the middle.
 
     samples   ...|====== block 0 ======|====== block 1 ======|== 2 ==|
     network             [halo|============ block 1 ===========|halo]
@@ -65,7 +65,7 @@ def encode_blocks(
 def block_windows(
     codec: LatentCodec, chunks: Iterable[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """Each block's samples with the encoder's halo on both sides, in one fixed shape.
+    """Each block's samples with the encoder's halo on both sides, in whole frames.
 
     Yields:
         A window (channels, halo + block + halo), zero where there is no sound, and how many of
@@ -84,8 +84,9 @@ def block_windows(
             buffer = buffer[:, size:]
     while buffer is not None and buffer.shape[1] > halo:
         samples = min(size, buffer.shape[1] - halo)
-        window = buffer[:, : size + 2 * halo]
-        yield np.pad(window, ((0, 0), (0, size + 2 * halo - window.shape[1]))), samples
+        length = codec.frames(samples) * hop + 2 * halo
+        window = buffer[:, :length]
+        yield np.pad(window, ((0, 0), (0, length - window.shape[1]))), samples
         buffer = buffer[:, size:]
 
 
@@ -194,7 +195,7 @@ def _decode_block(
     index: int,
     silence: np.ndarray | None,
 ) -> np.ndarray:
-    """Decode a block with its neighbours' latents as halo, in one fixed shape."""
+    """Decode a block with its neighbours' latents as halo."""
     halo = codec.autoencoder.decoder.receptive_frames
     coded, _, frames = block.latents.shape
     hop = codec.hop_length
@@ -222,14 +223,14 @@ def latent_window(
     channel: int,
     silence: np.ndarray | None,
 ) -> np.ndarray:
-    """A channel's latents with those of the blocks before and after as halo, in one fixed shape.
+    """A channel's latents with those of the blocks before and after as halo.
 
-    (latent_dim, halo + FRAMES_PER_BLOCK + halo) of the decoder's halo
+    (latent_dim, halo + the block's frames + halo) of the decoder's halo
     """
     previous, block, following = blocks
     halo = codec.autoencoder.decoder.receptive_frames
     _, latent_dim, frames = block.latents.shape
-    window = np.empty((latent_dim, halo + FRAMES_PER_BLOCK + halo), np.float32)
+    window = np.empty((latent_dim, halo + frames + halo), np.float32)
     own = block.latents[channel]
     window[:, halo : halo + frames] = own
     # Beyond the ends, and beside a lost or silent block, there is silence, or the outermost

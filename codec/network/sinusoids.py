@@ -39,6 +39,9 @@ NEAR_HZ, NEAR_SHARE = 12.0, 0.03
 LOBE = 8
 """Bins of a main lobe and its neighborhood that are written; the rest is 50 dB down."""
 
+ON_A_BIN = 2e-4
+"""A sinusoid is written as if it were at least so far from a bin's middle."""
+
 EASE = 24
 """Frames over which a track's phase is led to where it has to be at an anchor."""
 
@@ -203,13 +206,18 @@ def write_spectrum(tracks: Tracks, sample_rate: int, bins: int) -> Tensor:
     """The lowest ``bins`` of the sinusoids' transform: complex (batch, hops, bins)."""
     batch, hops, _ = tracks.frequency.shape
     position = tracks.frequency * (WINDOW / sample_rate)
-    reach = torch.arange(LOBE, device=position.device) - (LOBE // 2 - 1)
-    k = position.floor().long()[..., None] + reach
-    lobe = _hann_lobe(k - position[..., None]) * (1 - 2 * (k % 2))
-    value = torch.polar(tracks.amplitude * (WINDOW / 4), tracks.phase)
-    inside = (k >= 0) & (k < bins)
-    parts = torch.view_as_real(value)[..., None, :] * (lobe * inside)[..., None]
-    rows = torch.arange(batch * hops, device=k.device).view(batch, hops, 1, 1) * bins
-    where = (rows + k.clamp(0, bins - 1)).flatten()
-    total = parts.new_zeros(batch * hops * bins, 2).index_add(0, where, parts.reshape(-1, 2))
-    return torch.view_as_complex(total.view(batch, hops, bins, 2))
+    lowest = position.floor()
+    beyond = (position - lowest).clamp(ON_A_BIN, 1 - ON_A_BIN)
+    # A lobe and the sign of every other bin are this sine over what the distance to a bin says.
+    size = (beyond * math.pi).sin() * (1 - 2 * (lowest % 2)) * (WINDOW / 4 / math.pi)
+    value = torch.polar(tracks.amplitude * size, tracks.phase)
+    wide = bins + 2 * LOBE  # what lies outside goes beside
+    rows = torch.arange(batch * hops, device=position.device).view(batch, hops, 1) * wide
+    bin_below = lowest.clamp(-LOBE // 2, bins + LOBE // 2).long() + LOBE
+    first = (rows + bin_below).flatten()
+    total = value.new_zeros(batch * hops * wide)
+    for reach in range(1 - LOBE // 2, LOBE // 2 + 1):
+        away = beyond - reach
+        parts = value / (away * (1 - away * away))
+        total.index_add_(0, first + reach, parts.flatten())
+    return total.view(batch, hops, wide)[..., LOBE:-LOBE]
