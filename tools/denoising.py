@@ -4,7 +4,8 @@
         [--quality 0,2.5,5,7.5,10] [--methods all] [--seeds 3] [--json rows.json] [--png FILE]
 
 The middle of every recording below DIR is coded at each quality (steps in equal ratios over the
-useful ones) with each codec model's own quantiser, and decoded from the same file by each method:
+useful ones, and never a waveform layer) with each codec model's own quantiser, and decoded from the
+same file by each method:
 
     as it is        the rules of the model
     random          a random place in each cell, without a network: the control
@@ -49,6 +50,7 @@ from codec.entropy.context_model import ContextModel
 from codec.entropy.static_tables import EntropyTables
 from codec.evaluation.codecs.measures import ALL, measure
 from codec.evaluation.codecs.perceptual import AUDIO_RATE, middle
+from codec.lac.choose_step import LAYER_ABOVE_QUALITY
 from codec.lac.denoising import Denoiser, Denoising, QuantisedBlock
 from codec.lac.reader import LacReader
 from codec.metrics.mel import mel_distance
@@ -185,7 +187,8 @@ def rows_of(
     whole = np.concatenate(list(decode_blocks(model, blocks, len(sound))), axis=1)
     target = torch.from_numpy(whole[:, : sound.shape[1]])
     for quality in qualities:
-        data = model.compress(sound, rate, quality=quality)
+        latents_alone = quality * LAYER_ABOVE_QUALITY / 10 if model.layered else quality
+        data = model.compress(sound, rate, quality=latents_alone)
         kbps = len(data) * 8 * rate / sound.shape[1] / 1000 / len(sound)
         plain = math.inf
         for method, seed, (denoiser, steps) in every(chosen):

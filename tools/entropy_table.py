@@ -132,7 +132,7 @@ def coder_seconds(codec: Codec, path: Path) -> tuple[float, float]:
     """Processor time to code and to decode 60 s of a stereo file, repeated if it is shorter."""
     waveform, rate = audio.read(path)
     output = io.BytesIO()
-    compress_array(codec, waveform, rate, output, RateTarget(quality=10))
+    compress_array(codec, waveform, rate, output, RateTarget(quality=4 if codec.layered else 10))
     reader = LacReader(output.getvalue())
     block = next(b for b in reader.blocks(codec.coder) if b is not None)
     step = next(s for s in reader.block_steps if s is not None)

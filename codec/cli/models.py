@@ -24,7 +24,8 @@ def models(*, as_json: AsJson = False) -> None:
         print("no model is installed; pass a checkpoint's path with --model")
     for row in rows:
         low, high = row["kbps_per_channel"]
-        more = ", and more with a waveform layer" if row["waveform_layer"] else ""
+        more = " by its latents, to 32 and more with the waveform layer"
+        more = more if row["waveform_layer"] else ""
         print(
             f"{row['name']}: {row['sample_rate']} Hz, {row['compression']:g}x, "
             f"{row['latent_dim']} latents at {row['frame_rate']} Hz, "

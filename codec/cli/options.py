@@ -118,8 +118,7 @@ class Rate:
     kbps: Annotated[float | None, Parameter(show_default="3 per channel")] = None
     """Ceiling for each file's bit rate, in 1000 bits per second of the whole file."""
     quality: Annotated[float | None, Parameter(show_default=False)] = None
-    """Instead of a rate: 0 (smallest) to 10 (best), without a waveform layer, which only a rate
-    above 2.5 kbps per channel has."""
+    """Instead of a rate: 0 (smallest) to 10 (best); above 4 a file follows the waveform."""
     max_kbps: Annotated[float | None, Parameter(show_default="none")] = None
     """Ceiling for each block of 256 frames, 6 to 12 s."""
 

@@ -20,6 +20,10 @@ CLOSE_ENOUGH = 0.99
 LAYER_ABOVE_KBPS = 2.5
 """Per channel: above this rate files have a waveform layer, if the model has one; below it those
 of which a few coefficients are all."""
+LAYER_ABOVE_QUALITY = 4.0
+"""Above this quality they have one too; up to it finer latents make it better."""
+LAYER_STEPS = 700, 400
+"""Step indices of the layer at that quality and at 10."""
 BASE_KBPS, BASE_SHARE, BASE_MOST_KBPS = 0.7, 0.15, 2.5
 """What the latents of such a file take, per channel: so much, and a share of the whole."""
 
@@ -32,10 +36,17 @@ class StepChoice:
     at_finest: bool
 
 
-def step_of_quality(useful: UsefulRange, quality: float) -> StepChoice:
-    """Steps in equal ratios from the coarsest useful one (0) to the finest (10)."""
+def step_of_quality(useful: UsefulRange, quality: float, best: float = 10.0) -> StepChoice:
+    """Steps in equal ratios from the coarsest useful one (0) to the finest (``best``)."""
     span = useful.coarsest_step - useful.finest_step
-    return StepChoice(useful.coarsest_step - round(span * quality / 10), quality == 10)
+    return StepChoice(useful.coarsest_step - round(span * quality / best), quality == 10)
+
+
+def layer_step_of_quality(quality: float) -> StepChoice:
+    """Steps of the waveform layer in equal ratios, from LAYER_ABOVE_QUALITY on."""
+    coarsest, finest = LAYER_STEPS
+    share = (quality - LAYER_ABOVE_QUALITY) / (10 - LAYER_ABOVE_QUALITY)
+    return StepChoice(round(coarsest + (finest - coarsest) * share), quality == 10)
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,13 @@ class LayerPlan:
             return cls(useful.coarsest_step, only_sparse=True)
         return cls(base_step(useful, kbps_per_channel), only_sparse=False)
 
+    @classmethod
+    def of_quality(cls, useful: UsefulRange, quality: float) -> LayerPlan | None:
+        """For a quality; latents are as fine as they are at the last one without a layer."""
+        if quality <= LAYER_ABOVE_QUALITY:
+            return None
+        return cls(useful.finest_step, only_sparse=False)
+
 
 def base_step(useful: UsefulRange, kbps_per_channel: float) -> int:
     """The step of the latents of a file with a waveform layer, about what they are to cost."""
@@ -64,8 +82,12 @@ def base_step(useful: UsefulRange, kbps_per_channel: float) -> int:
     return round(useful.finest_step + (useful.coarsest_step - useful.finest_step) * share)
 
 
-def choose_step(draft: Draft, useful: UsefulRange, target: RateTarget) -> StepChoice:
+def choose_step(
+    draft: Draft, useful: UsefulRange, target: RateTarget, best_quality: float = 10.0
+) -> StepChoice:
     """The step for ``target``; blocks above its ``max_kbps`` are held to coarser ones in the draft.
+
+    ``best_quality`` has the finest step.
 
     Raises:
         RateError: the model cannot reach so low a rate.
@@ -78,7 +100,7 @@ def choose_step(draft: Draft, useful: UsefulRange, target: RateTarget) -> StepCh
             f"{useful.high_kbps:.2f} kbps per channel; leave --quality out"
         )
     if target.quality is not None:
-        choice = step_of_quality(useful, target.quality)
+        choice = step_of_quality(useful, target.quality, best_quality)
     elif draft.header.tokens and target.kbps is None:  # as many books as there are
         choice = StepChoice(useful.finest_step, at_finest=True)
     else:
@@ -97,6 +119,10 @@ def choose_layer(draft: LayeredDraft, target: RateTarget) -> StepChoice | None:
     seconds = draft.samples / draft.header.sample_rate
     if target.max_kbps is not None:
         draft.limit_blocks(target.max_kbps)
+    if target.quality is not None:
+        choice = layer_step_of_quality(target.quality)
+        limited = any(least > choice.step_index for least in draft.least_steps)
+        return replace(choice, at_finest=choice.at_finest and not limited)
     step = draft.choose(target.budget(draft.header.channels, seconds, draft.fixed_bytes))
     return None if step is None else StepChoice(step, at_finest=step == 0)
 

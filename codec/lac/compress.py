@@ -18,7 +18,13 @@ from codec.audio.pieces import Counted, Progress, no_progress, pieces_of
 from codec.audio.resampling import resampled
 from codec.audio.waveform import MAX_CHANNELS, as_array, check_finite, checked_rate
 from codec.errors import AudioError, RateError
-from codec.lac.choose_step import LAYER_ABOVE_KBPS, LayerPlan, choose_layer, choose_step
+from codec.lac.choose_step import (
+    LAYER_ABOVE_KBPS,
+    LAYER_ABOVE_QUALITY,
+    LayerPlan,
+    choose_layer,
+    choose_step,
+)
 from codec.lac.denoising import Denoiser, choose_denoising
 from codec.lac.draft import Draft, LatentSpool
 from codec.lac.for_denoising import choose_blocks
@@ -83,15 +89,20 @@ def compress_stream(
         raise AudioError(
             f"{channels} channels, expected at most {MAX_CHANNELS}; split them into several files"
         )
-    layer = None
-    if codec.layered and coded <= MAX_LAYER_CHANNELS and target.quality is None:
-        layer = LayerPlan.of_rate(codec.useful, target.kbps_per_channel(channels))
+    layer, best_quality = None, 10.0
+    if codec.layered and coded <= MAX_LAYER_CHANNELS:
+        best_quality = LAYER_ABOVE_QUALITY
+        if target.quality is not None:
+            layer = LayerPlan.of_quality(codec.useful, target.quality)
+        else:
+            layer = LayerPlan.of_rate(codec.useful, target.kbps_per_channel(channels))
     denoising = choose_denoising(codec, for_denoising, denoiser)
     if denoising is not None and layer is not None:
         if not layer.only_sparse:
             raise RateError(
-                f"files of more than {LAYER_ABOVE_KBPS:g} kbps per channel say the waveform "
-                f"itself, and are not denoised: give a lower rate, or leave --for-denoising out"
+                f"files of more than {LAYER_ABOVE_KBPS:g} kbps per channel, or of a quality above "
+                f"{LAYER_ABOVE_QUALITY:g}, say the waveform itself, and are not denoised: give a "
+                f"lower rate or quality, or leave --for-denoising out"
             )
         layer = None
     taken, spool, coefficients = Counted(chunks), LatentSpool(), CoefficientSpool()
@@ -131,7 +142,7 @@ def compress_stream(
                 size = layers.write(output, choice.step_index)
         if choice is None:
             draft = Draft(coder, header, spool, taken.samples)
-            choice = choose_step(draft, codec.useful, target)
+            choice = choose_step(draft, codec.useful, target, best_quality)
             if denoising is not None:
                 choose_blocks(codec, draft, choice.step_index, denoising)
             size = draft.write(output, choice.step_index)

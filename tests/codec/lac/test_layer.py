@@ -104,9 +104,19 @@ def test_where_the_rate_is_low_there_is_no_layer(codec: Codec, sound: np.ndarray
     reader = LacReader(codec.compress(sound[:, :RATE], RATE, kbps=5.0))
     assert not reader.header.layered
     assert reader.layers() == [None]
-    assert not LacReader(codec.compress(sound[:, :RATE], RATE, quality=10)).header.layered
+    assert not LacReader(codec.compress(sound[:, :RATE], RATE, quality=4)).header.layered
     assert LacReader(codec.compress(sound[:, :RATE], RATE, kbps=5.1)).header.layered
     assert LacReader(codec.compress(sound[:, :RATE], RATE)).header.layered  # 3 per channel
+
+
+def test_a_better_quality_is_more_bytes_and_above_4_it_follows_the_wave(codec: Codec) -> None:
+    mono = music(2.0, RATE, 1)
+    files = [codec.compress(mono, RATE, quality=q) for q in (0, 2, 4, 4.1, 6, 8, 10)]
+    sizes = [len(data) for data in files]
+    assert sizes == sorted(set(sizes))
+    assert [LacReader(data).header.layered for data in files] == 3 * [False] + 4 * [True]
+    assert sdr(mono, quiet(codec, files[3])) > 10
+    assert LacReader(files[4]).layer_steps == [600]  # whatever the sound is
 
 
 def test_a_part_sounds_as_in_the_whole(codec: Codec, blob: bytes, decoded: np.ndarray) -> None:
