@@ -5,7 +5,7 @@
 Recording and reconstruction go through the discriminators once. The same graph then gives two
 gradients: that of the codec's adversarial terms at its output, and that of the discriminators' own
 loss at their weights. So the codec's graph ends where its output begins, and its gradient there,
-from all terms together, is handed on by :class:`_GivenGradient`.
+from all terms together, is handed on by :class:`GivenGradient`.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class WaveformLoss:
         )
         share = of_discriminators / (of_reconstruction + of_discriminators).clamp(min=1e-20)
         logs |= {**verdict.logs, "adversarial_share": share.mean()}
-        total = _GivenGradient.apply(
+        total = GivenGradient.apply(
             estimate, loss.detach() + verdict.loss, gradient + verdict.gradient
         )
         return StepLoss(total, logs, verdict.own_loss)
@@ -190,8 +190,8 @@ class WaveformLoss:
         }
 
 
-class _GivenGradient(torch.autograd.Function):
-    """A scalar whose gradient at ``x`` is known already."""
+class GivenGradient(torch.autograd.Function):
+    """A scalar whose gradient at ``x`` is known already; of ``x``, the scalar and the gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, value: Tensor, gradient: Tensor) -> Tensor:

@@ -139,7 +139,9 @@ class DecoderTask:
         self.reconstruction_loss: WaveformLoss | EnergyLoss
         if isinstance(self.model, MapWaveformDecoder):
             self.model.map.requires_grad_(False)  # latents mean what they did
-            self.reconstruction_loss = EnergyLoss(start.config.sample_rate, device)
+            self.reconstruction_loss = EnergyLoss(
+                start.config.sample_rate, device, config.adversarial
+            )
         else:
             self.reconstruction_loss = WaveformLoss(config, start.config.sample_rate, device)
         self._standardizer = Standardizer(start.statistics).to(device)

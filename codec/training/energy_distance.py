@@ -22,9 +22,11 @@ from torch import Tensor
 
 from codec.metrics.mel import mel_distance, mel_filters
 from codec.network.float32 import in_float32
+from codec.training.adversarial import Adversary, GivenGradient
+from codec.training.config import AdversarialConfig
 from codec.training.likelihood import equivalent_bandwidth
 from codec.training.magnitudes import powers
-from codec.training.task import StepLoss
+from codec.training.task import Logs, StepLoss
 
 MEL = {256: 24, 512: 48, 1024: 80, 2048: 128}
 """Bands at each window, in samples: what holds for all of the spectrum."""
@@ -107,18 +109,26 @@ EDGE = 1024
 
 
 class EnergyLoss:
-    """The energy distance as the loss of a training step."""
+    """The energy distance as the loss of a training step, and discriminators' where they have a
+    weight: these hear the first draw."""
 
-    opponent = None
-
-    def __init__(self, sample_rate: int, device: torch.device) -> None:
+    def __init__(
+        self, sample_rate: int, device: torch.device, adversarial: AdversarialConfig
+    ) -> None:
         self.sample_rate = sample_rate
         self.spectra = LogSpectra(sample_rate, device)
+        self.opponent = Adversary(adversarial, device) if adversarial.weight > 0 else None
 
     def __call__(self, draws: Tensor, waveform: Tensor, step: int) -> StepLoss:
         """Two draws (batch, 2, time) for a recording (batch, 1, time)."""
-        total, logs = self._judge(draws, waveform)
-        return StepLoss(total, {name: value.detach() for name, value in logs.items()})
+        total, values = self._judge(draws, waveform)
+        logs: Logs = {name: value.detach() for name, value in values.items()}
+        if self.opponent is None or not self.opponent.starts(step):
+            return StepLoss(total, logs)
+        heard = draws[:, :1]
+        verdict = self.opponent.verdict(heard, waveform, step)
+        total = total + GivenGradient.apply(heard, verdict.loss, verdict.gradient)
+        return StepLoss(total, {**logs, **verdict.logs}, verdict.own_loss)
 
     def _judge(self, draws: Tensor, waveform: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         with in_float32(waveform):

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
+from codec.training.config import AdversarialConfig
 from codec.training.energy_distance import EnergyLoss, LogSpectra, distance
 
 
 @pytest.fixture(scope="module")
 def loss() -> EnergyLoss:
-    return EnergyLoss(44100, torch.device("cpu"))
+    return EnergyLoss(44100, torch.device("cpu"), AdversarialConfig())
 
 
 def noise(level: float, seed: int) -> torch.Tensor:
@@ -63,3 +64,26 @@ def test_a_quiet_clean_tone_costs_most_of_its_error(loss: EnergyLoss) -> None:
     tone = (0.5 * torch.sin(2 * torch.pi * 3000 * time)).float()[None, None]
     right, wrong = (judged(loss, tone, gain * tone, gain * tone) for gain in (1.0, 0.25))
     assert wrong - right > 15
+
+
+def test_discriminators_pull_at_the_first_draw() -> None:
+    """The gradient is the energy distance's plus theirs, and the second draw gets none of it."""
+    small = AdversarialConfig(
+        weight=1.0, ramp_steps=0, stft_windows=(256,), stft_width=2, periods=(2,), period_width=2
+    )
+    torch.manual_seed(0)
+    against = EnergyLoss(44100, torch.device("cpu"), small)
+    recording, draws = torch.randn(1, 1, 16384), torch.randn(1, 2, 16384)
+    gradients = []
+    for judge in (EnergyLoss(44100, torch.device("cpu"), AdversarialConfig()), against):
+        leaf = draws.clone().requires_grad_()
+        result = judge(leaf, recording, 0)
+        result.loss.backward()
+        gradients.append(leaf.grad)
+    change = gradients[1] - gradients[0]
+    torch.testing.assert_close(
+        change[:, :1], against.opponent.verdict(draws[:, :1], recording, 0).gradient
+    )
+    assert change[:, 1].abs().max() == 0
+    assert result.opponent is not None
+    assert result.opponent.requires_grad
