@@ -26,6 +26,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
+from benchmark_files import FILES_HEADER, READING_FILES, measure_files
 from benchmark_models import ROWS, Model, Row
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MIB = 2**20
-TOP_OPS = 12
 
 
 # --- in the worker process ------------------------------------------------------------------
@@ -55,14 +55,6 @@ class Measurement:
     decode_seconds: float
     import_rss: float
     peak_rss: float
-
-
-@dataclass(frozen=True)
-class Profile:
-    """Self CPU time of one direction: ``ops`` holds (name, milliseconds, calls), slowest first."""
-
-    direction: str
-    ops: list[tuple[str, float, int]]
 
 
 def peak_rss() -> float:
@@ -113,33 +105,6 @@ def measure(row: Row, seconds: float, threads: int, repeats: int) -> Measurement
         decode = median(timed(lambda: model.decode(code, length)) for _ in range(repeats))
     parameters = sum(parameter.numel() for parameter in model.module.parameters())
     return Measurement(model.sample_rate, parameters, encode, decode, import_rss, peak_rss())
-
-
-def profile(row: Row, seconds: float, threads: int, repeats: int) -> list[Profile]:
-    """Where an encoding and a decoding spend their time: means over repeats, after a warm-up."""
-    import torch
-    from torch.profiler import ProfilerActivity
-    from torch.profiler import profile as torch_profile
-
-    model, clip = prepare(row, seconds, threads)
-    profiles = []
-    with torch.inference_mode():
-        code = model.encode(clip)
-        check(model.decode(code, clip.shape[-1]), clip)
-        directions: dict[str, Callable[[], Any]] = {
-            "encode": lambda: model.encode(clip),
-            "decode": lambda: model.decode(code, clip.shape[-1]),
-        }
-        for direction, run in directions.items():
-            with torch_profile(activities=[ProfilerActivity.CPU]) as record:
-                for _ in range(repeats):
-                    run()
-            ops = [
-                (op.key, op.self_cpu_time_total / 1e3 / repeats, op.count // repeats)
-                for op in record.key_averages()
-            ]
-            profiles.append(Profile(direction, sorted(ops, key=lambda op: -op[1])))
-    return profiles
 
 
 # --- in the process that starts the workers --------------------------------------------------
@@ -216,41 +181,6 @@ def cells(row: Row, result: Measurement, seconds: float) -> list[str]:
     ]
 
 
-PROFILE_HEADER = ("op", "self CPU (ms)", "share (%)", "calls")
-
-
-def profile_cells(result: Profile) -> list[list[str]]:
-    """The slowest ops, in the order of ``PROFILE_HEADER``."""
-    total = sum(op[1] for op in result.ops)
-    return [
-        [name, f"{elapsed:.1f}", f"{100 * elapsed / total:.1f}", str(calls)]
-        for name, elapsed, calls in result.ops[:TOP_OPS]
-    ]
-
-
-def kind_of(op: str) -> str:
-    """What an op of the profiler's belongs to; the first fragment found in its name decides."""
-    kinds = {
-        "STFT (transform and overlap-add)": ("fft", "stft", "col2im", "im2col"),
-        "convolutions": ("conv",),
-        "matrix products": ("mm", "linear"),
-    }
-    for kind, fragments in kinds.items():
-        if any(fragment in op for fragment in fragments):
-            return kind
-    return "elementwise, norms and copies"
-
-
-def shares(result: Profile) -> str:
-    """For example "convolutions 60 %, matrix products 40 %", the largest first."""
-    times: dict[str, float] = {}
-    for name, elapsed, _ in result.ops:
-        times[kind_of(name)] = times.get(kind_of(name), 0.0) + elapsed
-    total = sum(times.values())
-    ordered = sorted(times.items(), key=lambda item: -item[1])
-    return ", ".join(f"{kind} {100 * elapsed / total:.0f} %" for kind, elapsed in ordered)
-
-
 def show(console: Console, title: str, header: Sequence[str], lines: list[list[str]]) -> None:
     table = Table(title=title, title_justify="left", box=box.SIMPLE)
     for index, name in enumerate(header):
@@ -276,14 +206,9 @@ how they sound; each runs as its package builds it, in float32.
 Peak RSS includes Python, torch and whatever the package imports. The last column is that share:
 the peak before the model was built."""
 
-LIMITS = """\
-Self CPU time of Lacuna's mono run by op, the {top} slowest, under torch.profiler (which slows small
-ops a little). The kinds are told apart by the ops' names, so the STFT's windowing and magnitudes
-count as elementwise."""
-
 
 def report(
-    facts: Sequence[str], lines: list[list[str]], skipped: list[str], profiles: list[Profile]
+    facts: Sequence[str], lines: list[list[str]], skipped: list[str], files: list[list[str]]
 ) -> str:
     """The page as markdown."""
     command = shlex.join(["python", "tools/benchmark.py", *sys.argv[1:]])
@@ -292,20 +217,14 @@ def report(
         "Written by `tools/benchmark.py`; run it again rather than edit this page.",
         "\n".join(f"- {fact}" for fact in [*facts, f"Date: {datetime.date.today()}"]),
         f"```\n{command}\n```",
+        "## Tensors",
         markdown_table(HEADER, lines),
     ]
     if skipped:
         parts.append("Not measured, because not installed: " + ", ".join(skipped) + ".")
-    parts += ["## How to read it", READING]
-    if profiles:
-        parts += ["## What limits it", LIMITS.format(top=TOP_OPS)]
-    for result in profiles:
-        total = sum(op[1] for op in result.ops)
-        parts += [
-            f"### {result.direction.capitalize()}: {total:.0f} ms",
-            shares(result)[:1].upper() + shares(result)[1:] + ".",
-            markdown_table(PROFILE_HEADER, profile_cells(result)),
-        ]
+    parts.append(READING)
+    if files:
+        parts += ["## Files", markdown_table(FILES_HEADER, files), READING_FILES]
     return "\n\n".join(parts) + "\n"
 
 
@@ -324,9 +243,9 @@ def main(
         int,
         Parameter(validator=Number(gte=1), help="Timed runs after one warm-up; the median counts."),
     ] = 5,
-    with_profile: Annotated[
-        bool, Parameter(name="--profile", help="Also say where Lacuna's time goes, op by op.")
-    ] = False,
+    files: Annotated[
+        bool, Parameter(help="Also compress and decompress files, up to 15 minutes long.")
+    ] = True,
     out: Annotated[
         Path | None, Parameter(help="Markdown file to write, such as docs/BENCHMARK.md.")
     ] = None,
@@ -337,15 +256,11 @@ def main(
     Needs the packages of tools/benchmark_requirements.txt; a row whose
     package is missing is named and skipped. Example:
 
-    python tools/benchmark.py --profile --out docs/BENCHMARK.md
+    python tools/benchmark.py --out docs/BENCHMARK.md
     """
     if worker:
         row = ROWS[worker]
-        if with_profile:
-            parts = profile(row, seconds, threads, repeats)
-            print(json.dumps([asdict(part) for part in parts]))
-        else:
-            print(json.dumps(asdict(measure(row, seconds, threads, repeats))))
+        print(json.dumps(asdict(measure(row, seconds, threads, repeats))))
         return
 
     selected = select(only)
@@ -372,7 +287,7 @@ def main(
 
     common = ["--seconds", str(seconds), "--threads", str(threads), "--repeats", str(repeats)]
     lines: list[list[str]] = []
-    profiles: list[Profile] = []
+    of_files: list[list[str]] = []
     failures: list[str] = []
     for name, row in present.items():
         with console.status(f"measuring {row.title}"):
@@ -382,25 +297,22 @@ def main(
                 failures.append(f"{name}: {error}")
             else:
                 lines.append(cells(row, result, seconds))
-    if with_profile:
-        with console.status("profiling Lacuna"):
+    if files:
+        with console.status("compressing and decompressing files"):
             try:
-                parts = run_worker(["--worker", "lacuna-mono", "--profile", *common])
-            except RuntimeError as error:
-                failures.append(f"--profile: {error}")
-            else:
-                profiles = [Profile(**part) for part in parts]
+                of_files = measure_files(repeats)
+            except (RuntimeError, subprocess.CalledProcessError) as error:
+                failures.append(f"files: {error}")
 
-    show(console, "Speed on a CPU", HEADER, lines)
-    for part in profiles:
-        show(console, f"Lacuna, {part.direction}", PROFILE_HEADER, profile_cells(part))
-        console.print(shares(part))
+    show(console, "Tensors", HEADER, lines)
+    if of_files:
+        show(console, "Files", FILES_HEADER, of_files)
     for failure in failures:
         console.print(f"failed: {failure}", style="red", markup=False)
     if failures:  # a page with rows missing for no stated reason would look complete
         sys.exit(1)
     if out is not None:
-        out.write_text(report(facts, lines, skipped, profiles), encoding="utf-8")
+        out.write_text(report(facts, lines, skipped, of_files), encoding="utf-8")
         console.print(f"wrote {out}")
 
 
