@@ -38,7 +38,7 @@ class Run:
     """One process."""
 
     seconds: float
-    """Of processor time."""
+    """Processor time."""
     peak_rss: float
     """MiB"""
 
