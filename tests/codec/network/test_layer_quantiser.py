@@ -49,10 +49,12 @@ def test_symbols_end_at_the_largest() -> None:
 def test_coarser_symbols_are_those_of_what_the_finer_stand_for() -> None:
     """A symbol n stands for n - 0.05 steps, which is then quantised with the larger step."""
     symbols = np.arange(-9, 10)
-    for ratio in (2.0, 3.0, 2**0.5):
+    for ratio in (2.0, 3.0, 2**0.5, 1.6):
         stands_for = np.sign(symbols) * np.maximum(np.abs(symbols) - 0.05, 0)
         coarser = requantise(symbols.astype(np.int16), ratio)
         assert coarser.dtype == np.int16
         assert coarser.tolist() == quantise(stands_for, ratio).tolist()
+    # 0.95 of 1.6 steps is 0.59, less than 0.62: the twentieth of a step counts.
+    assert requantise(np.array([1, -1, 2]), 1.6).tolist() == [0, 0, 1]
     assert requantise(np.array([1, 2, 3, -2, 0]), 2.0).tolist() == [0, 1, 1, -1, 0]
     assert requantise(np.array([-32768], np.int16), 8.0).tolist() == [-4096]
