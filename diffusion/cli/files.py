@@ -22,7 +22,7 @@ from diffusion.model.samplers import Progress
 
 
 def numbered(target: str, count: int, force: bool) -> list[str]:
-    """The names of ``count`` files; what is in their way is told before anything is computed."""
+    """The names of ``count`` files; what is in their way fails before anything is computed."""
     if count < 1:
         raise LacunaError(f"a count of {count}, expected 1 or more")
     if count > 1 and target == "-":

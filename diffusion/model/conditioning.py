@@ -1,4 +1,4 @@
-"""What a diffusion model is told beside the noisy latents, and how parts of it are left out."""
+"""What a diffusion model is conditioned on beside noisy latents, and how parts are left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names for files in a folder, and what is told of them."""
+"""Names for files in a folder, and what is reported of them."""
 
 from __future__ import annotations
 

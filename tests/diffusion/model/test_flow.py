@@ -46,11 +46,18 @@ def test_channels_that_say_nothing_count_as_noise_of_the_size_of_the_data():
     assert flow.time_of(flow.quantisation_level(steps)) == 0.5
 
 
+def test_every_item_of_a_batch_has_the_level_of_its_own_steps():
+    steps = torch.tensor([[[0.6, 0.6], [0.6, 0.6]], [[0.0, 1.2], [1.2, 0.0]]])
+    expected = torch.tensor([0.6, 1.2 / 2**0.5]) / 12**0.5
+    torch.testing.assert_close(flow.quantisation_level(steps), expected)
+
+
 def test_times_near_a_step():
     uniform = (torch.arange(10_000, dtype=torch.float64) + 0.5) / 10_000
     level = torch.tensor(0.3, dtype=torch.float64)
     t = flow.times_near(level, uniform)
-    assert 0 < t.min() < t.max() < 1
+    assert 0 < t[0] < t[-1] < 1
+    assert (t.diff() > 0).all()  # quantiles of the times are those of the uniform numbers
     assert abs(t.median() - flow.time_of(level)) < 1e-3
     assert abs(torch.log(t / (1 - t)).std() - flow.NEAR_DEVIATION) < 1e-3
 
@@ -58,7 +65,8 @@ def test_times_near_a_step():
 def test_times_are_logit_normal():
     uniform = (torch.arange(10_000, dtype=torch.float64) + 0.5) / 10_000
     t = flow.training_times(uniform)
-    assert 0 < t.min() < t.max() < 1
+    assert 0 < t[0] < t[-1] < 1
+    assert (t.diff() > 0).all()
     logit = (torch.logit(t) - flow.LOGIT_MEAN) / flow.LOGIT_DEVIATION
     assert abs(logit.mean()) < 1e-6
     assert abs(logit.std() - 1) < 1e-3
