@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -51,6 +52,24 @@ def test_controller_reaches_the_target(weight: float, tiny_model: ModelConfig) -
         controller.observe(torch.tensor(measured))
         rates.append(kl.kl_to_kbps(measured, tiny_model))
     assert rates[-500:] == pytest.approx([2.0] * 500, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("share", "weight", "expected"),
+    [
+        (1.5, 1.0, math.exp(0.01)),  # half as much again as wanted: half of 2 %
+        (0.0, 1.0, math.exp(-0.02)),
+        (100.0, 1.0, math.exp(0.02)),  # however far off it is
+        (100.0, 1000.0, 1000.0),
+        (0.0, 1e-8, 1e-8),
+    ],
+)
+def test_a_step_moves_the_weight_by_at_most_two_percent_and_within_its_range(
+    share: float, weight: float, expected: float, tiny_model: ModelConfig
+) -> None:
+    controller = kl.KLWeight(KLConfig(mode="target", weight=weight, target_kbps=7.0), tiny_model)
+    controller.observe(torch.tensor(share * controller.target))
+    assert float(controller.at(1)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_accumulated_passes_move_the_weight_once(tiny_model: ModelConfig) -> None:
