@@ -75,10 +75,10 @@ class LayerPlan:
 
 def base_step(useful: UsefulRange, kbps_per_channel: float) -> int:
     """The step of the latents of a file with a waveform layer, about what they are to cost."""
-    wanted = min(BASE_KBPS + BASE_SHARE * kbps_per_channel, BASE_MOST_KBPS)
-    wanted = min(max(wanted, useful.low_kbps), useful.high_kbps)
+    base_kbps = min(BASE_KBPS + BASE_SHARE * kbps_per_channel, BASE_MOST_KBPS)
+    base_kbps = min(max(base_kbps, useful.low_kbps), useful.high_kbps)
     span = math.log(useful.high_kbps / useful.low_kbps) or 1.0
-    share = math.log(useful.high_kbps / wanted) / span
+    share = math.log(useful.high_kbps / base_kbps) / span
     return round(useful.finest_step + (useful.coarsest_step - useful.finest_step) * share)
 
 
@@ -151,8 +151,8 @@ def step_within(draft: Draft, useful: UsefulRange, budget: float) -> StepChoice:
     correction = 1.0
     while fits - too_fine > 1:
         below = np.flatnonzero(guess * correction <= budget)
-        wanted = int(steps[below[0]]) if below.size else useful.coarsest_step
-        step = min(max(wanted, too_fine + 1), fits - 1)
+        predicted = int(steps[below[0]]) if below.size else useful.coarsest_step
+        step = min(max(predicted, too_fine + 1), fits - 1)
         if len(sizes) > 3:  # the guesses do not lead there
             step = (too_fine + fits) // 2
         sizes[step] = draft.size(step)

@@ -91,9 +91,9 @@ class LayeredDraft:
 
     def size(self, step_index: int) -> float:
         """The bytes of the file, which is kept until the next one: it may be the one to write."""
-        self._tried, made = None, io.BytesIO()
-        self.write(made, step_index)
-        self._tried = step_index, made.getvalue()
+        self._tried, output = None, io.BytesIO()
+        self.write(output, step_index)
+        self._tried = step_index, output.getvalue()
         return float(len(self._tried[1]))
 
     def choose(self, budget: float) -> int | None:
@@ -147,8 +147,8 @@ class LayeredDraft:
     def _sample(self) -> tuple[Callable[[int], float], float]:
         """A guess at the bytes of all layers at a step, from a few blocks; those of the rest."""
         count = len(self.least_steps)
-        wanted = sampled_blocks(count)
-        sampled = [x for index, x in enumerate(self._blocks()) if index in wanted]
+        indices = sampled_blocks(count)
+        sampled = [x for index, x in enumerate(self._blocks()) if index in indices]
         base = sum(self._base_bytes(block) for block, _ in sampled) * count / len(sampled)
         self._sampled = [c.first(SAMPLED_FRAMES) for _, c in sampled]
         frames = sum(block.frames for block in self._coded)

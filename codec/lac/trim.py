@@ -81,33 +81,33 @@ def _within(reader: LacReader, layers: list[Layer], base: int, budget: float) ->
     start = _first_guess(reader, layers, base, budget)
     step = finest_within(lambda step: size(at(step)), budget, start)
     after = at(STEP_INDICES if step is None else step)
-    found, best = size(after), after
-    if found > budget:
+    used, best = size(after), after
+    if used > budget:
         return None
     before, fits, too_many = at((STEP_INDICES if step is None else step) - 1), 0, LAYER_HOP
-    while found < CLOSE_ENOUGH * budget and too_many - fits > 1:
+    while used < CLOSE_ENOUGH * budget and too_many - fits > 1:
         count = (fits + too_many) // 2
         joined = [_joined(*pair, count) for pair in zip(before, after, strict=True)]
         joined_size = size(joined)
         if joined_size > budget:
             too_many = count
         else:
-            fits, best, found = count, joined, joined_size
+            fits, best, used = count, joined, joined_size
     return best if any(layer.bins for layer in best) else None
 
 
 def _first_guess(reader: LacReader, layers: list[Layer], base: int, budget: float) -> int:
     """The step that would do if all blocks were as a few of them."""
-    wanted = sorted(sampled_blocks(len(layers)))
-    sample = [(layers[index], reader.coded(index).silent) for index in wanted]
+    indices = sorted(sampled_blocks(len(layers)))
+    sample = [(layers[index], reader.coded(index).silent) for index in indices]
 
     def size(step: int) -> float:
         each = [layer_bytes(_coarser(layer, step), silent) for layer, silent in sample]
         return base + sum(each) * len(layers) / len(sample)
 
     finest = min(layer.step_index for layer in layers)
-    found = finest_within(size, budget, finest)
-    return STEP_INDICES - 1 if found is None else found
+    step = finest_within(size, budget, finest)
+    return STEP_INDICES - 1 if step is None else step
 
 
 def _joined(before: Layer, after: Layer, count: int) -> Layer:

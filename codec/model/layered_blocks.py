@@ -70,24 +70,24 @@ def encode_layered_blocks(
     there are coefficients until a block is not sparse, and then none.
     """
     silence = silence_of(codec)
-    wanted = True
+    layered = True
     previous: LatentBlock | None = None
     current: tuple[LatentBlock, LatentBlock, np.ndarray] | None = None
     for window, samples in block_windows(codec, chunks):
         block = encode_block(codec, window, samples, skip_silence=True, tokens=False)
         decoded = LatentBlock(requantised(block), block.silent)
         if current is not None:
-            before, known, sound = current
-            wanted = wanted and (not only_sparse or is_sparse(sound[~before.silent]))
-            around = previous, known, decoded
-            yield before, _coefficients(codec, sound, around, silence) if wanted else None
-            previous = known
+            before, requantised_block, sound = current
+            layered = layered and (not only_sparse or is_sparse(sound[~before.silent]))
+            around = previous, requantised_block, decoded
+            yield before, _coefficients(codec, sound, around, silence) if layered else None
+            previous = requantised_block
         current = block, decoded, _with_a_frame_around(codec, window, decoded)
     if current is not None:
-        block, known, sound = current
-        wanted = wanted and (not only_sparse or is_sparse(sound[~block.silent]))
-        last = previous, known, None
-        yield block, _coefficients(codec, sound, last, silence) if wanted else None
+        block, requantised_block, sound = current
+        layered = layered and (not only_sparse or is_sparse(sound[~block.silent]))
+        last = previous, requantised_block, None
+        yield block, _coefficients(codec, sound, last, silence) if layered else None
 
 
 def is_sparse(sound: np.ndarray) -> bool:

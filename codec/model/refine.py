@@ -21,12 +21,12 @@ from codec.network.waveform_layer import combine, unit_steps
 
 
 def refined(
-    made: Tensor, levels: Tensor, layers: Sequence[Layer | None], channel: int, halo: int
+    rendered: Tensor, levels: Tensor, layers: Sequence[Layer | None], channel: int, halo: int
 ) -> Tensor:
     """A channel of a block with its coded coefficients.
 
     Args:
-        made: (1, time), halo and block and halo, as the renderer makes it.
+        rendered: (1, time), halo and block and halo, as the renderer makes it.
         levels: (frames, SHORT_FRAMES, SHORT_BANDS) log powers that the map expects there.
         layers: of the block before, the block itself, and the one after.
         halo: frames before the block.
@@ -45,7 +45,7 @@ def refined(
         ]
     )
     span = slice(first * FRAME, (first + len(split)) * FRAME)
-    waveform = made[:, span].numpy()
+    waveform = rendered[:, span].numpy()
     steps = unit_steps(levels[first : first + len(split)].numpy(), split)
     edges = (1, 1 + count)
     coefficients = transform(waveform, split, edges)[0]
@@ -58,6 +58,6 @@ def refined(
         symbols = layer.symbols[channel, begin:][:length]
         scaled = steps[at] * step_factor(layer.step_index)
         coefficients[at] = combine(coefficients[at], symbols, scaled)
-    out = made.clone()
+    out = rendered.clone()
     out[:, span] = torch.from_numpy(inverse(coefficients[None], split, edges))
     return out

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from codec.network.config import FRAME
-from codec.network.lapped import EDGE, SPLITS, by_frequency, inverse, transform
+from codec.network.lapped import EDGE, SPLITS, by_frequency, in_pieces, inverse, transform
 
 FRAMES = 9
 SPLIT = np.array([0, 1, 2, 3, 0, 3, 0, 2, 1], np.uint8)
@@ -47,6 +47,14 @@ def test_a_lone_frame_is_a_dct_iv_of_each_folded_piece(split: int) -> None:
     expected = folded.reshape(-1, size) @ dct_iv(size).T
     found = transform(waveform, np.array([split]))[0, 0]
     assert np.allclose(found, by_frequency(expected), atol=1e-10)
+
+
+@pytest.mark.parametrize("split", range(SPLITS))
+def test_pieces_have_the_values_of_the_transform_in_order_of_time(split: int) -> None:
+    waveform = noise()
+    pieces = in_pieces(waveform, split)
+    assert pieces.shape == (2, FRAMES, 1 << split, FRAME >> split)
+    assert np.allclose(by_frequency(pieces), transform(waveform, np.full(FRAMES, split)))
 
 
 def test_a_pure_tone_is_compact_in_long_frames_and_a_click_in_short_ones() -> None:
