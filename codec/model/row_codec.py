@@ -208,7 +208,9 @@ class RowCodec(Float32Module):
     @property
     def layered(self) -> bool:
         """Files may have a waveform layer: the decoder says the levels that it needs."""
-        return isinstance(self.autoencoder.decoder, MapWaveformDecoder)
+        return self.config.tokens is None and isinstance(
+            self.autoencoder.decoder, MapWaveformDecoder
+        )
 
     @float32_by_default()
     def levels(self, z: Tensor) -> Tensor:
