@@ -316,7 +316,7 @@ def read_file(data: bytes) -> tuple[dict[str, int], list[BookBlock]]:
             begin, end = end, end + number(start + 15, 4) + 4
             check(begin, end - 4)
             bins = 16 * number(start + 14, 1)
-            layer = BookLayer(number(start + 12, 2), bins, data[begin : end - 4])
+            layer = BookLayer(number(start + 12, 2) & 0x7FFF, bins, data[begin : end - 4])
         blocks.append(BookBlock(step_index, frames, silent, base, layer))
         sizes.append(end - start)
     assert number(end + 4, 4) == len(blocks)

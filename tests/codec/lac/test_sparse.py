@@ -121,3 +121,12 @@ def level_off(sound: np.ndarray, hz: float) -> float:
     wave = np.exp(-2j * np.pi * hz * TIME) * np.hanning(len(TIME))
     levels = [abs((np.asarray(x)[0] * wave).sum()) for x in (decoded, sound)]
     return float(20 * np.log10(levels[0] / levels[1]))
+
+
+def test_the_flag_stands_where_the_format_says(untrained: Codec) -> None:
+    """docs/FORMAT.md: the highest bit of the layer's step index."""
+    blob = untrained.compress(np.float32(tone(1000)), RATE, kbps=12)
+    start = blob.index(b"\xa5L")
+    (layer,) = LacReader(blob).layers()
+    assert layer is not None
+    assert int.from_bytes(blob[start + 12 : start + 14], "little") == layer.step_index | 0x8000
