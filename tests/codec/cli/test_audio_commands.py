@@ -33,7 +33,7 @@ def test_above_the_range_it_says_so(lacuna: Lacuna, wav: Path, tiny_path: Path, 
     result = lacuna("compress", wav, out, "--model", tiny_path, "--kbps", "500")
     assert result.code == 0
     assert "finest useful" in result.stderr
-    result = lacuna("compress", wav, out, "--model", tiny_path, "--kbps", "0.8", "--force")
+    result = lacuna("compress", wav, out, "--model", tiny_path, "--kbps", "2", "--force")
     assert result.code == 0
     assert "finest useful" not in result.stderr
 
