@@ -211,7 +211,9 @@ def report(
     facts: Sequence[str], lines: list[list[str]], skipped: list[str], files: list[list[str]]
 ) -> str:
     """The page as markdown."""
-    command = shlex.join(["python", "tools/benchmark.py", *sys.argv[1:]])
+    command = shlex.join(["python", "tools/benchmark.py", *sys.argv[1:]]).replace(
+        " --", " \\\n    --"
+    )
     parts = [
         "# Speed on a CPU",
         "Written by `tools/benchmark.py`; run it again rather than edit this page.",
