@@ -92,6 +92,8 @@ def encode_layered_blocks(
 
 def is_sparse(sound: np.ndarray) -> bool:
     """Whether a few coefficients hold all of a block's coded channels, (rows, frames * FRAME)."""
+    if not len(sound):
+        return True
     frames = sound.shape[1] // FRAME
     coefficients = transform(sound, np.zeros(frames, np.uint8))
     power = (coefficients**2 * (np.arange(FRAME) + 0.5)).ravel()

@@ -92,6 +92,23 @@ def test_one_block_that_is_not_sparse_decides(untrained: Codec) -> None:
     assert not LacReader(untrained.compress(sound, RATE, kbps=2.4)).header.layered
 
 
+@pytest.mark.parametrize("seconds", [1 / RATE, 1, 13], ids=["a sample", "a second", "two blocks"])
+def test_digital_silence_at_low_rates(untrained: Codec, seconds: float) -> None:
+    """A block without a channel that is heard has no coefficients to look at."""
+    sound = np.zeros((2, round(seconds * RATE)), np.float32)
+    decoded, _ = untrained.decompress(untrained.compress(sound, RATE, kbps=2.4))
+    assert decoded.shape == sound.shape
+    assert not decoded.any()
+
+
+def test_a_silent_block_before_a_noise(untrained: Codec) -> None:
+    sound = np.zeros((1, 13 * RATE), np.float32)
+    sound[:, -RATE // 2 :] = hiss(0.1)[:, : RATE // 2]
+    blob = untrained.compress(sound, RATE, kbps=2.4)
+    assert not LacReader(blob).header.layered
+    assert untrained.decompress(blob)[0].shape == sound.shape
+
+
 def test_trimming_keeps_the_flag(untrained: Codec) -> None:
     whole = untrained.compress(np.float32(tone(1000)), RATE, kbps=24)
     smaller = bytearray()
