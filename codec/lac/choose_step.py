@@ -59,18 +59,15 @@ class LayerPlan:
     """Only where all blocks are sparse (codec/model/layered_blocks.py)."""
 
     @classmethod
-    def of_rate(cls, useful: UsefulRange, kbps_per_channel: float) -> LayerPlan:
-        """For a rate."""
-        if kbps_per_channel <= LAYER_ABOVE_KBPS:
+    def of(cls, useful: UsefulRange, target: RateTarget, channels: int) -> LayerPlan | None:
+        """For what was asked for; None where the file is to have none in any case."""
+        if target.quality is not None:  # latents are as fine as at the last one without a layer
+            layered = target.quality > LAYER_ABOVE_QUALITY
+            return cls(useful.finest_step, only_sparse=False) if layered else None
+        kbps = target.kbps_per_channel(channels)
+        if kbps <= LAYER_ABOVE_KBPS:
             return cls(useful.coarsest_step, only_sparse=True)
-        return cls(base_step(useful, kbps_per_channel), only_sparse=False)
-
-    @classmethod
-    def of_quality(cls, useful: UsefulRange, quality: float) -> LayerPlan | None:
-        """For a quality; latents are as fine as they are at the last one without a layer."""
-        if quality <= LAYER_ABOVE_QUALITY:
-            return None
-        return cls(useful.finest_step, only_sparse=False)
+        return cls(base_step(useful, kbps), only_sparse=False)
 
 
 def base_step(useful: UsefulRange, kbps_per_channel: float) -> int:
@@ -106,8 +103,7 @@ def choose_step(
     else:
         budget = target.budget(draft.header.channels, draft.seconds, draft.fixed_bytes)
         choice = step_within(draft, useful, budget)
-    limited = any(least > choice.step_index for least in draft.least_steps)
-    return replace(choice, at_finest=choice.at_finest and not limited)
+    return _unless_limited(choice, draft)
 
 
 def choose_layer(draft: LayeredDraft, target: RateTarget) -> StepChoice | None:
@@ -120,11 +116,15 @@ def choose_layer(draft: LayeredDraft, target: RateTarget) -> StepChoice | None:
     if target.max_kbps is not None:
         draft.limit_blocks(target.max_kbps)
     if target.quality is not None:
-        choice = layer_step_of_quality(target.quality)
-        limited = any(least > choice.step_index for least in draft.least_steps)
-        return replace(choice, at_finest=choice.at_finest and not limited)
+        return _unless_limited(layer_step_of_quality(target.quality), draft)
     step = draft.choose(target.budget(draft.header.channels, seconds, draft.fixed_bytes))
     return None if step is None else StepChoice(step, at_finest=step == 0)
+
+
+def _unless_limited(choice: StepChoice, draft: Draft | LayeredDraft) -> StepChoice:
+    """Not at the finest where a block is held to a coarser step."""
+    limited = any(least > choice.step_index for least in draft.least_steps)
+    return replace(choice, at_finest=choice.at_finest and not limited)
 
 
 def step_within(draft: Draft, useful: UsefulRange, budget: float) -> StepChoice:

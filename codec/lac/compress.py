@@ -8,6 +8,7 @@ are written; for a decoder that denoises, with a word on each block (for_denoisi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -92,10 +93,7 @@ def compress_stream(
     layer, best_quality = None, 10.0
     if codec.layered and coded <= MAX_LAYER_CHANNELS:
         best_quality = LAYER_ABOVE_QUALITY
-        if target.quality is not None:
-            layer = LayerPlan.of_quality(codec.useful, target.quality)
-        else:
-            layer = LayerPlan.of_rate(codec.useful, target.kbps_per_channel(channels))
+        layer = LayerPlan.of(codec.useful, target, channels)
     denoising = choose_denoising(codec, for_denoising, denoiser)
     if denoising is not None and layer is not None:
         if not layer.only_sparse:
@@ -136,10 +134,11 @@ def compress_stream(
         size, choice = 0, None
         if layer is not None:
             spools, with_layer = (spool, coefficients), replace(header, layered=True)
-            layers = LayeredDraft(coder, with_layer, spools, taken.samples, layer.base_step)
-            choice = choose_layer(layers, target)
-            if choice is not None:
-                size = layers.write(output, choice.step_index)
+            draft_args = coder, with_layer, spools, taken.samples, layer.base_step
+            with closing(LayeredDraft(*draft_args)) as layers:
+                choice = choose_layer(layers, target)
+                if choice is not None:
+                    size = layers.write(output, choice.step_index)
         if choice is None:
             draft = Draft(coder, header, spool, taken.samples)
             choice = choose_step(draft, codec.useful, target, best_quality)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 
@@ -71,7 +72,8 @@ class LayeredDraft:
         latents, self._coefficients = spools
         self._coded = [coded_block(coder, block, base_step) for block in latents]
         self.least_steps = [0] * len(self._coded)
-        self._tried: tuple[int, bytes] | None = None
+        self._trial = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the draft
+        self._trial_step: int | None = None
 
     @property
     def fixed_bytes(self) -> int:
@@ -79,10 +81,11 @@ class LayeredDraft:
 
     def write(self, output: ByteSink, step_index: int) -> int:
         """Write the file; returns its bytes."""
-        if self._tried is not None and self._tried[0] == step_index:
-            output.write(self._tried[1])
-            return len(self._tried[1])
         counter = Counter(output)
+        if step_index == self._trial_step:
+            self._trial.seek(0)
+            shutil.copyfileobj(self._trial, counter)
+            return counter.bytes
         writer = LacWriter(counter, self.header)
         for (block, coefficients), least in zip(self._blocks(), self.least_steps, strict=True):
             writer.write_coded(block, coefficients.at(max(step_index, least)))
@@ -91,10 +94,15 @@ class LayeredDraft:
 
     def size(self, step_index: int) -> float:
         """The bytes of the file, which is kept until the next one: it may be the one to write."""
-        self._tried, output = None, io.BytesIO()
-        self.write(output, step_index)
-        self._tried = step_index, output.getvalue()
-        return float(len(self._tried[1]))
+        self._trial_step = None
+        self._trial.seek(0)
+        self._trial.truncate()
+        size = self.write(self._trial, step_index)
+        self._trial_step = step_index
+        return float(size)
+
+    def close(self) -> None:
+        self._trial.close()
 
     def choose(self, budget: float) -> int | None:
         """The finest step whose file has at most ``budget`` bytes, or one next to it.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, pairwise
 
 import numpy as np
 import torch
@@ -70,24 +71,32 @@ def encode_layered_blocks(
     there are coefficients until a block is not sparse, and then none.
     """
     silence = silence_of(codec)
-    layered = True
-    previous: LatentBlock | None = None
-    current: tuple[LatentBlock, LatentBlock, np.ndarray] | None = None
+    layered, previous = True, None
+    blocks = _requantised_blocks(codec, chunks, requantised)
+    for current, following in pairwise(chain(blocks, [None])):
+        assert current is not None
+        block, decoded, sound = current
+        coefficients = None
+        if layered:
+            sparse = is_sparse(sound[~block.silent])
+            layered = sparse or not only_sparse
+        if layered:
+            around = previous, decoded, following[1] if following is not None else None
+            coefficients = _coefficients(codec, sound, around, silence, sparse)
+        yield block, coefficients
+        previous = decoded
+
+
+def _requantised_blocks(
+    codec: LatentCodec,
+    chunks: Iterable[np.ndarray],
+    requantised: Callable[[LatentBlock], np.ndarray],
+) -> Iterator[tuple[LatentBlock, LatentBlock, np.ndarray]]:
+    """Each block, as a decoder will have it, and its sound with a frame on either side."""
     for window, samples in block_windows(codec, chunks):
         block = encode_block(codec, window, samples, skip_silence=True, tokens=False)
         decoded = LatentBlock(requantised(block), block.silent)
-        if current is not None:
-            before, requantised_block, sound = current
-            layered = layered and (not only_sparse or is_sparse(sound[~before.silent]))
-            around = previous, requantised_block, decoded
-            yield before, _coefficients(codec, sound, around, silence) if layered else None
-            previous = requantised_block
-        current = block, decoded, _with_a_frame_around(codec, window, decoded)
-    if current is not None:
-        block, requantised_block, sound = current
-        layered = layered and (not only_sparse or is_sparse(sound[~block.silent]))
-        last = previous, requantised_block, None
-        yield block, _coefficients(codec, sound, last, silence) if layered else None
+        yield block, decoded, _with_a_frame_around(codec, window, decoded)
 
 
 def is_sparse(sound: np.ndarray) -> bool:
@@ -97,9 +106,7 @@ def is_sparse(sound: np.ndarray) -> bool:
     frames = sound.shape[1] // FRAME
     coefficients = transform(sound, np.zeros(frames, np.uint8))
     power = (coefficients**2 * (np.arange(FRAME) + 0.5)).ravel()
-    few = min(SPARSE_COEFFICIENTS * frames * len(sound), power.size)
-    if not few:
-        return True
+    few = SPARSE_COEFFICIENTS * frames * len(sound)
     return bool(np.partition(power, -few)[-few:].sum() >= SPARSE_SHARE * power.sum())
 
 
@@ -116,13 +123,14 @@ def _coefficients(
     sound: np.ndarray,
     blocks: tuple[LatentBlock | None, LatentBlock, LatentBlock | None],
     silence: np.ndarray | None,
+    sparse: bool,
 ) -> Coefficients:
     own = blocks[1]
     frames = own.latents.shape[2]
     values = np.zeros((len(sound), frames, FRAME), np.float16)
     heard = np.flatnonzero(~own.silent)
     if not heard.size:
-        return Coefficients(np.zeros(frames, np.uint8), values, sparse=True)
+        return Coefficients(np.zeros(frames, np.uint8), values, sparse)
     first = codec.autoencoder.decoder.receptive_frames - 1
     levels = []
     for channel in heard:
@@ -136,4 +144,4 @@ def _coefficients(
     for channel, level, row in zip(heard, levels, coefficients, strict=True):
         ratio = row / unit_steps(level, split)
         values[channel] = np.clip(ratio[1:-1], -LARGEST_VALUE, LARGEST_VALUE)
-    return Coefficients(split[1:-1], values, is_sparse(waveform))
+    return Coefficients(split[1:-1], values, sparse)
