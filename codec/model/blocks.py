@@ -20,7 +20,8 @@ from codec.entropy.coefficients import Layer
 from codec.errors import AudioError
 from codec.model.latent_codec import LatentCodec
 from codec.model.refine import refined
-from codec.network.map_waveform import ANCHOR_FRAMES, MapWaveformDecoder, Place
+from codec.network.map_waveform import MapWaveformDecoder, Place
+from codec.network.renderer import ANCHOR_FRAMES
 
 FRAMES_PER_BLOCK = ANCHOR_FRAMES
 """11.9 s at 21.5 Hz: long beside the halo, which is computed twice, and short beside a song."""

@@ -14,10 +14,6 @@ from codec.network.float32 import in_float32
 from codec.network.renderer import BIRTHS, Renderer
 from codec.network.spectral_map import MapDecoder, SpectralMap
 
-ANCHOR_FRAMES = 256
-"""Sinusoids begin anew, without a step, at multiples of so many frames: where blocks of a file
-meet, each of which is decoded alone."""
-
 
 @dataclass(frozen=True)
 class Place:
@@ -93,15 +89,14 @@ class MapWaveformDecoder(nn.Module):
     ) -> tuple[Tensor, SpectralMap]:
         """As ``forward``, and the map that the waveform is made from."""
         batch, _, frames = z.shape
-        first = place.first_frame
-        anchors = [frame for frame in range(frames) if (first + frame) % ANCHOR_FRAMES == 0]
         if randomness is None:
             randomness = Randomness.of_place(place, batch, frames)
         z = z.transpose(1, 2)
         hidden = self.map(z, label)
         expected = self.map.map(z, hidden)
         with in_float32(z):
-            excitation = self.renderer.excite(expected, randomness.births.to(z.device), anchors)
+            births = randomness.births.to(z.device)
+            excitation = self.renderer.excite(expected, births, place.first_frame)
         gains = self.renderer.gains(hidden, excitation)
         with in_float32(z):
             draws = [

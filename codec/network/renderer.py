@@ -10,7 +10,6 @@ synthesis"; Engel et al. 2020, "DDSP"), without the assumption of one pitch.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +42,10 @@ HOPS = FRAME // HOP
 LONG_TRACKS, MEDIUM_TRACKS = 64, 48
 BIRTHS = LONG_TRACKS + MEDIUM_FRAMES * MEDIUM_TRACKS
 """Random phases that a latent frame needs."""
+
+ANCHOR_FRAMES = 256
+"""Sinusoids begin anew, without a step, at multiples of so many frames: where blocks of a file
+meet, each of which is decoded alone."""
 
 TIME_WIDTH = 128
 """Values of the map decoder's hidden state in each hop."""
@@ -111,14 +114,12 @@ class Renderer(nn.Module):
         transform = WINDOW // HOP + self.matching.reach  # overlapping windows that hold others
         return math.ceil((self.reach + transform) / HOPS) + 2  # two for tracks from frame to frame
 
-    def excite(
-        self, expected: SpectralMap, births: Tensor, anchors: Sequence[int] = ()
-    ) -> Excitation:
+    def excite(self, expected: SpectralMap, births: Tensor, first_frame: int) -> Excitation:
         """Sinusoids and the known waveform of a map.
 
         Args:
             births: (batch, frames, BIRTHS) from 0 to 1: phases of sinusoids that begin.
-            anchors: latent frames at which phases begin anew (see :func:`sinusoids.follow`).
+            first_frame: where the first of the latent frames stands in a recording.
         """
         rate = self.sample_rate
         long_births = births[..., :LONG_TRACKS]
@@ -137,13 +138,14 @@ class Renderer(nn.Module):
             rate,
             MEDIUM_TRACKS,
         )
-        long = follow(long_peaks, FRAME, rate, long_births, anchors)
+        long = follow(long_peaks, FRAME, rate, long_births, first_frame, ANCHOR_FRAMES)
         medium = follow(
             medium_peaks,
             FRAME // MEDIUM_FRAMES,
             rate,
             medium_births.flatten(1, 2),
-            [anchor * MEDIUM_FRAMES for anchor in anchors],
+            first_frame * MEDIUM_FRAMES,
+            ANCHOR_FRAMES * MEDIUM_FRAMES,
         )
         return Excitation(
             long=write_spectrum(long, rate, LOW_BINS),

@@ -10,7 +10,6 @@ envelopes and inverse FFT synthesis"), which costs a tenth of a bank of oscillat
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -104,16 +103,17 @@ class Tracks:
 
 
 def follow(
-    peaks: Peaks, hop: int, sample_rate: int, births: Tensor, anchors: Sequence[int] = ()
+    peaks: Peaks, hop: int, sample_rate: int, births: Tensor, first_frame: int, anchor_every: int
 ) -> Tracks:
     """Join peaks to tracks.
 
     Args:
         peaks: in the middles of hops of ``hop`` samples, a multiple of HOP.
         births: (batch, frames, count) from 0 to 1: the phase, in turns, of a track that begins.
-        anchors: frames at which every track has its ``births`` phase, whatever went before. So two
-            decoders of which one ends and the other begins there agree on it. Tracks are
-            led there over EASE frames, by less than a Hz.
+        first_frame: where the first of these frames stands in a recording.
+        anchor_every: every track has its ``births`` phase at multiples of so many frames, whatever
+            went before. So two decoders of which one ends and the other begins there agree on it.
+            Tracks are led there over EASE frames, by less than a Hz.
     """
     # The outermost frames go on as they are for half a frame more on both sides.
     frequency, amplitude, births = (
@@ -122,14 +122,15 @@ def follow(
     )
     previous, continues = _joined(frequency, amplitude)
     before = torch.where(continues, frequency[:, :-1].gather(-1, previous), frequency[:, 1:])
-    cycle = TURN * hop / sample_rate
-    advance = cycle * (before + frequency[:, 1:]) / 2
-    phase = _phases(births * TURN, previous, continues, advance, [a + 1 for a in anchors])
+    cycle = hop / sample_rate
+    advance = _nearest_turn(cycle * (before + frequency[:, 1:]) / 2)
+    place = torch.arange(births.shape[1], device=births.device) + (first_frame - 1)
+    phase = _phases(births, previous, continues, advance, place, anchor_every)
 
     # Every track between two frames, seen from its end; beginning ones fade in.
     start = torch.where(continues, amplitude[:, :-1].gather(-1, previous), 0.0)
     start_phase = torch.where(continues, phase[:, :-1].gather(-1, previous), phase[:, 1:] - advance)
-    bend = torch.remainder(phase[:, 1:] - start_phase - advance + math.pi, TURN) - math.pi
+    bend = _nearest_turn(phase[:, 1:] - start_phase - advance)
     # And those that end, which fade out.
     goes_on = torch.zeros_like(amplitude[:, 1:]).scatter_add(-1, previous, continues.float()) > 0
     ending = amplitude[:, :-1].masked_fill(goes_on, 0.0)
@@ -145,14 +146,20 @@ def follow(
         return torch.cat([going, dying.expand(-1, -1, steps, -1)], -1).flatten(1, 2)[:, half]
 
     going_phase = start_phase[:, :, None] + cycle * turned + bend[:, :, None] * share
+    turns = beside(going_phase, phase[:, :-1, None] + cycle * last * share)
     return Tracks(
         beside(before[:, :, None] + change * share, last),
         beside(
             start[:, :, None] + (amplitude[:, 1:] - start)[:, :, None] * share,
             ending[:, :, None] * (1 - share),
         ),
-        beside(going_phase, phase[:, :-1, None] + cycle * last * share),
+        _nearest_turn(turns) * TURN,
     )
+
+
+def _nearest_turn(turns: Tensor) -> Tensor:
+    """The same phase, from -1/2 to 1/2."""
+    return turns - turns.round()
 
 
 def _joined(frequency: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]:
@@ -180,26 +187,39 @@ def _nearest(values: Tensor, among: Tensor) -> Tensor:
 
 
 def _phases(
-    births: Tensor, previous: Tensor, continues: Tensor, advance: Tensor, anchors: Sequence[int]
+    births: Tensor,
+    previous: Tensor,
+    continues: Tensor,
+    advance: Tensor,
+    place: Tensor,
+    anchor_every: int,
 ) -> Tensor:
-    """The phase of every peak, (batch, frames, count)."""
-    phases = [births[:, 0]]
-    errors = {}
-    for frame in range(1, births.shape[1]):
-        last = frame - 1
-        expected = phases[-1].gather(-1, previous[:, last]) + advance[:, last]
-        if frame in anchors:
-            errors[frame] = torch.remainder(births[:, frame] - expected + math.pi, TURN) - math.pi
-            phases.append(births[:, frame])
-        else:
-            phases.append(torch.where(continues[:, last], expected, births[:, frame]))
-    for anchor, error in errors.items():
-        for back in range(1, min(EASE, anchor + 1)):
-            frame = anchor - back
-            led = error * continues[:, frame]
-            error = torch.zeros_like(error).scatter_add(-1, previous[:, frame], led)
-            phases[frame] = phases[frame] + error * (1 - back / EASE)
-    return torch.stack(phases, dim=1)
+    """The phase of every peak in turns, (batch, frames, count).
+
+    Of all frames at once, by pointer jumping (Wyllie 1979, "The complexity of parallel
+    computations"): every peak points at the one that it continues, then at the one that that
+    points at, and so on. The way doubles each time, up to the peak that its track began with.
+    """
+    batch, frames, count = births.shape
+    own = torch.arange(frames * count, device=births.device).view(1, frames, count)
+    last = (own[:, :-1, :1] + previous).flatten(1)
+    anchors = (place % anchor_every == 0)[1:, None]
+    linked = continues & ~anchors
+    origin = torch.where(linked, last.view_as(linked), own[:, 1:])
+    origin = torch.cat([own[:, :1].expand(batch, -1, -1), origin], dim=1).flatten(1)
+    turns = F.pad(advance * linked, (0, 0, 1, 0)).flatten(1)
+    for _ in range(anchor_every.bit_length()):
+        turns = _nearest_turn(turns + turns.gather(1, origin))
+        origin = origin.gather(1, origin)
+    phase = births.flatten(1).gather(1, origin) + turns
+
+    # What every track lacks where an anchor is next is given to it on the way there.
+    lacking = _nearest_turn(births[:, 1:].flatten(1) - phase.gather(1, last) - advance.flatten(1))
+    lacking = lacking * (continues & anchors).flatten(1)
+    lacking = torch.zeros_like(phase).scatter_add(1, origin.gather(1, last), lacking)
+    to_anchor = anchor_every - place % anchor_every
+    share = (1 - to_anchor / EASE).clamp(min=0)[:, None]
+    return phase.view(births.shape) + share * lacking.gather(1, origin).view(births.shape)
 
 
 def write_spectrum(tracks: Tracks, sample_rate: int, bins: int) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from codec.network import keyed_noise
 from codec.network.autoencoder import Autoencoder
 from codec.network.config import FRAME, ModelConfig, SpectralMapConfig
-from codec.network.map_waveform import ANCHOR_FRAMES, MapWaveformDecoder, Place
+from codec.network.map_waveform import MapWaveformDecoder, Place
+from codec.network.renderer import ANCHOR_FRAMES
 from codec.network.spectral_map import MapDecoder
 
 TINY = SpectralMapConfig(
