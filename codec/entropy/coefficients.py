@@ -133,12 +133,10 @@ def decode(
             for s in range(streams):
                 own = symbols[:, s, frame]
                 current = with_margins(own)
+                lengths = [width // 2 if frame < length else 0 for _, length, width in shapes]
                 for odd in (0, 1):
                     rows = expect(past[s], current, mid, odd)
-                    for block, (_, length, width) in enumerate(shapes):
-                        if frame < length:
-                            half = own[block, odd:width:2]
-                            _decode_half(decoders[block], rows[block, : len(half)], half)
+                    own[:, odd::2] = _decode_half(decoders, rows, lengths)
                     current = with_margins(own)
                 past[s].add(current)
                 mid = current if streams == 2 and s == 0 else None
@@ -163,20 +161,36 @@ def _decode_split(decoder: stream.queue.RangeDecoder, frames: int) -> NDArray[np
 
 
 def _decode_half(
-    decoder: stream.queue.RangeDecoder, rows: NDArray[np.uint8], out: NDArray[np.int16]
-) -> None:
-    """The symbols whose rows of frequencies these are, into zeros."""
-    magnitudes = decoder.decode(_ROW, _ROWS.take(rows, axis=0)) - 1
-    coded = np.flatnonzero(magnitudes)
-    if not coded.size:
-        return
-    size = _checked(magnitudes[coded], LARGEST)
+    decoders: list[stream.queue.RangeDecoder], rows: NDArray[np.uint8], lengths: list[int]
+) -> NDArray[np.int32]:
+    """The symbols whose rows of frequencies these are, (blocks, bins / 2): of each block the first
+    ones are coded, and the others zeros.
+    """
+    out = np.zeros(rows.shape, np.int32)
+    frequencies = _ROWS.take(rows, axis=0)
+    for block, length in enumerate(lengths):
+        if length:
+            out[block, :length] = decoders[block].decode(_ROW, frequencies[block, :length]) - 1
+    coded = np.nonzero(out)
+    if not coded[0].size:
+        return out
+    size = _checked(out[coded], LARGEST)
     escaped = np.flatnonzero(size == LARGEST)
-    if escaped.size:
-        further = decoder.decode(_ESCAPE, len(escaped)) - 1
-        size[escaped] += _checked(further, MAX_MAGNITUDE - LARGEST)
-    signs = _checked(decoder.decode(_SIGN, len(coded)) - 1, 1)
-    out[coded] = np.where(signs, -size, size)
+    escapes, signs = (
+        np.bincount(coded[0][at], minlength=len(out)) for at in (escaped, slice(None))
+    )
+    further, negative = [], []
+    for decoder, escape_count, sign_count in zip(
+        decoders, escapes.tolist(), signs.tolist(), strict=True
+    ):
+        if escape_count:
+            further.append(decoder.decode(_ESCAPE, escape_count))
+        if sign_count:
+            negative.append(decoder.decode(_SIGN, sign_count))
+    if further:
+        size[escaped] += _checked(np.concatenate(further) - 1, MAX_MAGNITUDE - LARGEST)
+    out[coded] = np.where(_checked(np.concatenate(negative) - 1, 1), -size, size)
+    return out
 
 
 def _checked(values: NDArray[np.int32], most: int) -> NDArray[np.int32]:

@@ -114,9 +114,9 @@ class ContextModel:
         symbols = np.zeros((waves.lanes, shape[2], len(payloads)), np.int64)
         for wave in range(waves.count):
             lanes = waves.members(wave)  # lane l is at frame wave - l
-            streams = waves.streams_of(lanes)  # the network takes whole ones
-            predicted = self.network.predict(waves.wave_inputs(wave), at, streams)
-            members = slice(lanes.start - streams.start, lanes.stop - streams.start)
+            whole = waves.streams_of(lanes)  # what the network takes
+            predicted = self.network.predict(waves.wave_inputs(wave), at, whole)
+            members = slice(lanes.start - whole.start, lanes.stop - whole.start)
             decoded = predicted.nearest[members]
             for block, decoder in enumerate(decoders):
                 rows = self._rows[predicted.scale[members, block], predicted.phase[members, block]]

@@ -25,8 +25,8 @@ ONE = 1 << 10
 WEIGHT_ONE = 1 << 12
 """Weights are multiples of 2^-12, biases of 2^-22."""
 MAX_ACTIVATION = 8 * ONE
-SYMBOLS_AT_ONCE = 1 << 14
-"""Inputs of this many symbols are held in memory: 10 MB with 16 latents, 35 MB with 64."""
+SYMBOLS_AT_ONCE = 1 << 11
+"""Inputs of so many symbols are held in memory, 4 MB with 64 latents: more leave the caches."""
 
 
 def array_shapes(latent_dim: int) -> dict[str, tuple[type, tuple[int, ...]]]:
@@ -80,20 +80,21 @@ class ContextNetwork:
         return x
 
     def predict(self, inputs: Floats, at: StepUnits, lanes: slice) -> Prediction:
-        """(lanes, n, input_count) -> predictions (lanes, n); lanes of whole streams."""
-        rows, n, width = inputs.shape
+        """(latent_dim, streams, n, input_count) -> predictions (lanes, n) of these lanes, which are
+        those of the streams.
+        """
+        n = inputs.shape[2]
         # One matrix product for each latent channel, all streams together.
-        by_channel = inputs.reshape(-1, self.latent_dim, n, width).swapaxes(0, 1)
-        outputs = self(by_channel.reshape(self.latent_dim, -1, width))
-        outputs = outputs.reshape(self.latent_dim, -1, n, 2).swapaxes(0, 1).reshape(rows, n, 2)
-        return at.prediction(outputs, lanes)
+        outputs = self(inputs.reshape(self.latent_dim, -1, inputs.shape[-1]))
+        by_stream = outputs.reshape(self.latent_dim, -1, n, 2).swapaxes(0, 1)
+        return at.prediction(by_stream.reshape(-1, n, 2), lanes)
 
 
 def network_inputs(symbols: NDArray[np.integer], steps: NDArray[np.float64]) -> Iterator[Floats]:
     """What the network sees of each symbol's neighbours, in units of 2^-10.
 
     For a block's symbols (streams, latent_dim, frames) and the steps (streams, latent_dim) they
-    were quantised with: arrays (streams * latent_dim, n, inputs) whose ``n`` add up to all frames.
+    were quantised with: arrays (latent_dim, streams, n, inputs) whose ``n`` add up to all frames.
     """
     streams, latent_dim, frames = symbols.shape
     at = StepUnits(steps)

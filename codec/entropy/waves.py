@@ -62,21 +62,23 @@ class Waves:
         """``shape`` is (streams, latent_dim, frames). ``log2_step`` (lanes,) goes to the
         network as it is, and ``one`` stands for 1.0.
         """
-        streams, latent_dim, frames = shape
-        self.lanes = streams * latent_dim
-        self.latent_dim = latent_dim
-        self.frames = frames
-        self.count = frames + self.lanes - 1 if frames and self.lanes else 0
-        self._index, self._length = _neighbours(streams, latent_dim, frames)
-        # One more stream of zeros in front: what nobody may see is looked up there.
-        self._known = np.zeros((blocks, (streams + 1) * latent_dim, self._length))
-        self._flat = self._known.reshape(blocks, -1)
+        self.streams, self.latent_dim, self.frames = shape
+        self.blocks, self.lanes = blocks, self.streams * self.latent_dim
+        self.count = self.frames + self.lanes - 1 if self.frames and self.lanes else 0
         self.rows = np.arange(self.lanes)
-        self._start = HISTORY + latent_dim
-        self._places = (self.rows + latent_dim) * self._length + self._start - self.rows
-        self._constant = np.zeros((self.lanes, 1, input_count(latent_dim)))
-        self._constant[latent_dim:, 0, -2] = one
-        self._constant[..., -1] = log2_step[:, None]
+        self._seen = seen_channels(self.latent_dim)
+        self._margin = SPAN if self._seen < self.latent_dim else 0
+        # One more stream of zeros in front, and zeros where nobody may see anything: before and
+        # after the frames, since lanes of a stream are up to latent_dim of them ahead of and
+        # behind each other, and beside the channels.
+        self._start = HISTORY + self.latent_dim
+        width = self.latent_dim + 2 * self._margin
+        length = self._start + self.frames + self.latent_dim
+        self._known = np.zeros((self.streams + 1, blocks, length, width))
+        self._visible = _visible(self.latent_dim)
+        self._constant = np.zeros((self.latent_dim, self.streams, 1, 2))
+        self._constant[:, 1:, :, 0] = one
+        self._constant[:, :, 0, 1] = log2_step.reshape(self.streams, self.latent_dim).T
 
     def members(self, wave: int) -> slice:
         """The lanes of a wave; lane ``l`` is at frame ``wave - l``."""
@@ -84,17 +86,20 @@ class Waves:
 
     def store(self, values: Floats) -> None:
         """Make the first block known, (lanes, frames)."""
+        by_frame = values.reshape(self.streams, self.latent_dim, self.frames).swapaxes(1, 2)
         frames = slice(self._start, self._start + self.frames)
-        self._known[0, self.latent_dim :, frames] = values
+        channels = slice(self._margin, self._margin + self.latent_dim)
+        self._known[1:, 0, frames, channels] = by_frame
 
     def store_wave(self, wave: int, values: Floats) -> None:
         """Make the values of a wave's members known, (members, blocks)."""
-        self._flat[:, self._places[self.members(wave)] + wave] = values.T
+        lanes = self.rows[self.members(wave)]
+        stream, channel = np.divmod(lanes, self.latent_dim)
+        self._known[stream + 1, :, self._start + wave - lanes, self._margin + channel] = values
 
     def inputs(self, first: int, last: int) -> Floats:
-        """The inputs of the first block's frames, (lanes, last - first, input_count)."""
-        waves = np.arange(first, last)[:, None] + self.rows[:, None, None]
-        return self._inputs(self._flat[0, self._index[:, None] + waves])
+        """The inputs of the first block's frames: (latent_dim, streams, last - first, inputs)"""
+        return self._inputs(slice(0, self.streams), last - first, self._start + first, 0)
 
     def streams_of(self, lanes: slice) -> slice:
         """All lanes of the streams that some are in."""
@@ -104,30 +109,54 @@ class Waves:
     def wave_inputs(self, wave: int) -> Floats:
         """The inputs at a wave of all lanes of its members' streams, members or not.
 
-        Shape: (lanes, blocks, input_count)
+        Shape: (latent_dim, streams, blocks, inputs)
         """
         lanes = self.streams_of(self.members(wave))
-        return self._inputs(self._flat[:, self._index[lanes] + wave].swapaxes(0, 1), lanes)
+        streams = slice(lanes.start // self.latent_dim, lanes.stop // self.latent_dim)
+        return self._inputs(streams, self.blocks, self._start + wave - lanes.start, -1)
 
-    def _inputs(self, neighbours: Floats, lanes: slice = slice(None)) -> Floats:
+    def _inputs(self, streams: slice, count: int, row: int, row_step: int) -> Floats:
         """Four frames of values as they are, then: lags 3 and 4 of the lane itself, its magnitude
         at lags 1 and 2, its mean magnitude over eight lags, the mean magnitude of each of the four
         frames, their magnitudes if there are more than ALL_CHANNELS, whether there is a stream
         before this one, and log2 of the step.
+
+        The first lane of ``streams`` is at a row of what is known, each further one ``row_step``
+        rows on. ``count`` are blocks, or without a step of rows frames of the first block.
         """
-        channels = seen_channels(self.latent_dim)
-        four = 4 * channels
-        out = np.empty((*neighbours.shape[:2], self._constant.shape[-1]))
-        out[:] = self._constant[lanes]
-        out[..., :four] = neighbours[..., :four]
-        out[..., four : four + 2] = neighbours[..., four + 2 : four + 4]
-        np.abs(neighbours, out=neighbours)
-        out[..., four + 2 : four + 4] = neighbours[..., four : four + 2]
-        out[..., four + 4] = neighbours[..., four:].sum(-1) / HISTORY
-        frames = neighbours[..., :four].reshape(*neighbours.shape[:2], 4, -1)
-        out[..., four + 5 : four + 9] = frames.sum(-1) / channels
-        if self.latent_dim > ALL_CHANNELS:
-            out[..., four + 9 : -2] = neighbours[..., :four]
+        seen, four = self._seen, 4 * self._seen
+        shape = (self.latent_dim, streams.stop - streams.start, count)
+        of_stream, of_block, of_row, of_channel = self._known.strides
+        along = of_block if row_step else of_row
+        to_stream = of_stream + row_step * self.latent_dim * of_row
+
+        def view(stream: int, row: int, channel: int, rows: int, channels: int) -> Floats:
+            """What every lane knows from a place on, row by row back in time."""
+            moves = of_channel if channels == 1 or self._margin else 0  # with the lane's channel
+            lane = row_step * of_row + moves
+            return np.ndarray(
+                (*shape, rows, channels),
+                buffer=self._known,
+                offset=stream * of_stream + row * of_row + channel * of_channel,
+                strides=(lane, to_stream, along, -of_row, of_channel),
+            )
+
+        out = np.empty((*shape, input_count(self.latent_dim)))
+        out[..., -2:] = self._constant[:, streams]
+        frames = out[..., :four].reshape(*shape, 4, seen)
+        frames[..., :3, :] = view(streams.start + 1, row, 0, 3, seen)
+        frames[..., 3, :] = view(streams.start, row, 0, 1, seen)[..., 0, :]
+        if not row_step:  # in a wave, what a lane must not see is not known yet
+            frames[..., :3, :] *= self._visible
+        history = view(streams.start + 1, row - 1, self._margin, HISTORY, 1)[..., 0]
+        out[..., four : four + 2] = history[..., 2:4]
+        history = np.abs(history)
+        out[..., four + 2 : four + 4] = history[..., :2]
+        out[..., four + 4] = history.sum(-1) / HISTORY
+        magnitudes = np.abs(frames)
+        out[..., four + 5 : four + 9] = magnitudes.sum(-1) / seen
+        if self._margin:
+            out[..., four + 9 : -2] = magnitudes.reshape(*shape, four)
         means = out[..., four + 4 : four + 9]
         np.floor(means, out=means)
         return out
@@ -147,42 +176,11 @@ def coding_order(streams: int, latent_dim: int, frames: int) -> tuple[Ints, Ints
 
 
 @lru_cache(maxsize=4)
-def _neighbours(streams: int, latent_dim: int, frames: int) -> tuple[Ints, int]:
-    """Places of what each lane sees at wave 0, (lanes, 4 * seen_channels + 8), and a row's length.
-
-    The places at wave ``w`` are ``w`` further, for a lane and all that it sees move together.
+def _visible(latent_dim: int) -> Floats:
+    """Which channels of its own stream's frame, and of the two before it, a lane sees; those of
+    other lanes only if they were coded before: (latent_dim, 1, 1, 3, seen_channels)
     """
-    lanes = streams * latent_dim
-    # Lanes of one stream are up to latent_dim frames ahead of and behind each other.
-    length = HISTORY + latent_dim + frames + latent_dim
     width = seen_channels(latent_dim)
-    index = np.empty((lanes, 4 * width + HISTORY), np.int64)
-    for lane in range(lanes):
-        stream, channel = divmod(lane, latent_dim)
-        place = HISTORY + latent_dim - lane
-        channels = np.arange(width) + (0 if width == latent_dim else channel - SPAN)
-        exists = (channels >= 0) & (channels < latent_dim)
-
-        def row(
-            stream: int,
-            lag: int,
-            last: int,
-            place: int = place,
-            channels: Ints = channels,
-            exists: NDArray[np.bool_] = exists,
-        ) -> Ints:
-            """A frame of a stream, up to channel ``last``; zeros beyond. Row 0 is all zeros."""
-            visible = exists & (channels <= last)
-            rows = np.where(visible, (stream + 1) * latent_dim + channels, 0)
-            return rows * length + place - lag
-
-        index[lane] = np.concatenate(
-            [
-                row(stream, 0, channel - 1),
-                row(stream, 1, channel),
-                row(stream, 2, channel + 1),
-                row(stream - 1, 0, latent_dim),
-                (latent_dim + lane) * length + place - np.arange(1, HISTORY + 1),
-            ]
-        )
-    return index, length
+    own = np.arange(latent_dim)[:, None, None]
+    channels = np.arange(width) + (0 if width == latent_dim else own - SPAN)
+    return (channels < own + np.arange(3)[:, None])[:, None, None].astype(np.float64)

@@ -101,8 +101,8 @@ def fit_context_model(
     rng = np.random.default_rng(0)
 
     def by_channel(x: NDArray[np.floating]) -> NDArray[np.floating]:
-        """(streams, latent_dim, frames, ...) -> (latent_dim, streams * frames, ...)"""
-        return np.swapaxes(x, 0, 1).reshape(x.shape[1], -1, *x.shape[3:])
+        """(streams, latent_dim, frames) -> (latent_dim, streams * frames)"""
+        return np.swapaxes(x, 0, 1).reshape(x.shape[1], -1)
 
     def draw() -> tuple[Tensor, ...]:
         """Inputs (latent_dim, n, inputs), values and steps (latent_dim, n)."""
@@ -112,9 +112,8 @@ def fit_context_model(
             block = blocks[rng.choice(len(blocks), p=sizes / sizes.sum())]
             step = tables.stream_steps(index, len(block))
             symbols = quantise(block, step)
-            features = np.concatenate(list(network_inputs(symbols, step)), 1)
-            features = features.reshape(*symbols.shape, -1)
-            inputs.append(by_channel(features) / ONE)
+            features = np.concatenate(list(network_inputs(symbols, step)), 2)
+            inputs.append(features.reshape(len(features), -1, features.shape[-1]) / ONE)
             values.append(by_channel(symbols * step[..., None]))
             sizes_of.append(by_channel(np.broadcast_to(step[..., None], symbols.shape)))
             streams += len(block)

@@ -28,7 +28,12 @@ def all_inputs(values: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """(lanes, frames, inputs) of a whole block."""
     waves = make_waves(1, shape)
     waves.store(values)
-    return waves.inputs(0, shape[2])
+    return by_lane(waves.inputs(0, shape[2]))
+
+
+def by_lane(inputs: np.ndarray) -> np.ndarray:
+    """(latent_dim, streams, n, inputs) -> (lanes, n, inputs)"""
+    return inputs.swapaxes(0, 1).reshape(-1, *inputs.shape[2:])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -120,7 +125,7 @@ def test_wave_by_wave_sees_what_the_whole_block_shows(shape: tuple[int, int, int
     for wave in range(waves.count):
         members = waves.members(wave)
         lanes = np.arange(waves.lanes)[members]
-        found = waves.wave_inputs(wave)[lanes - waves.streams_of(members).start, 0]
+        found = by_lane(waves.wave_inputs(wave))[lanes - waves.streams_of(members).start, 0]
         assert (found == whole[lanes, wave - lanes]).all()
         waves.store_wave(wave, values[lanes, wave - lanes][:, None])
 
@@ -135,7 +140,7 @@ def test_several_blocks_know_nothing_of_each_other(shape: tuple[int, int, int]):
         lanes = np.arange(together.lanes)[together.members(wave)]
         columns = [values[lanes, wave - lanes] for values in blocks]
         for i, one in enumerate(alone):
-            assert (found[:, i] == one.wave_inputs(wave)[:, 0]).all()
+            assert (found[:, :, i] == one.wave_inputs(wave)[:, :, 0]).all()
             one.store_wave(wave, columns[i][:, None])
         together.store_wave(wave, np.stack(columns, 1))
 
@@ -145,4 +150,4 @@ def test_a_part_of_the_frames_has_the_inputs_of_the_whole():
     waves = make_waves(1, shape)
     waves.store(make_values(shape))
     parts = [waves.inputs(0, 5), waves.inputs(5, 6), waves.inputs(6, 12)]
-    assert (np.concatenate(parts, 1) == waves.inputs(0, 12)).all()
+    assert (np.concatenate(parts, 2) == waves.inputs(0, 12)).all()
