@@ -209,12 +209,12 @@ def _decode_block(
         z = torch.from_numpy(window).to(codec.device)[None]
         place = Place(index * FRAMES_PER_BLOCK - halo, [channel])
         if block.layer is None:
-            row = codec.synthesize(z, place)[0].cpu()
+            row = codec.synthesize(z, place, halo=halo)[0].cpu()
         else:
-            made, levels = codec.synthesize_with_levels(z, place)
+            made, levels = codec.synthesize_with_levels(z, place, halo - 1)
             layers = [side.layer if side else None for side in (previous, block, following)]
-            row = refined(made[0].cpu(), levels[0].cpu(), layers, channel, halo)
-        rows.append(row[:, halo * hop : (halo + frames) * hop])
+            row = refined(made[0].cpu(), levels[0].cpu(), layers, channel)
+        rows.append(row)
     return codec.from_rows(torch.stack(rows)[None], channels)[0].numpy()
 
 

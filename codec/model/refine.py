@@ -21,21 +21,19 @@ from codec.network.waveform_layer import combine, unit_steps
 
 
 def refined(
-    rendered: Tensor, levels: Tensor, layers: Sequence[Layer | None], channel: int, halo: int
+    rendered: Tensor, levels: Tensor, layers: Sequence[Layer | None], channel: int
 ) -> Tensor:
-    """A channel of a block with its coded coefficients.
+    """A channel of a block, (1, time), with its coded coefficients.
 
     Args:
-        rendered: (1, time), halo and block and halo, as the renderer makes it.
+        rendered: the block and a frame on either side, (1, time), as the renderer makes it.
         levels: (frames, SHORT_FRAMES, SHORT_BANDS) log powers that the map expects there.
         layers: of the block before, the block itself, and the one after.
-        halo: frames before the block.
     """
     own = layers[1]
     assert own is not None
     count = len(own.split)
     ends = [0, 1, 1 + count]  # where the three blocks begin, of the block's frames and two more
-    first = halo - 1
     outer = [layers[0], own, layers[2]]
     parts = [(-1, 1), (0, count), (0, 1)]
     split = np.concatenate(
@@ -44,11 +42,9 @@ def refined(
             for layer, (begin, length) in zip(outer, parts, strict=True)
         ]
     )
-    span = slice(first * FRAME, (first + len(split)) * FRAME)
-    waveform = rendered[:, span].numpy()
-    steps = unit_steps(levels[first : first + len(split)].numpy(), split)
+    steps = unit_steps(levels.numpy(), split)
     edges = (1, 1 + count)
-    coefficients = transform(waveform, split, edges)[0]
+    coefficients = transform(rendered.numpy(), split, edges)[0]
     for layer, start, (begin, length) in zip(outer, ends, parts, strict=True):
         if layer is None:
             continue
@@ -58,6 +54,5 @@ def refined(
         symbols = layer.symbols[channel, begin:][:length]
         scaled = steps[at] * step_factor(layer.step_index)
         coefficients[at] = combine(coefficients[at], symbols, scaled)
-    out = rendered.clone()
-    out[:, span] = torch.from_numpy(inverse(coefficients[None], split, edges))
-    return out
+    out = torch.from_numpy(inverse(coefficients[None], split, edges))
+    return out[:, FRAME : (1 + count) * FRAME]

@@ -192,18 +192,21 @@ class RowCodec(Float32Module):
         return self.standardizer(self.autoencoder.tokens.lookup(tokens))
 
     @float32_by_default()
-    def synthesize(self, z: Tensor, place: Place = START, label: str | None = None) -> Tensor:
-        """(n, latent_dim, frames) -> (n, network channels, frames * hop_length).
+    def synthesize(
+        self, z: Tensor, place: Place = START, label: str | None = None, halo: int = 0
+    ) -> Tensor:
+        """(n, latent_dim, frames) -> (n, network channels, (frames - 2 * halo) * hop_length).
 
         ``place`` says which frames of a recording these are, and of which coded channels.
-        ``label`` is as for ``encode``.
+        ``label`` is as for ``encode``. The ``halo`` at both ends only says what is around the
+        other frames.
 
         Raises:
             LacunaError: the weights are no longer float32, or there is no such label.
         """
         self.check_float32()
         labels = label_rows(self.config, label, self.device)
-        return self.autoencoder.decode(self.standardizer.inverse(z), place, labels)
+        return self.autoencoder.decode(self.standardizer.inverse(z), place, labels, halo)
 
     @property
     def layered(self) -> bool:
@@ -223,12 +226,13 @@ class RowCodec(Float32Module):
         return self.autoencoder.decoder.expect(self.standardizer.inverse(z)).short
 
     @float32_by_default()
-    def synthesize_with_levels(self, z: Tensor, place: Place) -> tuple[Tensor, Tensor]:
-        """``synthesize`` and ``levels`` at once."""
+    def synthesize_with_levels(self, z: Tensor, place: Place, halo: int) -> tuple[Tensor, Tensor]:
+        """``synthesize``, and ``levels`` of the same frames, at once."""
         self.check_float32()
         assert isinstance(self.autoencoder.decoder, MapWaveformDecoder), self.config
-        waveform, expected = self.autoencoder.decoder.render(self.standardizer.inverse(z), place)
-        return waveform.float(), expected.short
+        z = self.standardizer.inverse(z)
+        waveform, expected = self.autoencoder.decoder.render(z, place, halo=halo)
+        return waveform.float(), expected.short[:, halo : z.shape[2] - halo]
 
     # -- as a part of another module -------------------------------------------------------------
 

@@ -102,15 +102,18 @@ class Autoencoder(nn.Module):
             return self.encoder(waveform, label)
         return self.encoder(waveform)
 
-    def decode(self, z: Tensor, place: Place = START, label: Tensor | None = None) -> Tensor:
-        """(batch, latent_dim, frames) -> (batch, channels, frames * hop_length).
+    def decode(
+        self, z: Tensor, place: Place = START, label: Tensor | None = None, halo: int = 0
+    ) -> Tensor:
+        """(batch, latent_dim, frames) -> (batch, channels, (frames - 2 * halo) * hop_length).
 
         A decoder that makes things up, such as noise, makes them up by ``place``. ``label`` is as
-        for ``posterior``.
+        for ``posterior``. The ``halo`` at both ends only says what is around the other frames.
         """
         if isinstance(self.decoder, MapWaveformDecoder):
-            return self.decoder(z, place, label=label).float()
-        return self.decoder(z).float()
+            return self.decoder(z, place, label=label, halo=halo).float()
+        hop = self.config.hop_length
+        return self.decoder(z)[..., halo * hop : (z.shape[2] - halo) * hop].float()
 
     def forward(
         self,

@@ -20,6 +20,7 @@ from codec.network.views import (
     band_log_powers,
     band_means,
     band_of_bin,
+    in_bins,
 )
 
 HOP = FRAME // SHORT_FRAMES
@@ -59,4 +60,4 @@ class BandMatching(nn.Module):
 
     def with_gains(self, spectra: Tensor, log_gain: Tensor) -> Tensor:
         """Spectra with a gain for each band, (batch, hops, SHORT_BANDS), as (batch, time)."""
-        return inverse_stft(spectra * log_gain.exp()[..., self.band_of_bin], self.window, HOP)
+        return inverse_stft(spectra * in_bins(log_gain.exp(), self.band_of_bin), self.window, HOP)

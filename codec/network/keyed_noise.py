@@ -29,11 +29,12 @@ def uniform(first_frame: int, frames: int, channels: Sequence[int], count: int) 
 def _draw(kind: int, first_frame: int, frames: int, channels: Sequence[int], count: int) -> Tensor:
     values = np.empty((len(channels), frames, count), np.float32)
     for row, channel in enumerate(channels):
+        bits = np.random.Philox(key=np.array([channel, kind], np.uint64), counter=0)
+        generator, state = np.random.Generator(bits), bits.state
+        draw = generator.standard_normal if kind == _NORMAL else generator.random
         for frame in range(frames):
-            place = (first_frame + frame) % (1 << 64)  # halos reach before the first frame
-            counter = np.array([0, 0, place, 0], np.uint64)
-            bits = np.random.Philox(key=np.array([channel, kind], np.uint64), counter=counter)
-            generator = np.random.Generator(bits)
-            draw = generator.standard_normal if kind == _NORMAL else generator.random
+            # Halos reach before the first frame.
+            state["state"]["counter"][2] = (first_frame + frame) % (1 << 64)
+            bits.state = state
             draw(dtype=np.float32, out=values[row, frame])
     return torch.from_numpy(values)

@@ -30,9 +30,26 @@ class ConvNeXtBlock(nn.Module):
         self.scale = nn.Parameter(torch.full((width,), residual_scale))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
-        y = self.contract(F.gelu(self.expand(self.norm(y))))
+        y = self.contract(F.gelu(self.expand(self.norm(self.along_time(x)))))
         return torch.addcmul(x, self.scale, y)
+
+    def along_time(self, x: Tensor) -> Tensor:
+        """The depthwise convolution."""
+        return self.depthwise(x.transpose(1, 2)).transpose(1, 2)
+
+
+class QuickConvNeXtBlock(ConvNeXtBlock):
+    """The same by another kernel, four times as fast, which rounds otherwise.
+
+    How an encoder rounds is seen in the bytes of files, so it stays as it is.
+    """
+
+    def along_time(self, x: Tensor) -> Tensor:
+        conv = self.depthwise
+        rows = x.transpose(1, 2).unsqueeze(2)  # in two dimensions any layout does
+        padding = (0, *conv.padding)
+        y = F.conv2d(rows, conv.weight.unsqueeze(2), conv.bias, padding=padding, groups=conv.groups)
+        return y.squeeze(2).transpose(1, 2)
 
 
 class Downsample(nn.Module):

@@ -49,8 +49,9 @@ class Randomness:
 class MapWaveformDecoder(nn.Module):
     """Latents to waveform.
 
-    Shape: (batch, latent_dim, frames) -> (batch, 1, frames * FRAME), or as many channels as
-    ``randomness`` has draws.
+    Shape: (batch, latent_dim, frames) -> (batch, 1, (frames - 2 * halo) * FRAME), or as many
+    channels as ``randomness`` has draws. The ``halo`` at both ends only says what is around the
+    other frames.
     """
 
     def __init__(self, config: SpectralMapConfig, latent_dim: int, sample_rate: int) -> None:
@@ -77,8 +78,9 @@ class MapWaveformDecoder(nn.Module):
         place: Place = START,
         randomness: Randomness | None = None,
         label: Tensor | None = None,
+        halo: int = 0,
     ) -> Tensor:
-        return self.render(z, place, randomness, label)[0]
+        return self.render(z, place, randomness, label, halo)[0]
 
     def render(
         self,
@@ -86,8 +88,9 @@ class MapWaveformDecoder(nn.Module):
         place: Place = START,
         randomness: Randomness | None = None,
         label: Tensor | None = None,
+        halo: int = 0,
     ) -> tuple[Tensor, SpectralMap]:
-        """As ``forward``, and the map that the waveform is made from."""
+        """As ``forward``, and the map of all frames that the waveform is made from."""
         batch, _, frames = z.shape
         if randomness is None:
             randomness = Randomness.of_place(place, batch, frames)
@@ -97,10 +100,12 @@ class MapWaveformDecoder(nn.Module):
         with in_float32(z):
             births = randomness.births.to(z.device)
             excitation = self.renderer.excite(expected, births, place.first_frame)
-        gains = self.renderer.gains(hidden, excitation)
+        unheard = max(0, halo - self.renderer.excited_frames)
+        heard = slice(unheard, frames - unheard)
+        excitation = excitation.of_frames(heard)
+        gains = self.renderer.gains(hidden[:, heard], excitation)
+        noise = randomness.noise[..., heard.start * FRAME : heard.stop * FRAME].to(z.device)
         with in_float32(z):
-            draws = [
-                self.renderer.mix(gains, excitation, noise)
-                for noise in randomness.noise.to(z.device).unbind(1)
-            ]
-        return torch.stack(draws, dim=1), expected
+            draws = [self.renderer.mix(gains, excitation, draw) for draw in noise.unbind(1)]
+        wanted = slice((halo - unheard) * FRAME, (frames - halo - unheard) * FRAME)
+        return torch.stack(draws, dim=1)[..., wanted], expected

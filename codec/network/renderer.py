@@ -10,7 +10,7 @@ synthesis"; Engel et al. 2020, "DDSP"), without the assumption of one pitch.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from codec.network.band_matching import BandMatching
 from codec.network.config import FRAME, SpectralMapConfig
-from codec.network.layers import ConvNeXtBlock
+from codec.network.layers import QuickConvNeXtBlock
 from codec.network.sinusoids import HOP, WINDOW, find_peaks, follow, write_spectrum
 from codec.network.spectral_map import SpectralMap
 from codec.network.stft import inverse_stft, stft
@@ -31,6 +31,7 @@ from codec.network.views import (
     WAVE_BINS,
     band_of_bin,
     expected_wave,
+    in_bins,
     noise_level,
 )
 
@@ -76,6 +77,11 @@ class Excitation:
     bands: Tensor
     """Log power that the short view expects, (batch, hops, SHORT_BANDS)."""
 
+    def of_frames(self, kept: slice) -> Excitation:
+        """That of some latent frames, from first to last."""
+        hops = slice(kept.start * HOPS, kept.stop * HOPS)
+        return Excitation(*(getattr(self, field.name)[:, hops] for field in fields(self)))
+
 
 class Renderer(nn.Module):
     """Hidden state and map of latent frames to a waveform."""
@@ -91,7 +97,7 @@ class Renderer(nn.Module):
         self.embed = nn.Linear(TIME_WIDTH + 5 * LOW_BINS + SHORT_BANDS, width)
         self.blocks = nn.Sequential(
             *(
-                ConvNeXtBlock(
+                QuickConvNeXtBlock(
                     width, config.expansion, config.renderer_kernel, 1 / config.renderer_depth
                 )
                 for _ in range(config.renderer_depth)
@@ -109,10 +115,15 @@ class Renderer(nn.Module):
         self.reach = config.renderer_depth * (config.renderer_kernel // 2)
 
     @property
+    def excited_frames(self) -> int:
+        """Latent frames on either side whose excitation can influence the samples of one."""
+        transform = WINDOW // HOP + self.matching.reach  # overlapping windows that hold others
+        return math.ceil((self.reach + transform) / HOPS)
+
+    @property
     def receptive_frames(self) -> int:
         """Latent frames on either side that can influence the samples of one."""
-        transform = WINDOW // HOP + self.matching.reach  # overlapping windows that hold others
-        return math.ceil((self.reach + transform) / HOPS) + 2  # two for tracks from frame to frame
+        return self.excited_frames + 2  # two for tracks from frame to frame
 
     def excite(self, expected: SpectralMap, births: Tensor, first_frame: int) -> Excitation:
         """Sinusoids and the known waveform of a map.
@@ -177,17 +188,15 @@ class Renderer(nn.Module):
 
     def mix(self, gains: Tensor, excitation: Excitation, noise: Tensor) -> Tensor:
         """Everything at its gain: (batch, time), with white noise of the same shape."""
-        low = [LOW_BINS] * 4
-        long, medium, wave, filling, bands = gains.clamp(-12, SHARPEST).split(
-            [*low, SHORT_BANDS], dim=-1
-        )
+        *low, bands = gains.clamp(-12, SHARPEST).split([LOW_BINS] * 4 + [SHORT_BANDS], dim=-1)
+        long, medium, wave, filling = low
         levels = excitation.bands / 2 + bands.clamp(max=LOUDER)
-        above = levels[..., self.band_of_bin[LOW_BINS:]]
-        loudness = torch.cat([excitation.level / 2 + filling, above], dim=-1).exp()
-        tones = excitation.long * long.exp() + excitation.medium * medium.exp()
-        tones = tones + excitation.wave * wave.exp()
-        spectra = stft(noise, self.window, HOP) * loudness
-        spectra = spectra + F.pad(tones, (0, BINS - LOW_BINS))
+        above = in_bins(levels.exp(), self.band_of_bin[LOW_BINS:])
+        spectra = stft(noise, self.window, HOP)
+        below = spectra[..., :LOW_BINS] * (excitation.level / 2 + filling).exp()
+        below = below + excitation.long * long.exp() + excitation.medium * medium.exp()
+        below = below + excitation.wave * wave.exp()
+        spectra = torch.cat([below, spectra[..., LOW_BINS:] * above], dim=-1)
         return self.matching(inverse_stft(spectra, self.window, HOP), 2 * levels)
 
 

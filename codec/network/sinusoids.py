@@ -224,20 +224,22 @@ def _phases(
 
 def write_spectrum(tracks: Tracks, sample_rate: int, bins: int) -> Tensor:
     """The lowest ``bins`` of the sinusoids' transform: complex (batch, hops, bins)."""
-    batch, hops, _ = tracks.frequency.shape
-    position = tracks.frequency * (WINDOW / sample_rate)
+    batch, hops, count = tracks.frequency.shape
+    heard = tracks.amplitude.flatten().nonzero()[:, 0]  # four in five are not
+    frequency, amplitude, phase = (
+        x.flatten()[heard] for x in (tracks.frequency, tracks.amplitude, tracks.phase)
+    )
+    position = frequency * (WINDOW / sample_rate)
     lowest = position.floor()
     beyond = (position - lowest).clamp(ON_A_BIN, 1 - ON_A_BIN)
     # A lobe and the sign of every other bin are this sine over what the distance to a bin says.
     size = (beyond * math.pi).sin() * (1 - 2 * (lowest % 2)) * (WINDOW / 4 / math.pi)
-    value = torch.polar(tracks.amplitude * size, tracks.phase)
+    value = torch.polar(amplitude * size, phase)
     wide = bins + 2 * LOBE  # what lies outside goes beside
-    rows = torch.arange(batch * hops, device=position.device).view(batch, hops, 1) * wide
     bin_below = lowest.clamp(-LOBE // 2, bins + LOBE // 2).long() + LOBE
-    first = (rows + bin_below).flatten()
+    first = heard // count * wide + bin_below
     total = value.new_zeros(batch * hops * wide)
     for reach in range(1 - LOBE // 2, LOBE // 2 + 1):
         away = beyond - reach
-        parts = value / (away * (1 - away * away))
-        total.index_add_(0, first + reach, parts.flatten())
+        total.index_add_(0, first + reach, value / (away * (1 - away * away)))
     return total.view(batch, hops, wide)[..., LOBE:-LOBE]

@@ -30,18 +30,23 @@ def inverse_stft(spectra: Tensor, window: Tensor, hop: int) -> Tensor:
     (batch, frames, len(window) // 2 + 1) -> (batch, frames * hop)
     """
     n_fft, frames = len(window), spectra.shape[1]
-    segments = torch.fft.irfft(spectra, n_fft, dim=-1) * window
-    shape = (-1, frames, n_fft // hop, hop)
-    envelope = _overlap_add((window**2).reshape(1, 1, -1, hop).expand(shape))
+    segments = torch.fft.irfft(spectra, n_fft, dim=-1)
+    parts = window.view(-1, hop)
+    total = _overlap_add(segments.unflatten(-1, parts.shape), parts)
+    envelope = _overlap_add(torch.ones_like(parts[:, :1]).expand(1, frames, -1, 1), parts**2)
     pad = (n_fft - hop) // 2
     keep = slice(pad, pad + frames * hop)
-    return _overlap_add(segments.reshape(shape))[:, keep] / envelope[:, keep]
+    return total[:, keep] / envelope[:, keep]
 
 
-def _overlap_add(pieces: Tensor) -> Tensor:
-    """Frames cut into pieces of a hop, (batch, frames, n_fft // hop, hop) -> (batch, time)."""
-    overlap = pieces.shape[2]
-    total = F.pad(pieces[:, :, 0], (0, 0, 0, overlap - 1))
+def _overlap_add(pieces: Tensor, window: Tensor) -> Tensor:
+    """Frames in pieces of a hop, (batch, frames, n_fft // hop, hop), each times its own part of a
+    window (n_fft // hop, hop), where they belong: (batch, time)
+    """
+    overlap = len(window)
+    count = pieces.shape[1] + overlap - 1
+    padded = F.pad(pieces, (0, 0, 0, 0, overlap - 1, overlap - 1))
+    total = padded[:, -count:, 0] * window[0]
     for shift in range(1, overlap):  # sums, not writes in place: those are slow in ONNX
-        total = total + F.pad(pieces[:, :, shift], (0, 0, shift, overlap - 1 - shift))
+        total = torch.addcmul(total, padded[:, -count - shift : -shift, shift], window[shift])
     return total.flatten(1)

@@ -98,8 +98,14 @@ def expected_wave(medium: Tensor) -> Tensor:
 
 def mean_of_neighbors(x: Tensor, count: int) -> Tensor:
     """Mean over ``count`` (odd) neighbors in the last dimension, fewer at its ends."""
-    rows = x.reshape(-1, 1, x.shape[-1])
-    return F.avg_pool1d(rows, count, 1, count // 2, count_include_pad=False).view(x.shape)
+    size, reach = x.shape[-1], count // 2
+    place = torch.arange(size, device=x.device)
+    present = (place + reach).clamp(max=size - 1) - (place - reach).clamp(min=0) + 1
+    padded = F.pad(x, (reach, reach))
+    total = padded[..., :size]
+    for away in range(1, count):  # quicker than avg_pool1d, for the same
+        total = total + padded[..., away : away + size]
+    return total / present
 
 
 def _frames(waveform: Tensor, window: int, hop: int) -> Tensor:
@@ -148,6 +154,11 @@ def band_means() -> Tensor:
     bins = torch.arange(SHORT_WINDOW // 2 + 1)[:, None]
     inside = (edges[:-1] <= bins) & (bins < edges[1:])
     return inside / edges.diff().float()
+
+
+def in_bins(of_bands: Tensor, band_of_bin: Tensor) -> Tensor:
+    """Values of bands (..., SHORT_BANDS) at bins of these bands: (..., bins)"""
+    return of_bands.gather(-1, band_of_bin.expand(*of_bands.shape[:-1], -1))
 
 
 def band_of_bin(window: int) -> Tensor:

@@ -81,7 +81,9 @@ def test_a_span_decodes_no_more_blocks_than_it_needs(
     decoded = []
     synthesize = Codec.synthesize
     monkeypatch.setattr(
-        Codec, "synthesize", lambda self, *given: decoded.append(given) or synthesize(self, *given)
+        Codec,
+        "synthesize",
+        lambda self, *given, halo: decoded.append(given) or synthesize(self, *given, halo=halo),
     )
     decompress(tiny_codec, data, start, 0.1)
     assert 1 <= len(decoded) <= most

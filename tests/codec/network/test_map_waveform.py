@@ -62,6 +62,18 @@ def test_a_block_with_its_halo_is_a_part_of_the_whole(decoder: MapWaveformDecode
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("further", [-5, -3, 0, 3])
+def test_a_halo_is_left_out_and_changes_nothing_else(
+    decoder: MapWaveformDecoder, further: int
+) -> None:
+    halo = decoder.receptive_frames + further
+    z = latents(2 * halo + 3)
+    whole, part = decoder(z), decoder(z, halo=halo)
+    assert part.shape == (1, 1, 3 * FRAME)
+    assert torch.allclose(part, whole[..., halo * FRAME : -halo * FRAME], atol=1e-6)
+
+
+@torch.no_grad()
 def test_beyond_the_receptive_field_nothing_matters(decoder: MapWaveformDecoder) -> None:
     halo = decoder.receptive_frames
     z = latents(2 * halo + 3)
