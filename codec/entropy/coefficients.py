@@ -33,6 +33,9 @@ ESCAPE_BITS = 12
 MAX_MAGNITUDE = LARGEST + (1 << ESCAPE_BITS) - 3
 """The largest symbol there is; the lowest and the highest escape are not used."""
 
+ENCODED_AT_ONCE = 1 << 15
+"""The intervals of so many things take little memory."""
+
 Places = NDArray[np.intp]
 
 _TOTAL = 1 << FREQUENCY_BITS
@@ -95,8 +98,8 @@ def encode(symbols: NDArray[np.integer], split: NDArray[np.integer]) -> bytes:
     """
     encoder = stream.queue.RangeEncoder()
     things = _in_order(symbols, split)
-    if things.size:
-        rows = _INTERVALS.take(things, axis=0)
+    for first in range(0, len(things), ENCODED_AT_ONCE):
+        rows = _INTERVALS.take(things[first : first + ENCODED_AT_ONCE], axis=0)
         encoder.encode(np.ones(len(rows), np.int32), _ROW, rows)
     return encoder.get_compressed().astype("<u4").tobytes()
 

@@ -75,7 +75,7 @@ class Waves:
         width = self.latent_dim + 2 * self._margin
         length = self._start + self.frames + self.latent_dim
         self._known = np.zeros((self.streams + 1, blocks, length, width))
-        self._visible = _visible(self.latent_dim)
+        self._visible, self._ones = _visible(self.latent_dim), np.ones(self._seen)
         self._constant = np.zeros((self.latent_dim, self.streams, 1, 2))
         self._constant[:, 1:, :, 0] = one
         self._constant[:, :, 0, 1] = log2_step.reshape(self.streams, self.latent_dim).T
@@ -154,7 +154,7 @@ class Waves:
         out[..., four + 2 : four + 4] = history[..., :2]
         out[..., four + 4] = history.sum(-1) / HISTORY
         magnitudes = np.abs(frames)
-        out[..., four + 5 : four + 9] = magnitudes.sum(-1) / seen
+        out[..., four + 5 : four + 9] = magnitudes @ self._ones / seen
         if self._margin:
             out[..., four + 9 : -2] = magnitudes.reshape(*shape, four)
         means = out[..., four + 4 : four + 9]

@@ -223,7 +223,7 @@ class RowCodec(Float32Module):
         """
         self.check_float32()
         assert isinstance(self.autoencoder.decoder, MapWaveformDecoder), self.config
-        return self.autoencoder.decoder.expect(self.standardizer.inverse(z)).short
+        return self.autoencoder.decoder.levels(self.standardizer.inverse(z))
 
     @float32_by_default()
     def synthesize_with_levels(self, z: Tensor, place: Place, halo: int) -> tuple[Tensor, Tensor]:

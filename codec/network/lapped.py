@@ -77,17 +77,18 @@ def by_frequency(of_pieces: Floats) -> Floats:
 def _fold(
     waveform: Floats, split: NDArray[np.integer], edges: tuple[int, ...], sign: float
 ) -> Floats:
-    sizes = np.concatenate([np.full(1 << s, FRAME >> s) for s in split.tolist()])
+    pieces = 1 << split.astype(np.int64)
+    sizes = np.repeat(FRAME // pieces, pieces)
     borders = np.cumsum(sizes)[:-1]
     width = np.minimum(sizes[:-1], sizes[1:])
     width[np.isin(borders, np.array(edges) * FRAME)] = EDGE
     out = waveform.copy()
     for w in np.unique(width).tolist():
         around = borders[width == w] - w // 2
-        pieces = sliding_window_view(out, w, axis=1)[:, around]  # a copy
-        after_it, before = pieces[..., w // 2 :], pieces[..., : w // 2][..., ::-1]
+        both = sliding_window_view(out, w, axis=1)[:, around]  # a copy
+        after_it, before = both[..., w // 2 :], both[..., : w // 2][..., ::-1]
         more, less = (x.astype(waveform.dtype) for x in _window(w))
-        folded = np.empty_like(pieces)
+        folded = np.empty_like(both)
         folded[..., w // 2 :] = more * after_it + sign * less * before
         folded[..., : w // 2][..., ::-1] = more * before - sign * less * after_it
         sliding_window_view(out, w, axis=1, writeable=True)[:, around] = folded

@@ -72,6 +72,10 @@ class MapWaveformDecoder(nn.Module):
         z = z.transpose(1, 2)
         return self.map.map(z, self.map(z, label))
 
+    def levels(self, z: Tensor) -> Tensor:
+        """The map's ``short``, without the rest."""
+        return self.map.short(self.map(z.transpose(1, 2)))
+
     def forward(
         self,
         z: Tensor,

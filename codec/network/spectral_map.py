@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.network.config import FRAME, SpectralMapConfig
@@ -176,8 +177,7 @@ class MapDecoder(nn.Module):
         """The map of latents (batch, frames, latent_dim) and their hidden state."""
         sizes = [POWERS, 2 * WAVE, WAVE, FINE, FINE]
         parts = self.head(self.norm(hidden)).float().split(sizes, dim=-1)
-        powers = parts[0] * TYPICAL_SPREAD + TYPICAL_LEVEL
-        long, medium, short = _grids(powers.clamp(MIN_LOG_POWER, MAX_LOG_POWER))
+        long, medium, short = _grids(_log_powers(parts[0]))
         wave = parts[1] + self.wave_out(z).float()
         long_offset, medium_offset, _ = _grids(parts[3])
         long_spread, medium_spread, _ = _grids(parts[4].clamp(-4, 2))
@@ -192,6 +192,16 @@ class MapDecoder(nn.Module):
             long_spread=long_spread,
             medium_spread=medium_spread,
         )
+
+    def short(self, hidden: Tensor) -> Tensor:
+        """The map's ``short`` alone, which is a twentieth of it."""
+        rows = slice(FINE, POWERS)
+        outputs = F.linear(self.norm(hidden), self.head.weight[rows], self.head.bias[rows])
+        return _log_powers(outputs.float()).unflatten(-1, (SHORT_FRAMES, SHORT_BANDS))
+
+
+def _log_powers(outputs: Tensor) -> Tensor:
+    return (outputs * TYPICAL_SPREAD + TYPICAL_LEVEL).clamp(MIN_LOG_POWER, MAX_LOG_POWER)
 
 
 def _grids(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

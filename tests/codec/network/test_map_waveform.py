@@ -101,9 +101,11 @@ def test_gradients_reach_latents_and_every_weight() -> None:
 def test_every_field_of_a_map_has_the_shape_it_says() -> None:
     decoder = MapDecoder(TINY, latent_dim=4)
     z = torch.randn(2, 5, 4)
-    expected = decoder.map(z, decoder(z))
+    hidden = decoder(z)
+    expected = decoder.map(z, hidden)
     for field in fields(expected):
         assert getattr(expected, field.name).shape[:2] == (2, 5), field.name
+    assert torch.allclose(decoder.short(hidden), expected.short, atol=1e-5)
 
 
 def test_the_autoencoder_goes_there_and_back() -> None:
