@@ -170,8 +170,8 @@ class Renderer(nn.Module):
     def _wave(self, expected: SpectralMap) -> Tensor:
         """The waveform of the lowest bins, in the transform of the other parts."""
         scale = expected_wave(expected.medium) * noise_level(MEDIUM_WINDOW)
-        spectra = torch.view_as_complex((expected.wave_mean * scale[..., None]).contiguous())
-        spectra = F.pad(spectra.flatten(1, 2), (1, BINS - WAVE_BINS - 1))
+        pairs = (expected.wave_mean * scale[..., None]).flatten(1, 2)
+        spectra = torch.view_as_complex(F.pad(pairs, (0, 0, 1, BINS - WAVE_BINS - 1)))
         waveform = inverse_stft(spectra, self.window, FRAME // MEDIUM_FRAMES)
         return stft(waveform, self.window, HOP)[..., :LOW_BINS]
 
@@ -188,7 +188,7 @@ class Renderer(nn.Module):
 
     def mix(self, gains: Tensor, excitation: Excitation, noise: Tensor) -> Tensor:
         """Everything at its gain: (batch, time), with white noise of the same shape."""
-        *low, bands = gains.clamp(-12, SHARPEST).split([LOW_BINS] * 4 + [SHORT_BANDS], dim=-1)
+        *low, bands = gains.clamp(-12.0, SHARPEST).split([LOW_BINS] * 4 + [SHORT_BANDS], dim=-1)
         long, medium, wave, filling = low
         levels = excitation.bands / 2 + bands.clamp(max=LOUDER)
         above = in_bins(levels.exp(), self.band_of_bin[LOW_BINS:])

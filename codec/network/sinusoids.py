@@ -167,23 +167,13 @@ def _joined(frequency: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]:
 
     Both (batch, frames - 1, count). Two peaks are joined if each is the other's nearest.
     """
-    previous = _nearest(frequency[:, 1:], frequency[:, :-1])
-    following = _nearest(frequency[:, :-1], frequency[:, 1:])
-    distance = (frequency[:, 1:] - frequency[:, :-1].gather(-1, previous)).abs()
-    near = distance < (NEAR_SHARE * frequency[:, 1:]).clamp(min=NEAR_HZ)
+    distance = (frequency[:, 1:, :, None] - frequency[:, :-1, None, :]).abs()
+    nearest, previous = distance.min(-1)
+    following = distance.min(-2).indices
+    near = nearest < (NEAR_SHARE * frequency[:, 1:]).clamp(min=NEAR_HZ)
     exist = (amplitude[:, 1:] > 0) & (amplitude[:, :-1].gather(-1, previous) > 0)
     own = torch.arange(frequency.shape[-1], device=frequency.device)
     return previous, near & exist & (following.gather(-1, previous) == own)
-
-
-def _nearest(values: Tensor, among: Tensor) -> Tensor:
-    """The index of the nearest of ``among``, which is sorted; both (..., count)."""
-    above = torch.searchsorted(among.contiguous(), values.contiguous()).clamp(
-        max=among.shape[-1] - 1
-    )
-    below = (above - 1).clamp(min=0)
-    upper, lower = (among.gather(-1, index) for index in (above, below))
-    return torch.where((upper - values).abs() < (values - lower).abs(), above, below)
 
 
 def _phases(
@@ -234,12 +224,14 @@ def write_spectrum(tracks: Tracks, sample_rate: int, bins: int) -> Tensor:
     beyond = (position - lowest).clamp(ON_A_BIN, 1 - ON_A_BIN)
     # A lobe and the sign of every other bin are this sine over what the distance to a bin says.
     size = (beyond * math.pi).sin() * (1 - 2 * (lowest % 2)) * (WINDOW / 4 / math.pi)
-    value = torch.polar(amplitude * size, phase)
+    reach = torch.arange(1 - LOBE // 2, LOBE // 2 + 1, device=position.device)
+    away = beyond[:, None] - reach
+    lobe = (amplitude * size)[:, None] / (away * (1 - away * away))
     wide = bins + 2 * LOBE  # what lies outside goes beside
-    bin_below = lowest.clamp(-LOBE // 2, bins + LOBE // 2).long() + LOBE
-    first = heard // count * wide + bin_below
-    total = value.new_zeros(batch * hops * wide)
-    for reach in range(1 - LOBE // 2, LOBE // 2 + 1):
-        away = beyond - reach
-        total.index_add_(0, first + reach, value / (away * (1 - away * away)))
-    return total.view(batch, hops, wide)[..., LOBE:-LOBE]
+    bin_below = lowest.clamp(-LOBE // 2, bins + LOBE // 2 - 1).long() + LOBE
+    index = ((heard // count * wide + bin_below)[:, None] + reach).flatten()
+    real, imaginary = (
+        lobe.new_zeros(batch * hops * wide).scatter_add(0, index, (lobe * part[:, None]).flatten())
+        for part in (phase.cos(), phase.sin())
+    )
+    return torch.complex(real, imaginary).view(batch, hops, wide)[..., LOBE:-LOBE]
