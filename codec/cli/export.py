@@ -36,15 +36,12 @@ def export(
     require("export", "export", "onnx", "onnxscript", "onnxruntime")
     compute.use()
     codec = compute.load(model).cpu()
-    from codec.export.graphs import WHY_NO_DECODER, has_decoder
     from codec.export.write import export as write
     from codec.progress import working
 
     with working("exporting"):
         exported = write(codec, out, force=force)
     print(printable_lines(_table(exported.parities)))
-    if not has_decoder(codec):
-        say(f"lacuna: '{codec.config.name}' has no graph of its decoder: {WHY_NO_DECODER}")
     say(f"{out}: {', '.join(exported.files)}")
 
 

@@ -6,7 +6,12 @@ channels, whose audio is at the codec's sample rate and a multiple of ``hop_leng
     encoder    waveform (batch, channels, time) -> posterior_mean and
                posterior_logvar, each (batch, latent_dim, frames)
     decoder    z (batch, latent_dim, frames) -> waveform (batch, channels, time)
-    map        z (batch, latent_dim, frames) -> what a spectral map says (spectral_map.SpectralMap)
+
+Of a spectral map:
+
+    decoder    z, births (batch, frames, BIRTHS) uniform from 0 to 1, noise (batch, time) unit
+               Gaussian -> waveform (batch, 1, time)
+    map        z -> what it says of the spectrum (spectral_map.SpectralMap)
 """
 
 from __future__ import annotations
@@ -21,14 +26,9 @@ from torch import Tensor, nn
 
 from codec.errors import LacunaError
 from codec.model.latent_codec import LatentCodec
-from codec.network.map_waveform import MapWaveformDecoder
+from codec.network.map_waveform import MapWaveformDecoder, Randomness
+from codec.network.renderer import BIRTHS
 from codec.network.spectral_map import SpectralMap
-
-WHY_NO_DECODER = (
-    "it follows partials from frame to frame, a loop over data that a graph does not hold; the "
-    "encoder and the map (what latents say of the spectrum) are exported, and waveforms are made "
-    "by `lacuna decode`"
-)
 
 
 class EncoderGraph(nn.Module):
@@ -58,6 +58,19 @@ class DecoderGraph(nn.Module):
         return self.decoder(self.standardizer.inverse(z)).float()
 
 
+class RendererGraph(nn.Module):
+    """Standardised latents of a spectral map, and what its decoder draws, to a waveform."""
+
+    def __init__(self, codec: LatentCodec) -> None:
+        super().__init__()
+        assert isinstance(codec.autoencoder.decoder, MapWaveformDecoder)
+        self.decoder, self.standardizer = codec.autoencoder.decoder, codec.standardizer
+
+    def forward(self, z: Tensor, births: Tensor, noise: Tensor) -> Tensor:
+        randomness = Randomness(births, noise[:, None])
+        return self.decoder(self.standardizer.inverse(z), randomness=randomness)
+
+
 class MapGraph(nn.Module):
     """Standardised latents to the fields of a ``SpectralMap``, in their order."""
 
@@ -73,22 +86,44 @@ class MapGraph(nn.Module):
 
 
 @dataclass(frozen=True)
+class Input:
+    """A tensor that goes into a graph."""
+
+    name: str
+    shape: tuple[str | int, ...]
+    """Sizes, or the names of free ones: "batch", "frames", "time" (frames * hop_length)."""
+    draw: Callable[..., Tensor] = torch.randn
+    """Makes examples."""
+
+
+@dataclass(frozen=True)
 class Graph:
     """A module to export, and how it is called."""
 
     name: str
     """The name of its files."""
     module: nn.Module
-    input_name: str
+    inputs: tuple[Input, ...]
+    """What is coded comes first, then what is drawn."""
     output_names: tuple[str, ...]
-    samples_per_frame: int
-    """Values along the input's last dimension that stand for a latent frame."""
-    example: Callable[[int, int], Tensor]
-    """An input of so many items and frames, the same each time."""
+    silence: Tensor
+    """What is coded where there is digital silence: (1, rows, 1)."""
+    hop_length: int
+
+    def example(self, batch: int, frames: int) -> tuple[Tensor, ...]:
+        """Inputs of so many items and frames, the same each time."""
+        sizes = {"batch": batch, "frames": frames, "time": frames * self.hop_length}
+        generator = torch.Generator().manual_seed(0)
+        return tuple(
+            item.draw(
+                [sizes[n] if isinstance(n, str) else n for n in item.shape], generator=generator
+            )
+            for item in self.inputs
+        )
 
 
 def graphs_of(codec: LatentCodec) -> list[Graph]:
-    """The graphs that a codec has: of an ordinary one encoder and decoder.
+    """The graphs that a codec has: encoder and decoder, of a spectral map its map as well.
 
     Raises:
         LacunaError: it is a codec of tokens.
@@ -101,33 +136,26 @@ def graphs_of(codec: LatentCodec) -> list[Graph]:
             f"run in PyTorch"
         )
 
-    def noise(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=torch.Generator().manual_seed(0))
-
-    def waveform(batch: int, frames: int) -> Tensor:
-        return 0.1 * noise(batch, config.channels, frames * config.hop_length)
-
-    def latents(batch: int, frames: int) -> Tensor:
-        return noise(batch, config.latent_dim, frames)
-
-    encoder = Graph(
-        "encoder",
-        EncoderGraph(codec),
-        "waveform",
-        ("posterior_mean", "posterior_logvar"),
-        config.hop_length,
-        waveform,
+    hop = config.hop_length
+    silence = torch.zeros(1, config.channels, 1)
+    silent_z = codec.analyze(silence.expand(-1, -1, hop)).mean.detach()
+    waveform = Input("waveform", ("batch", config.channels, "time"))
+    z = Input("z", ("batch", config.latent_dim, "frames"))
+    moments = ("posterior_mean", "posterior_logvar")
+    encoder = Graph("encoder", EncoderGraph(codec), (waveform,), moments, silence, hop)
+    if not isinstance(codec.autoencoder.decoder, MapWaveformDecoder):
+        decoder = Graph("decoder", DecoderGraph(codec), (z,), ("waveform",), silent_z, hop)
+        return [encoder, decoder]
+    drawn = (
+        Input("births", ("batch", "frames", BIRTHS), torch.rand),
+        Input("noise", ("batch", "time")),
     )
-    if not has_decoder(codec):
-        names = tuple(field.name for field in fields(SpectralMap))
-        return [encoder, Graph("map", MapGraph(codec), "z", names, 1, latents)]
-    decoder = Graph("decoder", DecoderGraph(codec), "z", ("waveform",), 1, latents)
-    return [encoder, decoder]
-
-
-def has_decoder(codec: LatentCodec) -> bool:
-    """Whether latents can be decoded to a waveform by a graph."""
-    return not isinstance(codec.autoencoder.decoder, MapWaveformDecoder)
+    names = tuple(field.name for field in fields(SpectralMap))
+    return [
+        encoder,
+        Graph("decoder", RendererGraph(codec), (z, *drawn), ("waveform",), silent_z, hop),
+        Graph("map", MapGraph(codec), (z,), names, silent_z, hop),
+    ]
 
 
 def facts_of(codec: LatentCodec) -> dict[str, Any]:

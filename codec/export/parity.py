@@ -31,7 +31,7 @@ class Parity:
 
     graph: str
     difference: float
-    """The largest, on noise and on digital silence (zeros)."""
+    """The largest, on noise and on digital silence."""
     seconds: float
     """Seconds of audio in a timed run."""
     torch_seconds: float
@@ -48,18 +48,19 @@ def compare(graph: Graph, path: Path, frame_rate: float, timed_seconds: float = 
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    def by_onnx(x: Tensor) -> list[np.ndarray]:
-        return session.run(None, {graph.input_name: x.numpy()})
+    def by_onnx(x: tuple[Tensor, ...]) -> list[np.ndarray]:
+        names = [item.name for item in graph.inputs]
+        return session.run(None, {k: v.numpy() for k, v in zip(names, x, strict=True)})
 
-    def by_torch(x: Tensor) -> list[np.ndarray]:
+    def by_torch(x: tuple[Tensor, ...]) -> list[np.ndarray]:
         with torch.inference_mode():
-            results = graph.module(x)
+            results = graph.module(*x)
         return [y.numpy() for y in (results if isinstance(results, tuple) else (results,))]
 
     differences = [0.0]
     for batch, frames in SHAPES:
-        noise = graph.example(batch, frames)
-        for x in (noise, torch.zeros_like(noise)):
+        coded, *drawn = graph.example(batch, frames)
+        for x in ((coded, *drawn), (graph.silence.expand_as(coded), *drawn)):
             for name, right, y in zip(graph.output_names, by_torch(x), by_onnx(x), strict=True):
                 difference = float(np.abs(right - y).max())
                 if not difference <= TOLERANCE:  # NaN included

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
 from codec.export.graphs import Graph
 
@@ -31,13 +32,16 @@ TINY = 1e-4
 def to_program(graph: Graph) -> ExportedProgram:
     """Trace a graph; its batch and its frames (LEAST_FRAMES or more) are dynamic."""
     batch, frames = Dim("batch", min=1), Dim("frames", min=1)
-    length = frames if graph.samples_per_frame == 1 else graph.samples_per_frame * frames
-    example = graph.example(EXAMPLE_BATCH, EXAMPLE_FRAMES)
+    free = {"batch": batch, "frames": frames, "time": graph.hop_length * frames}
+    shapes = {
+        item.name: {at: free[size] for at, size in enumerate(item.shape) if isinstance(size, str)}
+        for item in graph.inputs
+    }
     with _quiet(), torch.no_grad():
         return torch.export.export(
             graph.module.eval(),
-            (example,),
-            dynamic_shapes={graph.input_name: {0: batch, 2: length}},
+            graph.example(EXAMPLE_BATCH, EXAMPLE_FRAMES),
+            dynamic_shapes=shapes,
             strict=False,
             # A size that a layer takes for a case of its own is refused when it comes, not now.
             prefer_deferred_runtime_asserts_over_guards=True,
@@ -52,13 +56,13 @@ def save_program(program: ExportedProgram, path: Path, facts: str) -> None:
 
 def save_onnx(graph: Graph, program: ExportedProgram, path: Path, facts: dict[str, Any]) -> None:
     """Write a program as one ONNX file with its weights in it, ``facts`` as its metadata."""
+    scale_floors(program)
     with _quiet():
-        flat = scaled_floors(program.run_decompositions())
         exported = torch.onnx.export(
-            flat,
+            program,
             dynamo=True,
             opset_version=OPSET,
-            input_names=[graph.input_name],
+            input_names=[item.name for item in graph.inputs],
             output_names=list(graph.output_names),
             verbose=False,
         )
@@ -67,29 +71,29 @@ def save_onnx(graph: Graph, program: ExportedProgram, path: Path, facts: dict[st
         exported.save(path, external_data=False)
 
 
-def scaled_floors(program: ExportedProgram) -> ExportedProgram:
-    """The same program with every tiny floor, x + f, written as (x / f + 1) * f.
+def scale_floors(program: ExportedProgram) -> None:
+    """Write every tiny floor of a program, x + f, as (x / f + 1) * f.
 
     The optimizer of onnxscript takes x + 1e-8 for x + 0 and drops it: the logarithm of digital
     silence is then minus infinity, and what follows NaN. One is not taken for zero. Clamping
     would do as well on silence, and change everything that is nearly silent.
     """
     aten = torch.ops.aten
-    graph = program.graph_module.graph
-    for node in list(graph.nodes):
-        if node.target is not aten.add.Tensor or node.kwargs:
-            continue
-        x, floor = node.args
-        if not isinstance(floor, float) or not 0 < abs(floor) < TINY:
-            continue
-        with graph.inserting_before(node):
-            shares = graph.call_function(aten.mul.Tensor, (x, 1 / floor))
-            raised = graph.call_function(aten.add.Tensor, (shares, 1.0))
-        for new in (shares, raised):
-            new.meta["val"] = node.meta["val"]
-        node.target, node.args = aten.mul.Tensor, (raised, floor)
-    program.graph_module.recompile()
-    return program
+    parts = [part for part in program.graph_module.modules() if isinstance(part, GraphModule)]
+    for part in parts:  # the body of `with in_float32(x)` is a part of its own
+        for node in list(part.graph.nodes):
+            if node.target is not aten.add.Tensor or node.kwargs:
+                continue
+            x, floor = node.args
+            if not isinstance(floor, float) or not 0 < abs(floor) < TINY:
+                continue
+            with part.graph.inserting_before(node):
+                shares = part.graph.call_function(aten.mul.Tensor, (x, 1 / floor))
+                raised = part.graph.call_function(aten.add.Tensor, (shares, 1.0))
+            for new in (shares, raised):
+                new.meta["val"] = node.meta["val"]
+            node.target, node.args = aten.mul.Tensor, (raised, floor)
+        part.recompile()
 
 
 @contextlib.contextmanager

@@ -63,7 +63,10 @@ def export(codec: LatentCodec, out: str | Path, *, force: bool = False) -> Expor
             save_onnx(graph, program, onnx, facts)
             parities.append(compare(graph, onnx, codec.frame_rate))
         signatures = {
-            graph.name: {"input": graph.input_name, "outputs": list(graph.output_names)}
+            graph.name: {
+                "inputs": {item.name: item.shape for item in graph.inputs},
+                "outputs": graph.output_names,
+            }
             for graph in graphs
         }
         (Path(folder) / FACTS).write_text(

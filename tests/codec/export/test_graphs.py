@@ -12,10 +12,13 @@ from untrained import untrained
 
 from codec.errors import LacunaError
 from codec.export import write
-from codec.export.graphs import Graph, graphs_of
+from codec.export.graphs import Graph, Input, graphs_of
 from codec.export.parity import TOLERANCE, compare
 from codec.export.program import LEAST_FRAMES, save_onnx, to_program
 from codec.export.write import export
+from codec.model.latent_codec import LatentCodec
+from codec.network.map_waveform import Place, Randomness
+from codec.network.renderer import ANCHOR_FRAMES
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
 pytest.importorskip("onnxscript", reason="needs the extra 'export'")
@@ -53,16 +56,67 @@ def test_what_is_exported_is_what_the_codec_gives(kind: str, channels: int, tmp_
     assert stated["stereo"] == ("joint" if channels == 2 else "mid_side")
 
 
-def test_of_a_spectral_map_the_map_is_exported(tmp_path: Path) -> None:
-    codec = untrained("map")
-    exported = export(codec, tmp_path)
-    assert [parity.graph for parity in exported.parities] == ["encoder", "map"]
-    assert all(parity.difference <= TOLERANCE for parity in exported.parities)
-    graph = onnxruntime.InferenceSession(tmp_path / "map.onnx")
+def steady_latents(items: int, frames: int) -> torch.Tensor:
+    """Whose partials go on for long, as those of chords do."""
+    generator = torch.Generator().manual_seed(1)
+    steady = torch.randn(items, 8, 1, generator=generator)
+    return steady + 0.03 * torch.randn(items, 8, frames, generator=generator)
+
+
+def test_the_decoder_of_a_spectral_map_is_exported(
+    map_codec: LatentCodec, map_graphs: Path
+) -> None:
+    """With what the codec itself would draw, the waveform is that of the codec: across anchors,
+    one frame long, in a batch, and of silence."""
+    decoder = onnxruntime.InferenceSession(map_graphs / "decoder.onnx")
+    package = torch.export.load(map_graphs / "decoder.pt2").module()
+    silence = map_codec.analyze(torch.zeros(1, 1, 40 * map_codec.hop_length)).mean
+    for z in (steady_latents(2, ANCHOR_FRAMES + 40), steady_latents(1, 1), silence):
+        place = Place(channels=range(len(z)))
+        drawn = Randomness.of_place(place, len(z), z.shape[2])
+        inputs = {"z": z, "births": drawn.births, "noise": drawn.noise[:, 0]}
+        expected = map_codec.synthesize(z, place)
+        [waveform] = decoder.run(None, {name: x.numpy() for name, x in inputs.items()})
+        assert np.abs(waveform - expected.numpy()).max() <= TOLERANCE
+        if z.shape[2] >= LEAST_FRAMES:
+            assert (package(*inputs.values()) - expected).abs().max() <= TOLERANCE
+
+
+def test_what_is_drawn_for_a_spectral_map_is_heard(
+    map_codec: LatentCodec, map_graphs: Path
+) -> None:
+    decoder = onnxruntime.InferenceSession(map_graphs / "decoder.onnx")
+    z, births = steady_latents(1, 20).numpy(), np.full((1, 20, 160), 0.25, np.float32)
+    noise = np.zeros((1, 20 * map_codec.hop_length), np.float32)
+
+    def decoded(births: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        return decoder.run(None, {"z": z, "births": births, "noise": noise})[0]
+
+    tones = decoded(births, noise)
+    assert np.abs(tones).max() > 0.01
+    assert np.abs(decoded(births + 0.5, noise) - tones).max() > 0.01
+    assert np.abs(decoded(births, noise + 1) - tones).max() > 0.01
+
+
+def test_the_map_of_a_spectral_map(map_codec: LatentCodec, map_graphs: Path) -> None:
     z = torch.randn(2, 8, 3)
+    graph = onnxruntime.InferenceSession(map_graphs / "map.onnx")
     long = graph.run(["long"], {"z": z.numpy()})[0]
-    expected = codec.autoencoder.decoder.expect(codec.standardizer.inverse(z)).long
+    expected = map_codec.autoencoder.decoder.expect(map_codec.standardizer.inverse(z)).long
     assert np.abs(long - expected.numpy()).max() <= TOLERANCE
+
+
+def test_the_facts_say_what_goes_in(map_graphs: Path) -> None:
+    graphs = json.loads((map_graphs / "model.json").read_text())["graphs"]
+    assert graphs["decoder"] == {
+        "inputs": {
+            "z": ["batch", 8, "frames"],
+            "births": ["batch", "frames", 160],
+            "noise": ["batch", "time"],
+        },
+        "outputs": ["waveform"],
+    }
+    assert graphs["encoder"]["inputs"] == {"waveform": ["batch", 1, "time"]}
 
 
 class LogOf(torch.nn.Module):
@@ -74,10 +128,15 @@ class LogOf(torch.nn.Module):
         return (z + self.floor).log()
 
 
+def log_graph(floor: float) -> Graph:
+    z = Input("z", ("batch", 2, "frames"), torch.rand)
+    return Graph("log", LogOf(floor), (z,), ("nats",), torch.zeros(1, 2, 1), 1)
+
+
 @pytest.mark.parametrize("floor", [1e-5, 1e-8, 1e-10, 1e-12])
 def test_floors_under_logarithms_are_kept(floor: float, tmp_path: Path) -> None:
     """onnxscript takes x + 1e-8 for x, whose logarithm is minus infinity on silence."""
-    graph = Graph("log", LogOf(floor), "z", ("nats",), 1, lambda b, f: torch.rand(b, 2, f))
+    graph = log_graph(floor)
     save_onnx(graph, to_program(graph), tmp_path / "log.onnx", {})
     session = onnxruntime.InferenceSession(tmp_path / "log.onnx")
     z = torch.tensor([0.0, floor, 1e-6, 1.0]).expand(1, 2, 4)
@@ -88,7 +147,7 @@ def test_floors_under_logarithms_are_kept(floor: float, tmp_path: Path) -> None:
 def test_a_graph_that_differs_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph = Graph("log", LogOf(1.0), "z", ("nats",), 1, lambda b, f: torch.ones(b, 2, f))
+    graph = log_graph(1.0)
     save_onnx(graph, to_program(graph), tmp_path / "log.onnx", {})
     graph.module.floor = 1.1
     with pytest.raises(LacunaError, match=r"'log' gives another 'nats': it differs by 0\.0"):
