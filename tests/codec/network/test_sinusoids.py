@@ -131,7 +131,7 @@ def by_a_loop(
 
 
 def test_phases_are_those_of_a_loop() -> None:
-    """Of tracks that begin, end and change places; the first one goes on through all anchors."""
+    """Tracks begin, end and change places; the first one goes on through all anchors."""
     frames, count = 3 * ANCHOR_EVERY, 8
     torch.manual_seed(0)
     orders = [F.pad(1 + torch.randperm(count - 1), (1, 0)) for _ in range(frames - 1)]
