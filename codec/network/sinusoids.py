@@ -169,11 +169,10 @@ def _joined(frequency: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]:
     """
     distance = (frequency[:, 1:, :, None] - frequency[:, :-1, None, :]).abs()
     nearest, previous = distance.min(-1)
-    following = distance.min(-2).indices
+    mutual = nearest == distance.amin(-2).gather(-1, previous)
     near = nearest < (NEAR_SHARE * frequency[:, 1:]).clamp(min=NEAR_HZ)
     exist = (amplitude[:, 1:] > 0) & (amplitude[:, :-1].gather(-1, previous) > 0)
-    own = torch.arange(frequency.shape[-1], device=frequency.device)
-    return previous, near & exist & (following.gather(-1, previous) == own)
+    return previous, near & exist & mutual
 
 
 def _phases(
