@@ -214,6 +214,8 @@ def _phases(
 def write_spectrum(tracks: Tracks, sample_rate: int, bins: int) -> Tensor:
     """The lowest ``bins`` of the sinusoids' transform: complex (batch, hops, bins)."""
     batch, hops, count = tracks.frequency.shape
+    if tracks.amplitude.is_meta:  # which has no values to look at
+        return tracks.amplitude.new_empty(batch, hops, bins, dtype=torch.complex64)
     heard = tracks.amplitude.flatten().nonzero()[:, 0]  # four in five are not
     frequency, amplitude, phase = (
         x.flatten()[heard] for x in (tracks.frequency, tracks.amplitude, tracks.phase)

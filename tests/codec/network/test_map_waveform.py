@@ -36,6 +36,11 @@ def test_shapes_and_repeatability(decoder: MapWaveformDecoder) -> None:
     assert torch.isfinite(first).all()
 
 
+def test_on_the_meta_device_there_are_shapes() -> None:
+    decoder = MapWaveformDecoder(TINY, latent_dim=4, sample_rate=44100).to("meta")
+    assert decoder(latents(6).to("meta")).shape == (1, 1, 6 * FRAME)
+
+
 @torch.no_grad()
 def test_other_channels_and_places_get_other_noise(decoder: MapWaveformDecoder) -> None:
     z = latents(6)
