@@ -22,12 +22,16 @@ from codec.model.latent_codec import LatentCodec
 from codec.model.refine import refined
 from codec.network.map_waveform import MapWaveformDecoder, Place
 from codec.network.renderer import ANCHOR_FRAMES
+from codec.process import give_memory_back
 
 FRAMES_PER_BLOCK = ANCHOR_FRAMES
 """11.9 s at 21.5 Hz: long beside the halo, which is computed twice, and short beside a song."""
 
 SILENCE = 1e-6
 """A channel that never exceeds -120 dB in a block is digital silence there and is not coded."""
+
+TIDIED_AFTER = 4
+"""Freed memory is given back after so many blocks."""
 
 FADE_SECONDS = 0.01
 """Sound beside a lost block fades out and in over this long."""
@@ -76,6 +80,7 @@ def block_windows(
     halo = codec.autoencoder.encoder.receptive_frames * hop
     size = FRAMES_PER_BLOCK * hop
     buffer: np.ndarray | None = None
+    count = 0
     for chunk in chunks:
         if buffer is None:
             buffer = np.zeros((chunk.shape[0], halo), np.float32)
@@ -83,6 +88,9 @@ def block_windows(
         while buffer.shape[1] >= halo + size + halo:
             yield buffer[:, : size + 2 * halo], size
             buffer = buffer[:, size:]
+            count += 1
+            if count % TIDIED_AFTER == 0:
+                give_memory_back()
     while buffer is not None and buffer.shape[1] > halo:
         samples = min(size, buffer.shape[1] - halo)
         length = codec.frames(samples) * hop + 2 * halo
@@ -148,6 +156,8 @@ def decode_blocks(
             samples[:, -fade:] *= ramp[::-1]  # a block that another one follows is long
         lost_before = False
         previous = block
+        if index % TIDIED_AFTER == TIDIED_AFTER - 1:
+            give_memory_back()
         yield samples
 
 
