@@ -7,8 +7,9 @@ checkpoints, wall-clock budgets and restarts.
 A run can be killed at any moment. Everything a step depends on is either in the last checkpoint
 or a function of the step's number, so that a restarted run repeats the losses of an unbroken one.
 
-Nothing waits: batches are loaded a step ahead, in a thread, and what a step computes is read only
-where it is logged, every ``log_every`` steps, so that a GPU is never asked in between.
+Nothing waits: batches are loaded a step ahead, in a thread or in processes, and what a step
+computes is read only where it is logged, every ``log_every`` steps, so that a GPU is never asked in
+between.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from torch import Tensor
 from codec.errors import LacunaError
 from codec.files import atomic_path
 from codec.training import precision
-from codec.training.ahead import computed_ahead
+from codec.training.ahead import computed_ahead, computed_in_processes
 from codec.training.compiling import compile_blocks
 from codec.training.config import LoopConfig
 from codec.training.logs import RunLog, training_progress
@@ -70,8 +71,12 @@ class Trainer:
         opponent: Opponent | None = None,
         *,
         validate_first: bool = False,
+        loaders: int = 0,
     ) -> None:
-        """``validate_first`` counts the initial weights among those that may be the best."""
+        """``validate_first`` counts the initial weights among those that may be the best.
+
+        So many processes as ``loaders`` load batches, for a task that can (``Task.load``).
+        """
         shares = config.accumulate * accelerator.num_processes
         if config.batch_size % shares:
             raise LacunaError(
@@ -89,6 +94,7 @@ class Trainer:
         self._saved = SavedStates(folder)
         self._opponent = opponent
         self._validate_first = validate_first
+        self._loaders = loaders
         self._share = config.batch_size // shares
         self.stopped = False
         """The last call of ``train`` ended because of its budget or a signal."""
@@ -142,7 +148,7 @@ class Trainer:
         main = self.accelerator.is_main_process
         log = RunLog(self.folder, state) if main else None
         validated = saved = first = state.step
-        batches = computed_ahead(self.task.load, self._shares())
+        batches = self._batches()
         with (
             stop_signals() as stop,
             training_progress(config.steps, state.step, shown=main) as show,
@@ -189,6 +195,12 @@ class Trainer:
                 first = step * self.config.batch_size + share * self._share
                 yield range(first, first + self._share)
             step += 1
+
+    def _batches(self) -> Iterator[Any]:
+        if self._loaders:
+            processes = self._loaders
+            return computed_in_processes(self.task.load, self._shares(), processes=processes)
+        return computed_ahead(self.task.load, self._shares())
 
     def _audio_hours(self) -> float:
         """How much audio the run has seen."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from itertools import pairwise
 
@@ -38,6 +39,13 @@ def start(config: LoopConfig, *, cpu: bool) -> Accelerator:
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     return accelerator
+
+
+def loaders(accelerator: Accelerator) -> int:
+    """How many processes shall load the batches of each that trains: none where a CPU trains."""
+    if accelerator.device.type == "cpu":
+        return 0
+    return max(1, len(os.sched_getaffinity(0)) // torch.cuda.device_count() - 2)
 
 
 def report_processes(accelerator: Accelerator) -> None:

@@ -4,7 +4,8 @@ To train something new, write a class with these methods and hand it to ``Traine
 
 - ``load(indices)`` makes the batch of these items, on the task's device. It is called in a thread,
   a step or two ahead, so it must be a function of the indices alone (``AudioSource.batch`` and
-  ``item_rng`` are), and must not touch the model.
+  ``item_rng`` are), and must not touch the model. A task whose batches take longer to make than a
+  GPU takes to learn from them leaves them on the CPU, and is given processes that load them.
 - ``loss(model, batch, step)`` gives a :class:`StepLoss`. It must not read a tensor's value
   (``float()``, ``.item()``, ``if tensor:``), for which a GPU would have to be waited for: values to
   log stay tensors, and the loop reads them every ``log_every`` steps. It runs in the precision of

@@ -54,8 +54,11 @@ class Conditioning:
         """
         return replace(self, label=torch.zeros_like(self.label))
 
-    def to(self, device: torch.device | str) -> Conditioning:
-        return self._each(lambda value: value.to(device))
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Conditioning:
+        return self._each(lambda value: value.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Conditioning:
+        return self._each(lambda value: value.pin_memory())
 
     def followed_by(self, other: Conditioning) -> Conditioning:
         """Both batches in one."""

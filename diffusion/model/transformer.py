@@ -28,6 +28,8 @@ EPS = 1e-6
 ROPE_BASE = 1000.0
 """The slowest rotary pair turns once in some 4,000 frames: more than any sequence has."""
 FOURIER_FEATURES = 64
+MODULATION_RANK = 64
+"""Full matrices from the condition would be a third of all weights."""
 
 
 class Transformer(nn.Module):
@@ -123,16 +125,18 @@ class ConditionEmbedding(nn.Module):
 class Modulation(nn.Module):
     """``count`` vectors from the condition: (batch, width) -> count x (batch, 1, width).
 
-    Starts at zero.
+    Starts at zero. Of low rank, as in NVIDIA 2025, "Cosmos world foundation model platform for
+    physical AI" (AdaLN-LoRA).
     """
 
     def __init__(self, width: int, count: int) -> None:
         super().__init__()
         self.count = count
-        self.project = nn.Linear(width, count * width)
+        self.reduce = nn.Linear(width, min(width, MODULATION_RANK), bias=False)
+        self.project = nn.Linear(self.reduce.out_features, count * width)
 
     def forward(self, condition: Tensor) -> tuple[Tensor, ...]:
-        return self.project(condition)[:, None].chunk(self.count, dim=2)
+        return self.project(self.reduce(condition))[:, None].chunk(self.count, dim=2)
 
 
 class Block(nn.Module):

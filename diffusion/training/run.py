@@ -213,7 +213,13 @@ def train_diffusion(
         task = DiffusionTask(transformer, training, *sources, loaded, origin, accelerator.device)
         provenance = {"config": config, "init": init, "data": str(source)}
         trainer = Trainer(
-            task, training, out, accelerator, Budget(minutes, schedule_minutes), provenance
+            task,
+            training,
+            out,
+            accelerator,
+            Budget(minutes, schedule_minutes),
+            provenance,
+            loaders=session.loaders(accelerator),
         )
         state = trainer.train()
         session.report_end(trainer)

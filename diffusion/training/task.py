@@ -88,6 +88,9 @@ class DiffusionBatch:
     windows: Windows
     dropout_seed: int
 
+    def pin_memory(self) -> DiffusionBatch:
+        return replace(self, windows=self.windows.pin_memory())
+
 
 class DiffusionTask:
     """Trains a :class:`Transformer` on windows of ``source``."""
@@ -132,7 +135,7 @@ class DiffusionTask:
 
     def load(self, indices: range) -> DiffusionBatch:
         seed = int(item_rng(self.config.seed, indices.start, DROPOUT).integers(2**62))
-        return DiffusionBatch(self.source.batch(indices).to(self.device), seed)
+        return DiffusionBatch(self.source.batch(indices), seed)
 
     def loss(self, model: nn.Module, batch: DiffusionBatch, step: int) -> StepLoss:
         """Mean squared error of the frames that are to be found, at each item's own time.
@@ -140,7 +143,7 @@ class DiffusionTask:
         Frames that are given are not counted, but an item is divided by all of its values, so
         that a small gap does not weigh as much as a whole window.
         """
-        windows = batch.windows
+        windows = batch.windows.to(self.device)
         torch.manual_seed(batch.dropout_seed)
         weight = windows.real * (1 - windows.conditioning.mask[:, None, None, :])
         return StepLoss(self._errors(model, windows, windows.t, weight).mean())

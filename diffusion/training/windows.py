@@ -45,7 +45,12 @@ class Windows:
     conditioning: Conditioning
 
     def to(self, device: torch.device) -> Windows:
-        return Windows(**{name: value.to(device) for name, value in vars(self).items()})
+        """On the device, without waiting until they are there."""
+        moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items()}
+        return Windows(**moved)
+
+    def pin_memory(self) -> Windows:
+        return Windows(**{name: value.pin_memory() for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)

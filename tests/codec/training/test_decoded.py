@@ -17,7 +17,7 @@ import torch
 from codec.errors import LacunaError
 from codec.network.config import ModelConfig
 from codec.training import decoded
-from codec.training.ahead import computed_ahead
+from codec.training.ahead import computed_ahead, computed_in_processes
 from codec.training.config import DataConfig
 from codec.training.data import AudioSource, open_source
 from codec.training.decoded import AudioCache, decode_into_memory
@@ -190,3 +190,26 @@ def test_ahead_raises_when_the_result_is_due() -> None:
     assert next(results) == 1
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_processes_keep_the_order_too() -> None:
+    results = list(computed_in_processes(_square_and_process, iter(range(6)), processes=2))
+    assert [int(square) for square, _ in results] == [0, 1, 4, 9, 16, 25]
+    processes = {process for _, process in results}
+    assert len(processes) == 2
+    assert os.getpid() not in processes
+
+
+def test_processes_raise_when_the_result_is_due() -> None:
+    results = computed_in_processes(_inverse, [1, 0], processes=1)
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def _square_and_process(x: int) -> tuple[torch.Tensor, int]:
+    return torch.tensor(x * x), os.getpid()
+
+
+def _inverse(x: int) -> int:
+    return 1 // x

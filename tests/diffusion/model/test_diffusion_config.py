@@ -18,7 +18,7 @@ from diffusion.model.transformer import Transformer
     ("name", "fewest", "most"),
     [
         ("diffusion_tiny", 1e4, 1e5),
-        ("diffusion_small", 8e6, 12e6),
+        ("diffusion_small", 12e6, 15e6),
         ("diffusion_base", 130e6, 170e6),
     ],
 )

@@ -20,6 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from codec.errors import CheckpointError, LacunaError
 from codec.network.config import ModelConfig
 from codec.settings import config_dir
+from codec.training import session
 from codec.training.loop import Trainer
 from diffusion.model import checkpoint
 from diffusion.model.ema import PowerEMA
@@ -79,6 +80,19 @@ def test_previews_ask_as_users_do(
     assert torch.equal(wish.label, windows.label)
     assert torch.equal(wish.present, windows.present)
     assert not wish.mask.any()
+
+
+def test_processes_that_load_change_nothing(
+    train: Train, tmp_path: Path, read_log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = []
+    for processes in (0, 2):
+        monkeypatch.setattr(session, "loaders", lambda accelerator, count=processes: count)
+        out = tmp_path / str(processes)
+        train(out, overrides={"steps": 5, **QUICK})
+        losses.append([values["loss"] for values in read_log(out, "train")])
+    assert len(losses[0]) == 5
+    assert losses[0] == losses[1]
 
 
 # -- killed and started again ------------------------------------------------------------------
