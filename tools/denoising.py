@@ -1,6 +1,7 @@
 """What denoising is worth: rate-distortion tables of docs/DENOISING.md.
 
     python tools/denoising.py DIR --denoiser CHECKPOINT [--model small] [--seconds 12]
+        [--regression CHECKPOINT]
         [--quality 0,2.5,5,7.5,10] [--methods all] [--seeds 3] [--json rows.json] [--png FILE]
 
 The middle of every recording below DIR is coded at each quality (steps in equal ratios over the
@@ -12,6 +13,7 @@ same file by each method:
     centroids       the mean of the static table's density in each cell
     context mean    the mean of the context model's density in each cell
     regression      one evaluation of the network at t = 1
+    regression net  one of a network of its own, trained for that alone (--regression)
     unconditioned N a flow of N steps that is not told what the file says, within the cells
     flow N          what `lacuna decompress --steps N` does
     flow 2 t/2   begun at half the step's time, or at twice it; of these one seed
@@ -120,7 +122,7 @@ Method = list[tuple[Denoiser, int]]
 """Denoiser and steps for each seed."""
 
 
-def methods(model: Codec, weights: str, seeds: int) -> dict[str, Method]:
+def methods(model: Codec, weights: str, regression: str | None, seeds: int) -> dict[str, Method]:
     """By name; the reference first."""
     assert isinstance(model.tables, EntropyTables)
     means = EntropyTables(
@@ -146,6 +148,9 @@ def methods(model: Codec, weights: str, seeds: int) -> dict[str, Method]:
         context = dequantised_by(ContextModel(model.context.arrays, means))
         chosen["context mean"] = [(context, 1)]
     chosen["regression"] = [(LatentDenoiser(loaded, model, start=lambda t: 1.0), 1)]
+    if regression is not None:
+        alone = checkpoint.load(find_checkpoint(regression))
+        chosen["regression net"] = [(LatentDenoiser(alone, model, start=lambda t: 1.0), 1)]
 
     def flows(count: int, steps: int, **how: Any) -> Method:
         return [(LatentDenoiser(loaded, model, seed=n, **how), steps) for n in range(count)]
@@ -243,6 +248,7 @@ def main() -> None:
     )
     parser.add_argument("folder")
     parser.add_argument("--denoiser", required=True)
+    parser.add_argument("--regression", help="a checkpoint that was trained at t = 1 alone")
     parser.add_argument("--model", default="small")
     parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--quality", default="0,2.5,5,7.5,10")
@@ -255,7 +261,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     model, rows = load(arguments.model), []
-    chosen = methods(model, arguments.denoiser, arguments.seeds)
+    chosen = methods(model, arguments.denoiser, arguments.regression, arguments.seeds)
     if arguments.methods != "all":
         wanted = {REFERENCE, *arguments.methods.split(",")}
         chosen = {name: chosen[name] for name in chosen if name in wanted}

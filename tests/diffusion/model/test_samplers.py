@@ -17,7 +17,15 @@ from torch import Tensor
 from codec.errors import ConfigError
 from diffusion.model import flow
 from diffusion.model.conditioning import Conditioning
-from diffusion.model.samplers import SAMPLERS, Denoise, Sampler, euler, guided, time_grid
+from diffusion.model.samplers import (
+    GUIDED_BELOW,
+    SAMPLERS,
+    Denoise,
+    Sampler,
+    euler,
+    guided,
+    time_grid,
+)
 from diffusion.model.transformer import Transformer
 
 NOISE = torch.special.ndtri((torch.arange(1000, dtype=torch.float64) + 0.5) / 1000)[:, None]
@@ -192,7 +200,7 @@ def calls_of(model: Transformer) -> list[int]:
 def test_guidance_exaggerates_what_the_label_changes_and_keeps_the_size(
     tiny_transformer: Transformer, tiny_conditioning: Conditioning
 ):
-    x_t, t = torch.randn_like(tiny_conditioning.known), torch.tensor([0.3, 0.6, 1.0])
+    x_t, t = torch.randn_like(tiny_conditioning.known), torch.tensor([0.3, 0.6, GUIDED_BELOW])
     sizes = calls_of(tiny_transformer)
 
     def estimate(conditioning: Conditioning, guidance: float) -> Tensor:
@@ -217,10 +225,20 @@ def test_guidance_exaggerates_what_the_label_changes_and_keeps_the_size(
     assert sizes[2:] == [6, 6, 6]
 
 
+def test_where_level_is_decided_nothing_is_exaggerated(
+    tiny_transformer: Transformer, tiny_conditioning: Conditioning
+):
+    x_t, t = torch.randn_like(tiny_conditioning.known), torch.full((3,), GUIDED_BELOW + 0.01)
+    sizes = calls_of(tiny_transformer)
+    guided_far, as_it_is = (guided(tiny_transformer, tiny_conditioning, g)(x_t, t) for g in (5, 1))
+    assert torch.equal(guided_far, as_it_is)
+    assert sizes == [3, 3]
+
+
 def test_labels_are_mixed_by_their_estimates(
     tiny_transformer: Transformer, tiny_conditioning: Conditioning
 ):
-    x_t, t = torch.randn_like(tiny_conditioning.known), torch.tensor([0.3, 0.6, 1.0])
+    x_t, t = torch.randn_like(tiny_conditioning.known), torch.tensor([0.3, 0.6, GUIDED_BELOW])
     sizes = calls_of(tiny_transformer)
 
     def estimate(*mixture: tuple[int, float]) -> Tensor:
