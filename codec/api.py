@@ -83,7 +83,8 @@ class Codec(LatentCodec):
 
         Args:
             start, duration: seconds; only the blocks that they touch are decoded.
-            steps: of denoising by a diffusion model before decoding, 0 (off) to 100.
+            steps: of denoising by a diffusion model before decoding, 0 (off) to 100; without it 1
+                where there is one, and none in a file with a waveform layer.
             denoiser: what is to do that (``diffusion.LatentDenoiser``), or its weights by name or
                 path; without it a shipped model of these latents.
 

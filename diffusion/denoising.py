@@ -1,13 +1,13 @@
 """Denoising what a ``.lac`` file says of its latents: the diffusion stage inside `decompress`.
 
 A symbol says in which cell of the quantiser a latent lies. From the dequantised latent x, noised to
-the time at which noise is as large as the errors of the quantiser, the sampler goes to the latents
-that the network finds likely, given the dequantised ones, the step, and all other frames:
+twice the time at which noise is as large as the errors of the quantiser, the sampler goes to the
+latents that the network finds likely, given the dequantised ones, the step, and all other frames:
 
-    x_t = (1 - t) x + t n,  t = s / (1 + s)  -> steps of the sampler -> latents
+    x_t = (1 - t) x + t n,  t = 2 s / (1 + s), at most 1  -> steps of the sampler -> latents
 
-with s the root mean square of the quantiser's errors (``flow.quantisation_level``). So a few
-steps are enough where generation takes twelve. Every estimate on the way is clamped to its cell.
+with s the root mean square of the quantiser's errors (``flow.quantisation_level``). In one step
+that is about their mean under what the file says. Every estimate on the way is clamped to its cell.
 docs/DENOISING.md has what it brings.
 """
 
@@ -32,6 +32,12 @@ from diffusion.model.checkpoint import DiffusionCheckpoint, check_codec
 from diffusion.model.conditioning import Conditioning
 from diffusion.model.samplers import dpmpp_2m, guided, time_grid
 from diffusion.model.shipped import find_checkpoint, find_latent_id
+
+
+def beginning(implied: float) -> float:
+    """The time to begin at, from that which the quantiser's step implies (docs/DENOISING.md)."""
+    return min(2 * implied, 1.0)
+
 
 KEYS = 1 << 32
 """Noise of a channel is drawn as that of this channel and further: not the decoder's own."""
@@ -62,7 +68,7 @@ class LatentDenoiser:
         loaded: DiffusionCheckpoint,
         codec: LatentCodec,
         *,
-        start: Callable[[float], float] = float,
+        start: Callable[[float], float] = beginning,
         conditioned: bool = True,
         seed: int = 0,
     ) -> None:

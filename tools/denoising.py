@@ -16,7 +16,7 @@ same file by each method:
     regression net  one of a network of its own, trained for that alone (--regression)
     unconditioned N a flow of N steps that is not told what the file says, within the cells
     flow N          what `lacuna decompress --steps N` does
-    flow 2 t/2   begun at half the step's time, or at twice it; of these one seed
+    flow 2 t     begun at the step's own time, not at twice it, or at four times; one seed
     flow 2 coarse  in the half of the channels that have the widest cells; one seed
     flow N + bit    for files of `lacuna compress --for-denoising N`
 
@@ -157,8 +157,8 @@ def methods(model: Codec, weights: str, regression: str | None, seeds: int) -> d
 
     chosen["unconditioned 4"] = flows(seeds, 4, conditioned=False)
     chosen |= {f"flow {steps}": flows(seeds, steps) for steps in (1, 2, 4)}
-    chosen["flow 2 t/2"] = flows(1, 2, start=lambda t: t / 2)
-    chosen["flow 2 2t"] = flows(1, 2, start=lambda t: min(2 * t, 1.0))
+    chosen["flow 2 t"] = flows(1, 2, start=lambda t: t)
+    chosen["flow 2 4t"] = flows(1, 2, start=lambda t: min(4 * t, 1.0))
     chosen["flow 2 coarse"] = [(of_coarse_channels(flow), n) for flow, n in flows(1, 2)]
     return chosen
 

@@ -116,8 +116,9 @@ def decompress(
     steps: Annotated[
         int | None,
         Parameter(
-            help="Denoise the latents in so many steps of a diffusion model; 0 is off.",
-            show_default="off",
+            help="Denoise the latents in so many steps of a diffusion model; 0 is off. Files that "
+            "say the waveform itself are never denoised.",
+            show_default="1, where there is a model of these latents",
         ),
     ] = None,
     denoiser: DenoiserWeights = None,

@@ -94,7 +94,7 @@ def compress_stream(
     if codec.layered and coded <= MAX_LAYER_CHANNELS:
         best_quality = LAYER_ABOVE_QUALITY
         layer = LayerPlan.of(codec.useful, target, channels)
-    denoising = choose_denoising(codec, for_denoising, denoiser)
+    denoising = choose_denoising(codec, for_denoising or 0, denoiser)
     if denoising is not None and layer is not None:
         if not layer.only_sparse:
             raise RateError(

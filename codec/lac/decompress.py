@@ -127,7 +127,9 @@ def decompress_stream(
             f"none of the file's {reader.block_count} blocks is whole; there is nothing to decode"
         )
     report = survey(reader, start, duration)
-    denoising = choose_denoising(codec, steps, denoiser)
+    # Files with a waveform layer are not denoised: for them the default loads no network.
+    unasked = header.layered and steps is None
+    denoising = None if unasked else choose_denoising(codec, steps, denoiser)
 
     # From here on everything is as it would be in a whole decode, to the last bit.
     begin = input_start(first, model_rate, rate)

@@ -24,8 +24,8 @@ from codec.model.latent_codec import LatentCodec
 
 GROUP = "lacuna.denoisers"
 
-DEFAULT_STEPS = 0
-"""Where nobody says how many, and there is a denoiser."""
+DEFAULT_STEPS = 1
+"""Where nobody says how many, and there is a denoiser (docs/DENOISING.md)."""
 MAX_STEPS = 100
 
 HALF = 0.499
@@ -133,8 +133,6 @@ def choose_denoising(
     if not 0 <= count <= MAX_STEPS:
         raise LacunaError(f"{count} steps of denoising, expected 0 (off) to {MAX_STEPS}")
     if count == 0:
-        if denoiser is not None and steps is None:
-            raise LacunaError("a denoiser, and no steps for it; give steps as well, such as 4")
         return None
     chosen: Denoiser | None
     if codec.config.tokens is not None:

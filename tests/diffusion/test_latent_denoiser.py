@@ -85,7 +85,7 @@ def test_a_network_that_knows_the_latents_gives_them(streams: int) -> None:
     assert [told.dequantised.shape[3] for told in oracle.told] == [32, 32, 32, 4]
     step = 0.2 * 2 ** (STEP_INDEX / 96 - 2)
     level = step / 12**0.5
-    assert oracle.times == pytest.approx([level / (1 + level)] * 4, rel=1e-3)
+    assert oracle.times == pytest.approx([2 * level / (1 + level)] * 4, rel=1e-3)
     for place, told in zip((0, 32, 64, 96), oracle.told, strict=True):
         part = torch.from_numpy(block.latents[..., place : place + 32])
         assert torch.equal(told.dequantised[0, :streams], part)

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from codec_helpers import BLOCK, music
 from lac_helpers import TABLES, Pipe, make_file, make_header, make_symbols
 from sound_helpers import BLOCK_SECONDS, block_ends, decompress
 
-from codec.api import Codec
+from codec.api import Codec, load
 from codec.entropy.quantise import Rules
 from codec.entropy.static_tables import EntropyTables
 from codec.errors import LacunaError
@@ -221,9 +222,20 @@ def test_a_number_of_steps_that_makes_no_sense(tiny_codec: Codec, data: bytes, s
         tiny_codec.decompress(data, steps=steps, denoiser=wild)
 
 
-def test_a_denoiser_needs_steps(tiny_codec: Codec, data: bytes) -> None:
-    with pytest.raises(LacunaError, match="give steps as well"):
-        tiny_codec.decompress(data, denoiser=wild)
+def test_a_denoiser_makes_the_default_number_of_steps(tiny_codec: Codec, data: bytes) -> None:
+    asked = tiny_codec.decompress(data, steps=denoising.DEFAULT_STEPS, denoiser=wild)[0]
+    assert torch.equal(tiny_codec.decompress(data, denoiser=wild)[0], asked)
+    assert not torch.equal(tiny_codec.decompress(data, steps=0)[0], asked)
+
+
+def test_files_with_a_waveform_layer_are_not_denoised(installed: Callable[..., None]) -> None:
+    """Nor is anything loaded that could."""
+    installed(some="nonesuch_package:denoiser")
+    codec = load("small")
+    sound = 0.3 * np.random.default_rng(0).standard_normal((1, 20_000)).astype(np.float32)
+    data = codec.compress(sound, codec.sample_rate, kbps=12)
+    assert LacReader(data).header.layered
+    assert torch.equal(codec.decompress(data)[0], codec.decompress(data, steps=0)[0])
 
 
 def test_tokens_are_not_denoised(tiny_codec: Codec) -> None:
