@@ -33,6 +33,10 @@ from diffusion.model.conditioning import Conditioning
 from diffusion.model.samplers import dpmpp_2m, guided, time_grid
 from diffusion.model.shipped import find_checkpoint, find_latent_id
 
+SIDE_SHARE = 0.25
+"""So far is the side channel moved. What is likely of it is quieter than it is, and a recording
+would lose width (docs/DENOISING.md)."""
+
 
 def beginning(implied: float) -> float:
     """The time to begin at, from that which the quantiser's step implies (docs/DENOISING.md)."""
@@ -87,6 +91,7 @@ class LatentDenoiser:
         self._device = codec.device
         self._start, self._conditioned = start, conditioned
         self._keys = KEYS * (1 + seed)
+        self._mid_side = codec.config.stereo == "mid_side"
 
     def __call__(self, block: QuantisedBlock, steps: int) -> NDArray[np.float32]:
         """Latents (streams, latent_dim, frames), which depend on the block alone."""
@@ -98,6 +103,8 @@ class LatentDenoiser:
             for first in range(0, frames, self._config.window_frames):
                 part = slice(first, first + self._config.window_frames)
                 latents[rows, :, part] = self._window(block, rows, part, steps)
+        if self._mid_side and streams == 2:
+            latents[1] = block.latents[1] + SIDE_SHARE * (latents[1] - block.latents[1])
         return latents
 
     @torch.no_grad()
