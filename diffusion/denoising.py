@@ -33,10 +33,6 @@ from diffusion.model.conditioning import Conditioning
 from diffusion.model.samplers import dpmpp_2m, guided, time_grid
 from diffusion.model.shipped import find_checkpoint, find_latent_id
 
-SIDE_SHARE = 0.25
-"""So far is the side channel moved. What is likely of it is quieter than it is, and a recording
-would lose width (docs/DENOISING.md)."""
-
 
 def beginning(implied: float) -> float:
     """The time to begin at, from that which the quantiser's step implies (docs/DENOISING.md)."""
@@ -104,7 +100,8 @@ class LatentDenoiser:
                 part = slice(first, first + self._config.window_frames)
                 latents[rows, :, part] = self._window(block, rows, part, steps)
         if self._mid_side and streams == 2:
-            latents[1] = block.latents[1] + SIDE_SHARE * (latents[1] - block.latents[1])
+            # What is likely of side is quieter than it is: width would be lost (docs/DENOISING.md).
+            latents[1] = block.latents[1]
         return latents
 
     @torch.no_grad()

@@ -22,7 +22,7 @@ from codec.errors import CheckpointError
 from codec.lac import denoising
 from codec.lac.denoising import HALF, DenoiserFactory, QuantisedBlock
 from codec.model import checkpoint as codec_checkpoint
-from diffusion.denoising import SIDE_SHARE, LatentDenoiser, denoiser_for
+from diffusion.denoising import LatentDenoiser, denoiser_for
 from diffusion.model import checkpoint, shipped
 from diffusion.model.conditioning import Conditioning
 
@@ -96,13 +96,12 @@ def test_a_network_that_knows_the_latents_gives_them(streams: int) -> None:
         assert not told.label.any()
 
 
-def test_side_goes_a_part_of_the_way() -> None:
+def test_side_stays_as_it_is() -> None:
     true = latents(2)
     block, codec = quantised(true), tiny_codec(stereo="mid_side")
     denoised = LatentDenoiser(diffusion_file(codec, Oracle(true)), codec)(block, 1)
     np.testing.assert_allclose(denoised[0], true[0], atol=1e-5)
-    part = block.latents[1] + SIDE_SHARE * (true[1] - block.latents[1])
-    np.testing.assert_allclose(denoised[1], part, atol=1e-5)
+    assert np.array_equal(denoised[1], block.latents[1])
 
 
 def test_for_measurements_the_start_and_the_condition_can_be_others() -> None:
