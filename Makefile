@@ -10,7 +10,7 @@ lint:
 	lint-imports
 
 test:
-	python -m pytest
+	python -m pytest -n logical --dist loadfile
 
 matrix:
 	python tools/matrix.py
