@@ -37,7 +37,7 @@ def test_small_fits_its_codec_and_ships():
     assert config.coded_channels == 2 // codec.channels
     with torch.device("meta"):
         transformer = Transformer(config, labels=100)
-    assert 2 * sum(p.numel() for p in transformer.parameters()) < 25e6  # bytes as float16
+    assert 2 * sum(p.numel() for p in transformer.parameters()) < 30e6  # bytes as float16
 
 
 @pytest.mark.parametrize(

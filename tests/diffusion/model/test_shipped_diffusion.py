@@ -13,7 +13,7 @@ from diffusion.model.shipped import DEFAULT_MODEL, shipped_models
 
 def test_the_file_is_small_and_of_a_codec_that_ships():
     path = shipped_models()[DEFAULT_MODEL]
-    assert path.stat().st_size < 26e6
+    assert path.stat().st_size < 30e6  # the most that a file of weights may have
     loaded = checkpoint.load(path)
     assert find_latent_id(loaded.latent_id) is not None
     assert "piano" in loaded.labels

@@ -28,10 +28,10 @@ SECONDS = 5
 
 SMALL: dict[tuple[str, float], dict[str, tuple[float, float]]] = {
     ("voice", 1.5): {
-        "tonal_recall": (0.59, 0.69),
-        "tonal_precision": (0.84, 0.92),
-        "pesq": (1.45, 1.54),
-        "dnsmos": (2.09, 2.21),
+        "tonal_recall": (0.65, 0.78),
+        "tonal_precision": (0.87, 0.96),
+        "pesq": (1.47, 1.57),
+        "dnsmos": (2.08, 2.20),
     },
     ("voice", 3.0): {
         "tonal_recall": (0.69, 0.83),
@@ -55,7 +55,7 @@ SMALL: dict[tuple[str, float], dict[str, tuple[float, float]]] = {
         "estoi": (0.89, 0.94),
         "dnsmos": (2.72, 3.11),
     },
-    ("plucked", 1.5): {"tonal_recall": (0.57, 0.67), "tonal_precision": (0.59, 0.84)},
+    ("plucked", 1.5): {"tonal_recall": (0.58, 0.68), "tonal_precision": (0.65, 0.93)},
     ("plucked", 3.0): {"tonal_recall": (0.58, 0.67), "tonal_precision": (0.64, 0.92)},
     ("plucked", 6.0): {
         "tonal_recall": (0.77, 0.96),
@@ -67,16 +67,16 @@ SMALL: dict[tuple[str, float], dict[str, tuple[float, float]]] = {
         "tonal_precision": (0.70, 1.00),
         "zimtohrli": (4.60, 4.82),
     },
-    ("plucked stereo", 3.0): {"tonal_recall": (0.56, 0.66), "tonal_precision": (0.66, 0.94)},
+    ("plucked stereo", 3.0): {"tonal_recall": (0.57, 0.67), "tonal_precision": (0.66, 0.94)},
     ("plucked stereo", 12.0): {
         "tonal_recall": (0.77, 0.96),
         "tonal_precision": (0.70, 1.00),
         "zimtohrli": (4.57, 4.77),
     },
     ("chord", 1.5): {
-        "tonal_recall": (0.54, 0.75),
-        "tonal_precision": (0.63, 0.90),
-        "zimtohrli": (4.24, 4.31),
+        "tonal_recall": (0.56, 0.78),
+        "tonal_precision": (0.63, 0.91),
+        "zimtohrli": (4.19, 4.24),
     },
     ("chord", 6.0): {
         "tonal_recall": (0.70, 0.98),
