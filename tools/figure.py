@@ -1,9 +1,11 @@
-"""The figure of the README: partials of original, Lacuna and Opus beside each other.
+"""The figures of README and docs/DENOISING.md: partials of the same sound beside each other.
 
-Spectrograms up to 6 kHz with a window of 93 ms, where a missing partial is plain to see. Needs
-opusenc and opusdec.
+Spectrograms up to 6 kHz with a window of 93 ms, where a missing partial is plain to see: of the
+original, Lacuna and Opus, for which opusenc and opusdec are needed, or of one file of Lacuna as it
+is and denoised.
 
     python tools/figure.py music/song.ogg speech/voice.flac --out docs/partials.png
+    python tools/figure.py clips/* --denoised --kbps 1.5 --out docs/denoised.png
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ import torch
 from cyclopts import Parameter
 from PIL import Image
 
-from codec import LacunaError, audio
+import codec
+from codec import LacunaError
 from codec.api import Models
 from codec.evaluation.codecs.evaluate import Lacuna
 from codec.evaluation.codecs.peers import Coder, Peer, installed
@@ -30,6 +33,33 @@ OPUS_KBPS = 12.0
 DOTS_PER_INCH = 110
 
 
+Titled = list[tuple[str, np.ndarray]]
+
+
+def beside_opus(waveform: np.ndarray, rate: int, kbps: float) -> Titled:
+    """By Lacuna, and by Opus at 12 kbps."""
+    usable, notes = installed([Peer("opus", OPUS_KBPS)])
+    if not usable:
+        raise LacunaError(notes[0])
+    coders: list[tuple[str, Coder]] = [("Lacuna", Lacuna(kbps, Models())), ("Opus", usable[0])]
+    trips = [(name, coder(waveform, rate)) for name, coder in coders]
+    seconds = waveform.shape[1] / rate
+    return [
+        (f"{name}, {trip.bytes * 8 / seconds / 1000:.1f} kbps", trip.waveform)
+        for name, trip in trips
+    ]
+
+
+def denoised(waveform: np.ndarray, rate: int, kbps: float) -> Titled:
+    """The same file, as it is and denoised by default."""
+    data = codec.compress(waveform, rate, kbps=kbps)
+    ways: tuple[tuple[str, int | None], ...] = (("as it is", 0), ("denoised", None))
+    return [
+        (f"{name}, {kbps:g} kbps", codec.decompress(data, steps=steps)[0].numpy())
+        for name, steps in ways
+    ]
+
+
 def main(
     clips: Annotated[list[Path], Parameter(help="Recordings, one row each.")],
     /,
@@ -37,24 +67,17 @@ def main(
     out: Annotated[Path, Parameter(help="The picture, a PNG.")],
     kbps: Annotated[float, Parameter(help="Of Lacuna.")] = 6.0,
     seconds: Annotated[float, Parameter(help="From the middle of each recording.")] = 4.0,
+    with_denoised: Annotated[
+        bool, Parameter(name="--denoised", negative=(), help="Not Opus: Lacuna denoised.")
+    ] = False,
 ) -> None:
     """Draw one row a recording: the original, Lacuna, and Opus at 12 kbps."""
     torch.set_num_threads(1)
-    coders: list[tuple[str, Coder]] = [
-        ("Lacuna", Lacuna(kbps, Models())),
-        ("Opus", Peer("opus", OPUS_KBPS)),
-    ]
-    usable, notes = installed([Peer("opus", OPUS_KBPS)])
-    if not usable:
-        raise LacunaError(notes[0])
-    rows: list[tuple[str, int, list[tuple[str, np.ndarray]]]] = []
+    coded = denoised if with_denoised else beside_opus
+    rows: list[tuple[str, int, Titled]] = []
     for path in clips:
-        waveform, rate = audio.read(path)
-        sounds = [("original", waveform)]
-        for name, coder in coders:
-            trip = coder(waveform, rate)
-            spent = trip.bytes * 8 / (waveform.shape[1] / rate) / 1000
-            sounds.append((f"{name}, {spent:.1f} kbps", trip.waveform))
+        waveform, rate = codec.read(path)
+        sounds = [("original", waveform), *coded(waveform, rate, kbps)]
         rows.append((path.stem, rate, [(title, middle(x, rate, seconds)) for title, x in sounds]))
     full = io.BytesIO()
     partials_figure(rows).savefig(full, format="png", dpi=DOTS_PER_INCH)
