@@ -239,8 +239,8 @@ def report(codec: Codec, rows: Sequence[Row], lines: Sequence[str], picture: str
             "",
             "## Pictures",
             "",
-            "Up to 6 kHz, windows of 93 ms: the first real and the first generated clip of some labels, not "
-            "chosen by ear.",
+            "Up to 6 kHz, windows of 93 ms: the first real and the first generated clip of some "
+            "labels, not chosen by ear.",
             "",
             f"![spectrograms of real and generated clips]({picture})",
         ]
