@@ -18,7 +18,7 @@ from torch import Tensor
 from codec.audio.pieces import Counted, Progress, no_progress, pieces_of
 from codec.audio.resampling import resampled
 from codec.audio.waveform import MAX_CHANNELS, as_array, check_finite, checked_rate
-from codec.errors import AudioError, RateError
+from codec.errors import AudioError, LacunaError, RateError
 from codec.lac.choose_step import (
     LAYER_ABOVE_KBPS,
     LAYER_ABOVE_QUALITY,
@@ -82,7 +82,7 @@ def compress_stream(
             format or the model can code.
         CheckpointError: the model was not calibrated.
         RateError: the model cannot reach so low a rate, or files of this one are not denoised.
-        LacunaError: there is no such denoiser.
+        LacunaError: there is no such denoiser, or nobody says in how many steps.
     """
     coder, coded = codec.coder, codec.coded_channels(channels)
     sample_rate = checked_rate(sample_rate)
@@ -94,6 +94,8 @@ def compress_stream(
     if codec.layered and coded <= MAX_LAYER_CHANNELS:
         best_quality = LAYER_ABOVE_QUALITY
         layer = LayerPlan.of(codec.useful, target, channels)
+    if denoiser is not None and for_denoising is None:
+        raise LacunaError("a denoiser, and no steps for it; give for_denoising as well, such as 1")
     denoising = choose_denoising(codec, for_denoising or 0, denoiser)
     if denoising is not None and layer is not None:
         if not layer.only_sparse:

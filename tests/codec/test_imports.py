@@ -54,7 +54,7 @@ def test_compress_and_decompress_import_no_training_package(tmp_path: Path, tiny
     )
     assert (tmp_path / "a.wav").exists()
     assert "torch" in loaded
-    assert not loaded & {*TRAINING_PACKAGES, "matplotlib", "diffusion"}
+    assert not loaded & {*TRAINING_PACKAGES, "matplotlib"}
 
 
 def test_the_public_names_are_there():

@@ -69,7 +69,7 @@ def test_without_a_denoiser_it_says_so(
     monkeypatch.setattr(denoising, "entry_points", lambda group: [])
     with pytest.raises(LacunaError, match=r"no denoiser.*with 0 steps"):
         tiny_codec.compress(SOUND, 16000, for_denoising=2)
-    with pytest.raises(LacunaError, match="give steps as well"):
+    with pytest.raises(LacunaError, match="give for_denoising as well"):
         tiny_codec.compress(SOUND, 16000, denoiser=lambda block, steps: block.latents)
     source = write_wav(tmp_path / "in.wav")
     how = ("-m", tiny_path, "--for-denoising", 2)
