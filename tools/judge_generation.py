@@ -54,7 +54,7 @@ TITLES = {
 }
 PICTURED = 4
 RATE = 44100
-"""Of what is pictured."""
+"""The sample rate of what is pictured."""
 PICTURE_BYTES = 300_000
 
 
