@@ -9,8 +9,8 @@ lint:
 	mypy
 	lint-imports
 
-test:
-	python -m pytest -n logical --dist loadfile
+test: # a thread for each process, or they wait for each other
+	OMP_NUM_THREADS=1 python -m pytest -n logical --dist loadfile
 
 matrix:
 	python tools/matrix.py

@@ -4,8 +4,7 @@
 
 For each label, of the middles of real files, of what the codec makes of their latents, and of made
 clips, in the first channel: means of how many clear partials begin in a second and how many frames
-of 46 ms they last (codec/metrics/tonal.py), and the median level: of real files that of all their
-pieces of that length, as a model learns them that draws windows by length; of made clips with their
+of 46 ms they last (codec/metrics/tonal.py), and the median level; that of made clips with their
 peaks limited, the loudest by so many dB. Then the correlation of made latents, and of their means
 over time, which are level and color: of one seed and two labels, and of one label and two seeds.
 """
@@ -33,7 +32,7 @@ from diffusion.generation import Generator, Sampling, generate_together, load
 
 LABELS = "piano,guitar,strings,notes_piano,speech_male,speech_female,rock,dog,rain"
 PAIRS = ("one seed, two labels", "one label, two seeds")
-MOST_FILES = 10
+MOST_FILES = 9
 """Real files of a label."""
 
 
@@ -54,32 +53,21 @@ def in_common(made: Sequence[Sequence[torch.Tensor]]) -> tuple[list[float], list
     return of_seed, [correlation(a, b) for seeds in made for a, b in combinations(seeds, 2)]
 
 
-def level(sound: torch.Tensor) -> float:
-    """In dBFS."""
-    return 10 * np.log10(float(sound.square().mean()) + 1e-12)
-
-
-def columns(sounds: Sequence[torch.Tensor], levels: Sequence[float] = ()) -> str:
-    """How many, partials a second, frames and level, of (time,) at MEASURING_RATE each.
-
-    The level is the median of ``levels``, if there are any, and else of the sounds'.
-    """
+def columns(sounds: Sequence[torch.Tensor]) -> str:
+    """How many, partials a second, frames and level, of (time,) at MEASURING_RATE each."""
     if not sounds:
         return "0 | - | - | -"
     found = [partials(sound) for sound in sounds]
     per_second = np.mean([one.per_second for one in found])
     frames = np.nanmean([one.frames for one in found])
-    median = np.median(levels or [level(x) for x in sounds])
-    return f"{len(sounds)} | {per_second:.1f} | {frames:.2f} | {median:.1f}"
+    level = np.median([10 * np.log10(float(x.square().mean()) + 1e-12) for x in sounds])
+    return f"{len(sounds)} | {per_second:.1f} | {frames:.2f} | {level:.1f}"
 
 
-def of_file(path: Path, seconds: float) -> tuple[torch.Tensor, list[float]]:
-    """The middle of a file's first channel, and the levels of all pieces as long."""
+def of_file(path: Path, seconds: float) -> torch.Tensor:
     sound, rate = read(path)
     at_rate = np.asarray(resample(sound[:1], rate, MEASURING_RATE))
-    pieces = torch.from_numpy(at_rate[0]).split(round(seconds * MEASURING_RATE))
-    chosen = torch.from_numpy(middle(at_rate, MEASURING_RATE, seconds)[0].copy())
-    return chosen, [level(piece) for piece in pieces]
+    return torch.from_numpy(middle(at_rate, MEASURING_RATE, seconds)[0].copy())
 
 
 def main(
@@ -104,9 +92,7 @@ def main(
     for label in labels.split(","):
         own = files.get(label, [])
         places = np.linspace(0, len(own) - 1, min(MOST_FILES, len(own))).round().astype(int)
-        read_files = [of_file(own[place], seconds) for place in places]
-        heard = [sound for sound, _ in read_files]
-        levels = [value for _, values in read_files for value in values]
+        heard = [of_file(own[place], seconds) for place in places]
         again = [model.codec(x[None, None])[0, 0] for x in heard]
         made[label] = latents_of(model, label, seconds, count)
         waveforms = [model.codec.decode(z[None])[0].numpy() for z in made[label]]
@@ -114,9 +100,7 @@ def main(
         new = [torch.from_numpy(waveform[0]) for waveform, _ in decoded]
         gains = " ".join(f"{decibels:.1f}" for _, decibels in decoded)
         for what, sounds in (("real", heard), ("decoded again", again), ("made", new)):
-            all_of_them = levels if sounds is heard else ()
-            limits = gains if sounds is new else ""
-            print(f"| {label} | {what} | {columns(sounds, all_of_them)} | {limits} |")
+            print(f"| {label} | {what} | {columns(sounds)} | {gains if sounds is new else ''} |")
 
     print("\n| what | pairs | number | mean correlation | least | most |")
     print("|---" * 6 + "|")
