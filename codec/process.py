@@ -37,6 +37,11 @@ def prepare() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def give_memory_back() -> None:
     """Return what was freed to the system: glibc keeps what lies between things that are in use,
     and in the course of a long recording that grows to some 100 MB.

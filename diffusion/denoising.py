@@ -33,14 +33,13 @@ from diffusion.model.conditioning import Conditioning
 from diffusion.model.samplers import dpmpp_2m, guided, time_grid
 from diffusion.model.shipped import find_checkpoint, find_latent_id
 
+KEYS = 1 << 32
+"""Noise of a channel is drawn as that of this channel and further: not the decoder's own."""
+
 
 def beginning(implied: float) -> float:
     """The time to begin at, from that which the quantiser's step implies (docs/DENOISING.md)."""
     return min(2 * implied, 1.0)
-
-
-KEYS = 1 << 32
-"""Noise of a channel is drawn as that of this channel and further: not the decoder's own."""
 
 
 def denoiser_for(codec: LatentCodec, weights: str | Path | None = None) -> LatentDenoiser | None:

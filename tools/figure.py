@@ -10,7 +10,6 @@ is and denoised.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +17,6 @@ import cyclopts
 import numpy as np
 import torch
 from cyclopts import Parameter
-from PIL import Image
 
 import codec
 from codec import LacunaError
@@ -26,12 +24,10 @@ from codec.api import Models
 from codec.evaluation.codecs.evaluate import Lacuna
 from codec.evaluation.codecs.peers import Coder, Peer, installed
 from codec.evaluation.codecs.perceptual import middle
-from codec.files import atomic_path
-from codec.metrics.pictures import partials_figure
+from codec.metrics.pictures import partials_figure, write_png
 
 OPUS_KBPS = 12.0
 DOTS_PER_INCH = 110
-
 
 Titled = list[tuple[str, np.ndarray]]
 
@@ -79,10 +75,7 @@ def main(
         waveform, rate = codec.read(path)
         sounds = [("original", waveform), *coded(waveform, rate, kbps)]
         rows.append((path.stem, rate, [(title, middle(x, rate, seconds)) for title, x in sounds]))
-    full = io.BytesIO()
-    partials_figure(rows).savefig(full, format="png", dpi=DOTS_PER_INCH)
-    with atomic_path(out, force=True) as partial:  # a palette takes a third of the bytes
-        Image.open(full).convert("RGB").quantize(128).save(partial, format="PNG", optimize=True)
+    write_png(partials_figure(rows), out, dpi=DOTS_PER_INCH, colors=128)
     print(out)
 
 

@@ -15,7 +15,6 @@ reconstructions gain nothing from sharing their recordings with the reference.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +25,6 @@ import cyclopts
 import numpy as np
 from cyclopts import Parameter
 from matplotlib.figure import Figure
-from PIL import Image
 
 from codec import audio
 from codec.api import Codec, load
@@ -37,7 +35,8 @@ from codec.evaluation.generated.frechet import compare_sets
 from codec.evaluation.generated.judge import judge, markdown
 from codec.evaluation.generated.labels import Labels
 from codec.files import atomic_path
-from codec.metrics.pictures import partials_figure
+from codec.metrics.pictures import partials_figure, write_png
+from codec.metrics.spectra import MEASURING_RATE
 from codec.model.blocks import FRAMES_PER_BLOCK, LatentBlock, decode_blocks, encode_blocks
 from codec.model.shipped import DEFAULT_MODEL
 from codec.progress import file_progress
@@ -53,8 +52,6 @@ TITLES = {
     "noise": "white noise with each file's level",
 }
 PICTURED = 4
-RATE = 44100
-"""The sample rate of what is pictured."""
 PICTURE_BYTES = 300_000
 
 
@@ -190,18 +187,16 @@ def draw(pairs: Sequence[tuple[str, Path, Path]], seconds: float = 5.0) -> Figur
         sounds = []
         for path, what in zip(paths, ("real", "generated"), strict=True):
             waveform, rate = audio.read(path)
-            sounds.append((what, audio.resample(waveform[:1, : round(seconds * rate)], rate, RATE)))
-        rows.append((label, RATE, sounds))
+            sound = audio.resample(waveform[:1, : round(seconds * rate)], rate, MEASURING_RATE)
+            sounds.append((what, sound))
+        rows.append((label, MEASURING_RATE, sounds))
     return partials_figure(rows)
 
 
 def save_picture(figure: Figure, path: Path) -> None:
     """Write a PNG below PICTURE_BYTES: as sharp as that allows."""
     for dpi in (100, 80, 60, 45, 30):
-        full = io.BytesIO()
-        figure.savefig(full, format="png", dpi=dpi)
-        with atomic_path(path, force=True) as partial:  # a palette takes a third of the bytes
-            Image.open(full).convert("RGB").quantize(64).save(partial, format="PNG", optimize=True)
+        write_png(figure, path, dpi=dpi, colors=64)
         if path.stat().st_size < PICTURE_BYTES:
             return
     raise LacunaError(f"'{path}' has {path.stat().st_size} bytes, expected < {PICTURE_BYTES}")

@@ -27,7 +27,7 @@ from codec.cli.options import (
 )
 from codec.errors import LacunaError
 from codec.model.shipped import DEFAULT_MODEL
-from codec.process import check_count
+from codec.process import available_cores, check_count
 
 if TYPE_CHECKING:
     from codec.batch.folders import Job
@@ -327,4 +327,4 @@ def _default_workers(device: str) -> int:
     """One per core this process may use; a GPU is shared badly."""
     if device != "cpu":
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return available_cores()

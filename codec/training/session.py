@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from itertools import pairwise
 
@@ -12,6 +11,7 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from codec.errors import LacunaError
+from codec.process import available_cores
 from codec.text import printable_lines
 from codec.training.config import LoopConfig
 from codec.training.loop import Trainer
@@ -45,7 +45,7 @@ def loaders(accelerator: Accelerator) -> int:
     """How many processes shall load the batches of each that trains: none where a CPU trains."""
     if accelerator.device.type == "cpu":
         return 0
-    return max(1, len(os.sched_getaffinity(0)) // torch.cuda.device_count() - 2)
+    return max(1, available_cores() // torch.cuda.device_count() - 2)
 
 
 def report_processes(accelerator: Accelerator) -> None:

@@ -195,7 +195,7 @@ def guided(
     shares = [share for _, share in mixture] or [1.0]
     both = guidance != 1 and any(bool(one.label.any()) for one in labelled)
     told = reduce(Conditioning.followed_by, labelled)
-    told_and_not = told.followed_by(conditioning.unconditional())
+    told_and_not = told.followed_by(conditioning.unconditional()) if both else told
 
     def denoise(x_t: Tensor, t: Tensor) -> Tensor:
         guiding = both and bool((t <= GUIDED_BELOW).all())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import multiprocessing
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import soundfile
 
+from codec.process import available_cores
 from corpus.debian import AUDIO
 from corpus.duplicates import find_matches
 from corpus.licences import CopyrightFile, choose
@@ -91,7 +91,7 @@ class Ledger:
 
 
 def _measure_all(files: list[Path]) -> Iterator[tuple[Path, Measured | str]]:
-    workers = min(len(os.sched_getaffinity(0)), len(files) // _WORTH_A_WORKER)
+    workers = min(available_cores(), len(files) // _WORTH_A_WORKER)
     if workers < 2:
         for file in files:
             yield file, _try(file)
