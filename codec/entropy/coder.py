@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,9 +32,10 @@ class SymbolCoder(Protocol):
         ...
 
     def decode(
-        self, payloads: list[bytes], shape: tuple[int, int, int], step_index: int
-    ) -> NDArray[np.integer]:
-        """The symbols (blocks, streams, latent_dim, frames) of blocks of one shape and step."""
+        self, payloads: list[bytes], shapes: list[tuple[int, int, int]], step_index: int
+    ) -> Sequence[NDArray[np.integer]]:
+        """The symbols of blocks of one step and these shapes (streams, latent_dim, frames), of
+        which only ``frames`` may differ."""
         ...
 
     def dequantise(self, symbols: NDArray[np.integer], step_index: int) -> NDArray[Any]:

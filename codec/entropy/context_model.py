@@ -65,7 +65,7 @@ class ContextModel:
         steps = self.stream_steps(step_index, len(symbols))
         at = StepUnits(steps)
         parts = [
-            self.network.predict(inputs, at, slice(None))
+            self.network.predict(inputs, at, slice(0, steps.size))
             for inputs in network_inputs(symbols, steps)
         ]
         return Prediction(
@@ -97,42 +97,48 @@ class ContextModel:
     def decode(
         self,
         payloads: list[bytes],
-        shape: tuple[int, int, int],
+        shapes: list[tuple[int, int, int]],
         step_index: int,
-    ) -> NDArray[np.int16]:
-        """The symbols (blocks, streams, latent_dim, frames) of blocks of one shape and step.
+    ) -> list[NDArray[np.int16]]:
+        """The symbols of blocks of one step and these shapes (streams, latent_dim, frames), of
+        which only ``frames`` may differ.
 
         Several blocks at once take much less time than one by one, and give the same symbols.
 
         Raises:
-            FormatError: the bytes cannot come from this model, step and shape.
+            FormatError: the bytes cannot come from this model, step and shapes.
         """
         decoders = [range_decoder(data) for data in payloads]
-        steps = self.stream_steps(step_index, shape[0])
+        longest = max(shapes, key=lambda shape: shape[2])
+        steps = self.stream_steps(step_index, longest[0])
         at = StepUnits(steps)
-        waves = Waves(len(payloads), shape, at.log2_inputs, ONE)
-        symbols = np.zeros((waves.lanes, shape[2], len(payloads)), np.int64)
+        waves = Waves(len(payloads), longest, at.log2_inputs, ONE)
+        symbols = np.zeros((waves.lanes, longest[2], len(payloads)), np.int64)
         for wave in range(waves.count):
             lanes = waves.members(wave)  # lane l is at frame wave - l
-            whole = waves.streams_of(lanes)  # what the network takes
-            predicted = self.network.predict(waves.wave_inputs(wave), at, whole)
-            members = slice(lanes.start - whole.start, lanes.stop - whole.start)
-            decoded = predicted.nearest[members]
-            for block, decoder in enumerate(decoders):
-                rows = self._rows[predicted.scale[members, block], predicted.phase[members, block]]
-                away = _decode_away(decoder, rows)
+            asked = waves.asked(lanes)  # of the network
+            predicted = self.network.predict(waves.wave_inputs(wave), at, asked)
+            decoded = np.zeros((lanes.stop - lanes.start, len(payloads)), np.int64)
+            for block, (decoder, shape) in enumerate(zip(decoders, shapes, strict=True)):
+                first = max(lanes.start, wave + 1 - shape[2])
+                if first >= lanes.stop:  # a short block has ended
+                    continue
+                own = slice(first - asked.start, lanes.stop - asked.start), block
+                away = _decode_away(decoder, self._rows[predicted.scale[own], predicted.phase[own]])
                 if away is None:
-                    raise FormatError(not_ours(payloads, shape))
-                decoded[:, block] += away
+                    raise FormatError(not_ours(payloads, shapes))
+                decoded[first - lanes.start :, block] = predicted.nearest[own] + away
             rows_of = waves.rows[lanes]
             symbols[rows_of, wave - rows_of] = decoded
             waves.store_wave(wave, at.values(decoded, lanes))
-        blocks = np.moveaxis(symbols, 2, 0).reshape(len(payloads), *shape)
-        limit = symbol_limits(steps)[..., None]
         unread = not all(decoder.maybe_exhausted() for decoder in decoders)
-        if unread or (np.abs(blocks) > limit).any():
-            raise FormatError(not_ours(payloads, shape))
-        return blocks.astype(np.int16)
+        beyond = np.abs(symbols) > symbol_limits(steps).reshape(-1, 1, 1)
+        if unread or beyond.any():
+            raise FormatError(not_ours(payloads, shapes))
+        return [
+            symbols[:, : shape[2], block].reshape(shape).astype(np.int16)
+            for block, shape in enumerate(shapes)
+        ]
 
     def dequantise(self, symbols: NDArray[np.integer], step_index: int) -> NDArray[np.float32]:
         """Each symbol's latent in standard units: the mean of its predicted density in its cell, or

@@ -65,28 +65,29 @@ class ContextNetwork:
         self._weights = [arrays[f"weight{i}"] / WEIGHT_ONE for i in (1, 2, 3)]
         self._biases = [arrays[f"bias{i}"][:, None] / WEIGHT_ONE for i in (1, 2, 3)]
 
-    def __call__(self, inputs: Floats) -> Floats:
-        """(latent_dim, n, input_count) integers -> mean and log2 of the scale, (latent_dim, n, 2).
+    def __call__(self, inputs: Floats, first: int = 0) -> Floats:
+        """(channels, n, input_count) integers -> mean and log2 of the scale, (channels, n, 2).
 
-        In units of 2^-10: of a standard unit, and of an octave.
+        In units of 2^-10: of a standard unit, and of an octave. ``first`` is the first of the
+        latent channels.
         """
-        x = inputs
+        x, channels = inputs, slice(first, first + len(inputs))
         for weight, bias in zip(self._weights, self._biases, strict=True):
             if x is not inputs:
                 np.minimum(np.maximum(x, 0, out=x), MAX_ACTIVATION, out=x)
-            x = x @ weight
-            x += bias
+            x = x @ weight[channels]
+            x += bias[channels]
             np.floor(x, out=x)
         return x
 
     def predict(self, inputs: Floats, at: StepUnits, lanes: slice) -> Prediction:
-        """(latent_dim, streams, n, input_count) -> predictions (lanes, n) of these lanes, which are
-        those of the streams.
+        """(channels, streams, n, input_count) -> predictions (lanes, n) of these lanes, which are
+        those of the streams, or of a part of one.
         """
-        n = inputs.shape[2]
+        channels, _, n, count = inputs.shape
         # One matrix product for each latent channel, all streams together.
-        outputs = self(inputs.reshape(self.latent_dim, -1, inputs.shape[-1]))
-        by_stream = outputs.reshape(self.latent_dim, -1, n, 2).swapaxes(0, 1)
+        outputs = self(inputs.reshape(channels, -1, count), lanes.start % self.latent_dim)
+        by_stream = outputs.reshape(channels, -1, n, 2).swapaxes(0, 1)
         return at.prediction(by_stream.reshape(-1, n, 2), lanes)
 
 

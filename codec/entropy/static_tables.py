@@ -193,14 +193,14 @@ class EntropyTables:
         return encoder.get_compressed().astype("<u4").tobytes()
 
     def decode(
-        self, payloads: list[bytes], shape: tuple[int, int, int], step_index: int
-    ) -> NDArray[np.int16]:
-        """The symbols (blocks, streams, latent_dim, frames) of blocks of one shape and step.
+        self, payloads: list[bytes], shapes: list[tuple[int, int, int]], step_index: int
+    ) -> list[NDArray[np.int16]]:
+        """The symbols of blocks of one step and these shapes (streams, latent_dim, frames).
 
         Raises:
-            FormatError: the bytes cannot come from these tables, step and shape.
+            FormatError: the bytes cannot come from these tables, step and shapes.
         """
-        return np.stack([self._decode(data, shape, step_index) for data in payloads])
+        return [self._decode(*block, step_index) for block in zip(payloads, shapes, strict=True)]
 
     def _decode(
         self, data: bytes, shape: tuple[int, int, int], step_index: int
@@ -215,9 +215,9 @@ class EntropyTables:
                     if frames:
                         row[:] = decoder.decode(at.models[channel], frames) - at.limit[channel]
         except AssertionError as error:  # constriction's way of saying "no such bytes"
-            raise FormatError(not_ours([data], shape)) from error
+            raise FormatError(not_ours([data], [shape])) from error
         if not decoder.maybe_exhausted():
-            raise FormatError(not_ours([data], shape))
+            raise FormatError(not_ours([data], [shape]))
         return symbols
 
     def dequantise(self, symbols: NDArray[np.integer], step_index: int) -> NDArray[np.float32]:
@@ -319,11 +319,11 @@ def range_decoder(data: bytes) -> Any:
     return stream.queue.RangeDecoder(np.frombuffer(data, dtype="<u4").astype(np.uint32))
 
 
-def not_ours(payloads: list[bytes], shape: tuple[int, int, int]) -> str:
+def not_ours(payloads: list[bytes], shapes: list[tuple[int, int, int]]) -> str:
     return (
         f"{' + '.join(str(len(data)) for data in payloads)} bytes do not decode to blocks of "
-        f"{' x '.join(map(str, shape))} symbols with these tables; expected the bytes of the "
-        f"model and step the file names"
+        f"(streams, latent_dim, frames) {shapes} symbols with these tables; expected the bytes of "
+        f"the model and step the file names"
     )
 
 

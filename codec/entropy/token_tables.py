@@ -121,14 +121,14 @@ class TokenTables:
         )
 
     def decode(
-        self, payloads: list[bytes], shape: tuple[int, int, int], step_index: int
-    ) -> NDArray[np.int32]:
-        """The tokens (blocks, streams, books, frames) of blocks of one shape and step.
+        self, payloads: list[bytes], shapes: list[tuple[int, int, int]], step_index: int
+    ) -> list[NDArray[np.int32]]:
+        """The tokens of blocks of one step and these shapes (streams, books, frames).
 
         Raises:
-            FormatError: the bytes cannot come from these tables, step and shape.
+            FormatError: the bytes cannot come from these tables, step and shapes.
         """
-        return np.stack([self._decode(data, shape, step_index) for data in payloads])
+        return [self._decode(*block, step_index) for block in zip(payloads, shapes, strict=True)]
 
     def _decode(
         self, data: bytes, shape: tuple[int, int, int], step_index: int
@@ -141,9 +141,9 @@ class TokenTables:
                 if row.size:
                     row[:] = decoder.decode(model, row.size)
         except AssertionError as error:  # constriction's way of saying "no such bytes"
-            raise FormatError(not_ours([data], shape)) from error
+            raise FormatError(not_ours([data], [shape])) from error
         if not decoder.maybe_exhausted():
-            raise FormatError(not_ours([data], shape))
+            raise FormatError(not_ours([data], [shape]))
         return tokens.reshape(books, streams, frames).swapaxes(0, 1)
 
     @property

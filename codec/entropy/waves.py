@@ -75,6 +75,7 @@ class Waves:
         width = self.latent_dim + 2 * self._margin
         length = self._start + self.frames + self.latent_dim
         self._known = np.zeros((self.streams + 1, blocks, length, width))
+        self._totals = np.zeros((self.streams + 1, blocks, length, 1))  # of magnitudes, in waves
         self._visible, self._ones = _visible(self.latent_dim), np.ones(self._seen)
         self._constant = np.zeros((self.latent_dim, self.streams, 1, 2))
         self._constant[:, 1:, :, 0] = one
@@ -95,68 +96,91 @@ class Waves:
         """Make the values of a wave's members known, (members, blocks)."""
         lanes = self.rows[self.members(wave)]
         stream, channel = np.divmod(lanes, self.latent_dim)
-        self._known[stream + 1, :, self._start + wave - lanes, self._margin + channel] = values
+        row = self._start + wave - lanes
+        self._known[stream + 1, :, row, self._margin + channel] = values
+        self._totals[stream + 1, :, row, 0] += np.abs(values)
 
     def inputs(self, first: int, last: int) -> Floats:
         """The inputs of the first block's frames: (latent_dim, streams, last - first, inputs)"""
-        return self._inputs(slice(0, self.streams), last - first, self._start + first, 0)
+        channels, streams = slice(0, self.latent_dim), slice(0, self.streams)
+        return self._inputs(channels, streams, last - first, self._start + first, 0)
 
-    def streams_of(self, lanes: slice) -> slice:
-        """All lanes of the streams that some are in."""
+    def asked(self, lanes: slice) -> slice:
+        """The lanes themselves where they are of one stream, or all lanes of their streams."""
         dim = self.latent_dim
+        if lanes.start // dim == (lanes.stop - 1) // dim:
+            return lanes
         return slice(lanes.start // dim * dim, -(-lanes.stop // dim) * dim)
 
     def wave_inputs(self, wave: int) -> Floats:
-        """The inputs at a wave of all lanes of its members' streams, members or not.
+        """The inputs at a wave of the lanes that are ``asked`` for its members.
 
-        Shape: (latent_dim, streams, blocks, inputs)
+        Shape: (channels, streams, blocks, inputs)
         """
-        lanes = self.streams_of(self.members(wave))
-        streams = slice(lanes.start // self.latent_dim, lanes.stop // self.latent_dim)
-        return self._inputs(streams, self.blocks, self._start + wave - lanes.start, -1)
+        lanes, dim = self.asked(self.members(wave)), self.latent_dim
+        streams = slice(lanes.start // dim, -(-lanes.stop // dim))
+        channels = slice(lanes.start % dim, (lanes.stop - 1) % dim + 1)
+        row = self._start + wave - lanes.start
+        return self._inputs(channels, streams, self.blocks, row, -1)
 
-    def _inputs(self, streams: slice, count: int, row: int, row_step: int) -> Floats:
+    def _inputs(
+        self, channels: slice, streams: slice, count: int, row: int, row_step: int
+    ) -> Floats:
         """Four frames of values as they are, then: lags 3 and 4 of the lane itself, its magnitude
         at lags 1 and 2, its mean magnitude over eight lags, the mean magnitude of each of the four
         frames, their magnitudes if there are more than ALL_CHANNELS, whether there is a stream
         before this one, and log2 of the step.
 
-        The first lane of ``streams`` is at a row of what is known, each further one ``row_step``
-        rows on. ``count`` are blocks, or without a step of rows frames of the first block.
+        The first lane is at a row of what is known, each further one ``row_step`` rows on.
+        ``count`` are blocks, or without a step of rows frames of the first block.
         """
         seen, four = self._seen, 4 * self._seen
-        shape = (self.latent_dim, streams.stop - streams.start, count)
-        of_stream, of_block, of_row, of_channel = self._known.strides
-        along = of_block if row_step else of_row
-        to_stream = of_stream + row_step * self.latent_dim * of_row
+        shape = (channels.stop - channels.start, streams.stop - streams.start, count)
 
-        def view(stream: int, row: int, channel: int, rows: int, channels: int) -> Floats:
-            """What every lane knows from a place on, row by row back in time."""
-            moves = of_channel if channels == 1 or self._margin else 0  # with the lane's channel
-            lane = row_step * of_row + moves
+        def view(
+            array: Floats, stream: int, row: int, first: int, rows: int, width: int, moves: bool
+        ) -> Floats:
+            """What every lane knows from a place on, row by row back in time; the place may move
+            with the lane's channel."""
+            of_stream, of_block, of_row, of_channel = array.strides
+            per_lane = of_channel if moves else 0
+            start = stream * of_stream + row * of_row + first * of_channel
             return np.ndarray(
-                (*shape, rows, channels),
-                buffer=self._known,
-                offset=stream * of_stream + row * of_row + channel * of_channel,
-                strides=(lane, to_stream, along, -of_row, of_channel),
+                (*shape, rows, width),
+                buffer=array,
+                offset=start + channels.start * per_lane,
+                strides=(
+                    row_step * of_row + per_lane,
+                    of_stream + row_step * self.latent_dim * of_row,
+                    of_block if row_step else of_row,
+                    -of_row,
+                    of_channel,
+                ),
             )
 
         out = np.empty((*shape, input_count(self.latent_dim)))
-        out[..., -2:] = self._constant[:, streams]
+        out[..., -2:] = self._constant[channels, streams]
         frames = out[..., :four].reshape(*shape, 4, seen)
-        frames[..., :3, :] = view(streams.start + 1, row, 0, 3, seen)
-        frames[..., 3, :] = view(streams.start, row, 0, 1, seen)[..., 0, :]
+        own, before, moves = streams.start + 1, streams.start, self._margin > 0
+        frames[..., :3, :] = view(self._known, own, row, 0, 3, seen, moves)
+        frames[..., 3, :] = view(self._known, before, row, 0, 1, seen, moves)[..., 0, :]
         if not row_step:  # in a wave, what a lane must not see is not known yet
             frames[..., :3, :] *= self._visible
-        history = view(streams.start + 1, row - 1, self._margin, HISTORY, 1)[..., 0]
+        history = view(self._known, own, row - 1, self._margin, HISTORY, 1, True)[..., 0]
         out[..., four : four + 2] = history[..., 2:4]
         history = np.abs(history)
         out[..., four + 2 : four + 4] = history[..., :2]
         out[..., four + 4] = history.sum(-1) / HISTORY
-        magnitudes = np.abs(frames)
-        out[..., four + 5 : four + 9] = magnitudes @ self._ones / seen
-        if self._margin:
-            out[..., four + 9 : -2] = magnitudes.reshape(*shape, four)
+        if row_step and not self._margin:
+            totals = out[..., four + 5 : four + 9]
+            totals[..., :3] = view(self._totals, own, row, 0, 3, 1, False)[..., 0]
+            totals[..., 3:] = view(self._totals, before, row, 0, 1, 1, False)[..., 0]
+            totals /= seen
+        else:
+            magnitudes = np.abs(frames)
+            out[..., four + 5 : four + 9] = magnitudes @ self._ones / seen
+            if self._margin:
+                out[..., four + 9 : -2] = magnitudes.reshape(*shape, four)
         means = out[..., four + 4 : four + 9]
         np.floor(means, out=means)
         return out

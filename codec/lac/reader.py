@@ -158,20 +158,21 @@ class LacReader:
         return [layers.get(index) for index in range(self.block_count)]
 
     def _decode(self, spans: list[Span | None], coder: SymbolCoder) -> list[Block | None]:
-        """The blocks at ``spans``, those of one shape and step all at once."""
-        alike: dict[tuple[int, int, int], list[int]] = {}
+        """The blocks at ``spans``, those of as many streams and one step all at once."""
+        alike: dict[tuple[int, int], list[int]] = {}
         for position, span in enumerate(spans):
             if span is not None:
-                key = (int((~span.silent).sum()), span.frames, span.step_index)
+                key = (int((~span.silent).sum()), span.step_index)
                 alike.setdefault(key, []).append(position)
         blocks: list[Block | None] = [None] * len(spans)
         layers = self._layers(spans)
-        for (streams, frames, step), positions in alike.items():
+        for (streams, step), positions in alike.items():
             group = [span for span in (spans[i] for i in positions) if span is not None]
             payloads = [self._data[s.payload : s.payload + s.payload_length] for s in group]
-            decoded = coder.decode(payloads, (streams, coder.latent_dim, frames), step)
+            shapes = [(streams, coder.latent_dim, span.frames) for span in group]
+            decoded = coder.decode(payloads, shapes, step)
             for position, span, stored in zip(positions, group, decoded, strict=True):
-                shape = (self.header.coded_channels, coder.latent_dim, frames)
+                shape = (self.header.coded_channels, coder.latent_dim, span.frames)
                 values = coder.dequantise(stored, step)
                 symbols, latents = np.zeros(shape, stored.dtype), np.zeros(shape, values.dtype)
                 symbols[~span.silent] = stored

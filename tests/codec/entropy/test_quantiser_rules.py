@@ -38,7 +38,7 @@ def test_side_has_a_coarser_step_and_others_do_not() -> None:
 def test_two_streams_round_trip_at_their_own_steps(coder, latents: np.ndarray) -> None:
     symbols = coder.quantise(latents, INDEX)
     data = coder.encode(symbols, INDEX)
-    assert (coder.decode([data], symbols.shape, INDEX)[0] == symbols).all()
+    assert (coder.decode([data], [symbols.shape], INDEX)[0] == symbols).all()
     assert 0 <= 8 * len(data) - coder.cost_bits(symbols, INDEX) <= 40
     restored = coder.dequantise(symbols, INDEX)
     steps = coder.stream_steps(INDEX, 2)

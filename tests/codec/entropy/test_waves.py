@@ -125,7 +125,7 @@ def test_wave_by_wave_sees_what_the_whole_block_shows(shape: tuple[int, int, int
     for wave in range(waves.count):
         members = waves.members(wave)
         lanes = np.arange(waves.lanes)[members]
-        found = by_lane(waves.wave_inputs(wave))[lanes - waves.streams_of(members).start, 0]
+        found = by_lane(waves.wave_inputs(wave))[lanes - waves.asked(members).start, 0]
         assert (found == whole[lanes, wave - lanes]).all()
         waves.store_wave(wave, values[lanes, wave - lanes][:, None])
 

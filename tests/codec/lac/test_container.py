@@ -82,10 +82,10 @@ def test_blocks_are_decoded_a_few_at_a_time_and_only_when_wanted(monkeypatch):
     blocks = LacReader(FILE).blocks(coder)  # type: ignore[arg-type]
     assert coder.calls == []
     next(blocks)
-    # Blocks 0 to 2; the last of them has a silent channel, hence another shape.
+    # Blocks 0 to 2; the last of them has a silent channel, hence fewer streams.
     assert coder.calls == [2, 1]
     assert len(list(blocks)) == BLOCKS - 1
-    assert coder.calls == [2, 1, 3, 1, 1]
+    assert coder.calls == [2, 1, 3, 2]
 
 
 def test_every_block_has_its_own_step(stepped):
