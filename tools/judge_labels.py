@@ -2,16 +2,23 @@
 
     python tools/judge_labels.py --real audio/train --manifest audio/manifest.csv
 
-For each label, of the middles of real files, of what the codec makes of their latents, and of made
-clips, in the first channel: means of how many clear partials begin in a second and how many frames
-of 46 ms they last (codec/metrics/tonal.py), and the median level; that of made clips with their
-peaks limited, the loudest by so many dB. Then the correlation of made latents, and of their means
-over time, which are level and color: of one seed and two labels, and of one label and two seeds.
+First for each label: how many clear partials begin in a second, how many frames of 46 ms they last
+(codec/metrics/tonal.py) and how loud it is, in the first channel,
+
+- of real files: all their pieces of 5.9 s, as the network, which draws windows by length, was shown
+  them. The middles of the files are a row of their own: a long quiet file counts less there;
+- of up to 24 of these pieces through the codec, not quantised: what it loses is not the network's;
+- of made clips, with their peaks limited, the loudest by so many dB.
+
+Then how latents of one seed and two labels correlate, and of one label and two seeds: as they are;
+smoothed over 21 frames, about a second, over which the posterior's own noise cancels; and their
+means over time. Last an analysis of variance of what the clips sound like (the embeddings of
+codec/evaluation/generated/embeddings.py): the shares that label and seed explain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated
@@ -19,21 +26,25 @@ from typing import Annotated
 import cyclopts
 import numpy as np
 import torch
+import torch.nn.functional as F
 from cyclopts import Parameter
 
 from codec.audio import limited, read, resample
 from codec.batch.folders import find_audio
 from codec.evaluation.codecs.perceptual import middle
+from codec.evaluation.generated.embeddings import embed
 from codec.evaluation.generated.labels import Labels
 from codec.metrics.spectra import MEASURING_RATE
-from codec.metrics.tonal import partials
+from codec.metrics.tonal import WINDOW, partials
 from codec.process import set_threads
 from diffusion.generation import Generator, Sampling, generate_together, load
 
 LABELS = "piano,guitar,strings,notes_piano,speech_male,speech_female,rock,dog,rain"
 PAIRS = ("one seed, two labels", "one label, two seeds")
-MOST_FILES = 9
-"""Real files of a label."""
+DECODED = 24
+"""Pieces of a label, at most, that go through the codec: spread evenly over all of them."""
+SMOOTHED = 21
+"""Frames of a moving average: about a second."""
 
 
 def correlation(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -53,6 +64,20 @@ def in_common(made: Sequence[Sequence[torch.Tensor]]) -> tuple[list[float], list
     return of_seed, [correlation(a, b) for seeds in made for a, b in combinations(seeds, 2)]
 
 
+def explained(values: np.ndarray) -> tuple[float, float]:
+    """The shares of the variance of (labels, seeds, dimensions) that label and seed explain.
+
+    Every dimension counts alike. Of random numbers they are (labels - 1) / (labels * seeds - 1),
+    and the same with seeds.
+    """
+    values = values - values.mean(axis=(0, 1))
+    values = values / np.maximum(values.std(axis=(0, 1)), 1e-9)
+    labels, seeds, _ = values.shape
+    whole = np.square(values).sum()
+    by_label, by_seed = (np.square(values.mean(axis=axis)).sum() for axis in (1, 0))
+    return float(seeds * by_label / whole), float(labels * by_seed / whole)
+
+
 def columns(sounds: Sequence[torch.Tensor]) -> str:
     """How many, partials a second, frames and level, of (time,) at MEASURING_RATE each."""
     if not sounds:
@@ -64,10 +89,47 @@ def columns(sounds: Sequence[torch.Tensor]) -> str:
     return f"{len(sounds)} | {per_second:.1f} | {frames:.2f} | {level:.1f}"
 
 
-def of_file(path: Path, seconds: float) -> torch.Tensor:
+def of_file(path: Path, seconds: float) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The middle of a file's first channel, and all pieces as long; the rest if that is all."""
     sound, rate = read(path)
     at_rate = np.asarray(resample(sound[:1], rate, MEASURING_RATE))
-    return torch.from_numpy(middle(at_rate, MEASURING_RATE, seconds)[0].copy())
+    size = round(seconds * MEASURING_RATE)
+    pieces = [piece for piece in torch.from_numpy(at_rate[0]).split(size) if len(piece) > WINDOW]
+    whole = [piece for piece in pieces if len(piece) == size]
+    chosen = torch.from_numpy(middle(at_rate, MEASURING_RATE, seconds)[0].copy())
+    return chosen, whole or pieces
+
+
+def spread(items: Sequence[torch.Tensor], most: int) -> list[torch.Tensor]:
+    """At most so many, evenly over all of them."""
+    places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
+    return [items[place] for place in places]
+
+
+def of_pairs(made: Sequence[Sequence[torch.Tensor]]) -> Iterator[str]:
+    """What latents [label][seed], (coded_channels, latent_dim, frames), have in common."""
+    yield "| what | pairs | number | mean correlation | least | most |"
+    yield "|---" * 6 + "|"
+    smooth = [[F.avg_pool1d(z, SMOOTHED, stride=1) for z in seeds] for seeds in made]
+    means = [[z.mean(dim=2) for z in seeds] for seeds in made]
+    smoothed = f"latents over {SMOOTHED} frames"
+    for what, values in (("latents", made), (smoothed, smooth), ("means over time", means)):
+        for kind, found in zip(PAIRS, in_common(values), strict=True):
+            limits = f"{np.mean(found):.2f} | {min(found):.2f} | {max(found):.2f}"
+            yield f"| {what} | {kind} | {len(found)} | {limits} |"
+
+
+def of_variance(embeddings: Sequence[Sequence[dict[str, torch.Tensor]]]) -> Iterator[str]:
+    """What label and seed explain of the embeddings [label][seed] of made clips."""
+    labels, seeds = len(embeddings), len(embeddings[0])
+    yield "| share of the variance of | label | seed | both together and chance |"
+    yield "|---" * 4 + "|"
+    for name in embeddings[0][0]:
+        values = np.array([[one[name].mean(dim=0).numpy() for one in row] for row in embeddings])
+        by_label, by_seed = explained(values)
+        yield f"| {name} | {by_label:.0%} | {by_seed:.0%} | {1 - by_label - by_seed:.0%} |"
+    by_label, by_seed = (n / (labels * seeds - 1) for n in (labels - 1, seeds - 1))
+    yield f"| random numbers | {by_label:.0%} | {by_seed:.0%} | {1 - by_label - by_seed:.0%} |"
 
 
 def main(
@@ -79,7 +141,7 @@ def main(
     seconds: float = 5.9,
     threads: int = 1,
 ) -> None:
-    """Print two tables."""
+    """Print three tables."""
     set_threads(threads)
     model, known = load(), Labels([real], manifest)
     files: dict[str | None, list[Path]] = {}
@@ -88,27 +150,29 @@ def main(
 
     print("| label | sounds | number | partials a second | frames | level (dBFS) | limited by |")
     print("|---" * 7 + "|", flush=True)
-    made: dict[str, list[torch.Tensor]] = {}
+    made: list[list[torch.Tensor]] = []
+    embeddings = []
     for label in labels.split(","):
-        own = files.get(label, [])
-        places = np.linspace(0, len(own) - 1, min(MOST_FILES, len(own))).round().astype(int)
-        heard = [of_file(own[place], seconds) for place in places]
-        again = [model.codec(x[None, None])[0, 0] for x in heard]
-        made[label] = latents_of(model, label, seconds, count)
-        waveforms = [model.codec.decode(z[None])[0].numpy() for z in made[label]]
+        heard = [of_file(path, seconds) for path in files.get(label, [])]
+        pieces = [piece for _, all_of_it in heard for piece in all_of_it]
+        again = [model.codec(x[None, None])[0, 0] for x in spread(pieces, DECODED)]
+        made.append(latents_of(model, label, seconds, count))
+        waveforms = [model.codec.decode(z[None])[0].numpy() for z in made[-1]]
         decoded = [limited(waveform, MEASURING_RATE) for waveform in waveforms]
+        embeddings.append([embed(model.codec, x, label, label).embeddings for x, _ in decoded])
         new = [torch.from_numpy(waveform[0]) for waveform, _ in decoded]
         gains = " ".join(f"{decibels:.1f}" for _, decibels in decoded)
-        for what, sounds in (("real", heard), ("decoded again", again), ("made", new)):
-            print(f"| {label} | {what} | {columns(sounds)} | {gains if sounds is new else ''} |")
+        rows = {
+            "real": pieces,
+            "real, middles": [chosen for chosen, _ in heard],
+            "real, decoded": again,
+            "made": new,
+        }
+        for what, sounds in rows.items():
+            limits = gains if what == "made" else ""
+            print(f"| {label} | {what} | {columns(sounds)} | {limits} |", flush=True)
 
-    print("\n| what | pairs | number | mean correlation | least | most |")
-    print("|---" * 6 + "|")
-    means = [[z.mean(dim=2) for z in seeds] for seeds in made.values()]
-    for what, values in (("latents", list(made.values())), ("their means over time", means)):
-        for kind, found in zip(PAIRS, in_common(values), strict=True):
-            spread = f"{np.mean(found):.2f} | {min(found):.2f} | {max(found):.2f}"
-            print(f"| {what} | {kind} | {len(found)} | {spread} |")
+    print("", *of_pairs(made), "", *of_variance(embeddings), sep="\n")
 
 
 if __name__ == "__main__":
