@@ -21,6 +21,7 @@ from diffusion.model.adapter import adapted
 from diffusion.model.checkpoint import DiffusionCheckpoint, check_codec
 from diffusion.model.conditioning import Conditioning
 from diffusion.model.mixture import Mixture, parse_mixture
+from diffusion.model.noise import colored
 from diffusion.model.samplers import SAMPLERS, Progress, guided, silent, time_grid
 from diffusion.model.shipped import DEFAULT_MODEL, find_checkpoint
 from diffusion.model.window_plan import plan_windows
@@ -171,7 +172,7 @@ class Generator:
             mean = window[..., mask].mean(dim=3) if fit and mask.any() else pooled
             denoise = guided(self._transformer, conditioning, sampling.guidance, mixture, mean)
             drawn = [torch.randn(window.shape[1:], generator=rng) for rng in rngs]
-            noise = torch.stack(drawn).to(device)
+            noise = colored(torch.stack(drawn)).to(device)
             x = flow.noised(window, noise, noise.new_full((items,), start))
             done = partial(_report, progress, number * sampling.steps, len(windows))
             x = SAMPLERS[sampling.sampler](denoise, x, times, done)

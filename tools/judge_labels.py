@@ -10,15 +10,17 @@ First for each label: how many clear partials begin in a second, how many frames
 - of up to 24 of these pieces through the codec, not quantised: what it loses is not the network's;
 - of made clips, with their peaks limited, the loudest by so many dB.
 
-Then how latents of one seed and two labels correlate, and of one label and two seeds: as they are;
-smoothed over 21 frames, about a second, over which the posterior's own noise cancels; and their
-means over time. Last an analysis of variance of what the clips sound like (the embeddings of
-codec/evaluation/generated/embeddings.py): the shares that label and seed explain.
+Then made clips beside real ones, and how latents of one seed and two labels correlate, and of one
+label and two seeds: as they are; smoothed over 21 frames, about a second, over which the
+posterior's own noise cancels; and their means over time. Last an analysis of variance of what the
+clips sound like (the embeddings of codec/evaluation/generated/embeddings.py): the shares that label
+and seed explain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated
@@ -78,15 +80,38 @@ def explained(values: np.ndarray) -> tuple[float, float]:
     return float(seeds * by_label / whole), float(labels * by_seed / whole)
 
 
-def columns(sounds: Sequence[torch.Tensor]) -> str:
-    """How many, partials a second, frames and level, of (time,) at MEASURING_RATE each."""
-    if not sounds:
-        return "0 | - | - | -"
-    found = [partials(sound) for sound in sounds]
-    per_second = np.mean([one.per_second for one in found])
-    frames = np.nanmean([one.frames for one in found])
-    level = np.median([10 * np.log10(float(x.square().mean()) + 1e-12) for x in sounds])
-    return f"{len(sounds)} | {per_second:.1f} | {frames:.2f} | {level:.1f}"
+@dataclass(frozen=True)
+class Heard:
+    """What sounds of one kind have on average."""
+
+    number: int
+    per_second: float
+    frames: float
+    level: float
+    """Median, in dBFS."""
+
+    @classmethod
+    def of(cls, sounds: Sequence[torch.Tensor]) -> Heard:
+        """Measure sounds of (time,) at MEASURING_RATE each; of none, nothing is known."""
+        if not sounds:
+            return cls(0, np.nan, np.nan, np.nan)
+        found = [partials(sound) for sound in sounds]
+        levels = [10 * np.log10(float(x.square().mean()) + 1e-12) for x in sounds]
+        return cls(
+            len(sounds),
+            float(np.mean([one.per_second for one in found])),
+            float(np.nanmean([one.frames for one in found])),
+            float(np.median(levels)),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.number} | {self.per_second:.1f} | {self.frames:.2f} | {self.level:.1f}"
+
+
+def beside(made: Heard, real: Heard) -> str:
+    """How many more partials a second, how much longer, how much louder."""
+    more, longer = made.per_second / real.per_second - 1, made.frames / real.frames - 1
+    return f"{more:+.0%} | {longer:+.0%} | {made.level - real.level:+.1f}"
 
 
 def of_file(path: Path, seconds: float) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -141,7 +166,7 @@ def main(
     seconds: float = 5.9,
     threads: int = 1,
 ) -> None:
-    """Print three tables."""
+    """Print four tables."""
     set_threads(threads)
     model, known = load(), Labels([real], manifest)
     files: dict[str | None, list[Path]] = {}
@@ -151,7 +176,7 @@ def main(
     print("| label | sounds | number | partials a second | frames | level (dBFS) | limited by |")
     print("|---" * 7 + "|", flush=True)
     made: list[list[torch.Tensor]] = []
-    embeddings = []
+    embeddings, differences = [], []
     for label in labels.split(","):
         heard = [of_file(path, seconds) for path in files.get(label, [])]
         pieces = [piece for _, all_of_it in heard for piece in all_of_it]
@@ -168,11 +193,16 @@ def main(
             "real, decoded": again,
             "made": new,
         }
-        for what, sounds in rows.items():
+        measured = {what: Heard.of(sounds) for what, sounds in rows.items()}
+        for what, heard_there in measured.items():
             limits = gains if what == "made" else ""
-            print(f"| {label} | {what} | {columns(sounds)} | {limits} |", flush=True)
+            print(f"| {label} | {what} | {heard_there} | {limits} |", flush=True)
+        for what in ("real", "real, decoded"):
+            differences.append(f"| {label} | {what} | {beside(measured['made'], measured[what])} |")
 
-    print("", *of_pairs(made), "", *of_variance(embeddings), sep="\n")
+    print("\n| label | made beside | partials a second | frames | level (dB) |")
+    print("|---" * 5 + "|")
+    print(*differences, "", *of_pairs(made), "", *of_variance(embeddings), sep="\n")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from codec.model.sound import Sound, decode_waveform
 from diffusion.generation import Generator, Sampling, generate, generate_together, load
 from diffusion.model.conditioning import Conditioning
 from diffusion.model.mixture import parse_mixture
+from diffusion.model.noise import FAST, SLOW
 from diffusion.model.window_plan import plan_windows
 
 QUICK = Sampling(steps=2, sampler="euler")
@@ -165,6 +166,14 @@ def test_made_latents_vary_as_the_data_does(network: type[torch.nn.Module]):
     sounds = generate_together(model, 300, 0.25)
     spread = torch.stack([sound.latents for sound in sounds]).std()
     assert float(spread) == pytest.approx(1, abs=0.05)
+
+
+def test_more_is_made_of_what_is_slow():
+    """From white noise both were alike, and notes too short."""
+    sounds = generate_together(tiny_generator(network=WhiteWorld()), 200, 0.256)
+    latents = torch.stack([sound.latents for sound in sounds])
+    power = torch.fft.rfft(latents).abs().square().mean(dim=(0, 1, 2))
+    assert float(power[1] / power[2:-1].mean()) == pytest.approx((SLOW / FAST) ** 2, rel=0.1)
 
 
 def test_together_is_as_alone_but_for_rounding():
