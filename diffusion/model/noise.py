@@ -14,7 +14,7 @@ from torch import Tensor
 SLOW_BELOW = 0.047
 """Cycles per frame: once a second. The mean over time, which is level and color, stays as it is."""
 SLOW, FAST = 1.1, 0.9
-"""Amplitudes below and above. With 1.2 notes are longer still and spectra farther from recordings."""
+"""Amplitudes below and above. With 1.2 notes are a little longer, and spectra farther from real."""
 
 
 def colored(noise: Tensor) -> Tensor:
