@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codec.entropy.coefficient_contexts import LARGEST, ONE, WIDE, Past, with_margins
+from codec.entropy.coefficient_contexts import LARGEST, ONE, WIDE, Past, in_halves
 from codec.entropy.coefficients import Layer
 from codec.entropy.static_tables import FREQUENCY_BITS
 from codec.lac.reader import LacReader
@@ -36,21 +36,23 @@ def features(symbols: np.ndarray) -> tuple[Kinds, Kinds]:
     """For a block (streams, frames, bins): features and magnitudes for each of the four kinds."""
     kinds: Kinds = [[], [], [], []]
     sizes: Kinds = [[], [], [], []]
-    m = with_margins(symbols)
+    halves = in_halves(symbols)
+    m = _in_order(halves)
     bins = symbols.shape[2]
     for s in range(len(symbols)):
-        past, side = Past.of_all(m[s]), len(symbols) == 2 and s == 1
-        wide = sum(_shift(past.history, d, bins) for d in range(-WIDE, WIDE + 1))
+        past, side = Past.of_all(halves[s]), len(symbols) == 2 and s == 1
+        history, last = _in_order(past.history), _in_order(past.last)
+        wide = sum(_shift(history, d, bins) for d in range(-WIDE, WIDE + 1))
         zero = np.zeros_like(wide)
         mid = m[0] if side else np.zeros_like(m[s])
         for odd in (0, 1):
             rows = [
                 zero + ONE,
-                _shift(past.history, 0, bins),
-                _pair(past.history, 1, bins),
+                _shift(history, 0, bins),
+                _pair(history, 1, bins),
                 wide,
-                ONE * _shift(past.last, 0, bins),
-                ONE * _pair(past.last, 1, bins),
+                ONE * _shift(last, 0, bins),
+                ONE * _pair(last, 1, bins),
                 ONE * _pair(m[s], 1, bins) if odd else zero,
                 ONE * _pair(m[s], 3, bins) if odd else zero,
                 ONE * _shift(mid, 0, bins),
@@ -59,6 +61,11 @@ def features(symbols: np.ndarray) -> tuple[Kinds, Kinds]:
             kinds[2 * side + odd].append(np.stack([r[:, odd::2].ravel() for r in rows], 1))
             sizes[2 * side + odd].append(_shift(m[s], 0, bins)[:, odd::2].ravel())
     return kinds, sizes
+
+
+def _in_order(halves: np.ndarray) -> np.ndarray:
+    """Even and odd ones, (..., 2, half), as (..., bins) with margins."""
+    return halves.swapaxes(-1, -2).reshape(*halves.shape[:-2], -1)
 
 
 def _shift(x: np.ndarray, away: int, bins: int) -> np.ndarray:

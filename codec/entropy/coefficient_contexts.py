@@ -22,8 +22,8 @@ LARGEST = 15
 """Magnitudes count as this at most."""
 ONE = 64
 """A magnitude of 1 in the history."""
-MARGIN = 8
-"""Zeros on both sides of a frame."""
+MARGIN = 5
+"""Zeros on both sides of the even ones of a frame, and of the odd ones."""
 WIDE = 7
 """How far the widest sum reaches."""
 
@@ -58,25 +58,24 @@ _ROW_OF = np.searchsorted(THRESHOLDS, np.arange(THRESHOLDS[-1] + 1), side="right
 
 @dataclass
 class Past:
-    """What is known of the frames of a channel before the one at hand, (blocks, MARGIN + bins +
-    MARGIN) each; or of all frames at once, with frames in the place of blocks."""
+    """What is known of the frames of a channel before the one at hand, ``in_halves``; or of all
+    frames at once, with frames in the place of blocks."""
 
     history: Ints
     """Magnitudes in 1/64, averaged: the last frame counts a quarter, the one before it three
     quarters of that, and so on."""
     below: Ints
-    """The sum of ``history`` from the first bin on to each."""
+    """The sum of ``history`` over a half's bins from the first on to each."""
     last: Ints
     """Magnitudes of the last frame."""
 
     @classmethod
     def none(cls, blocks: int, bins: int) -> Past:
-        shape = (blocks, bins + 2 * MARGIN)
-        return cls(*(np.zeros(shape, np.int32) for _ in range(3)))
+        return cls(*(np.zeros((blocks, 2, bins // 2 + 2 * MARGIN), np.int32) for _ in range(3)))
 
     @classmethod
     def of_all(cls, magnitudes: Ints) -> Past:
-        """The past of every frame of a channel, (frames, MARGIN + bins + MARGIN)."""
+        """The past of every frame of a channel, of all of them ``in_halves``."""
         history, last = np.zeros_like(magnitudes), np.zeros_like(magnitudes)
         last[1:] = magnitudes[:-1]
         scaled = ONE * last
@@ -84,26 +83,27 @@ class Past:
             now = np.multiply(history[frame - 1], 3, out=history[frame])
             now += scaled[frame]
             now >>= 2
-        return cls(history, np.cumsum(history, axis=1, dtype=np.int32), last)
+        return cls(history, np.cumsum(history, axis=-1, dtype=np.int32), last)
 
     def add(self, magnitudes: Ints) -> None:
-        """The next frame, with margins."""
+        """The next frame."""
         self.history = (3 * self.history + ONE * magnitudes) >> 2
-        self.below = np.cumsum(self.history, axis=1, dtype=np.int32)
+        self.below = np.cumsum(self.history, axis=-1, dtype=np.int32)
         self.last = magnitudes
 
 
 def expect(past: Past, now: Ints, mid: Ints | None, odd: int) -> NDArray[np.uint8]:
     """Rows of frequencies for one half of a frame, (blocks, bins / 2).
 
-    ``now`` and ``mid`` are magnitudes of this frame and of mid's, (blocks, MARGIN + bins + MARGIN);
-    of ``now`` the even ones are looked at for the odd ones.
+    ``now`` and ``mid`` are magnitudes of this frame and of mid's, ``in_halves``; of ``now`` the
+    even ones are looked at for the odd ones.
     """
     w = weights_of(mid is not None, odd)
-    first, count = MARGIN + odd, (now.shape[1] - 2 * MARGIN) // 2
+    count = now.shape[-1] - 2 * MARGIN
 
     def at(values: Ints, away: int) -> Ints:
-        return values[:, first + away : first + away + 2 * count : 2]
+        first, half = divmod(odd + away, 2)
+        return values[:, half, MARGIN + first : MARGIN + first + count]
 
     def beside(values: Ints, away: int) -> Ints:
         return at(values, away) + at(values, -away)
@@ -120,13 +120,24 @@ def expect(past: Past, now: Ints, mid: Ints | None, odd: int) -> NDArray[np.uint
     total *= ONE
     total += w.history * at(past.history, 0)
     total += w.history_beside * beside(past.history, 1)
-    total += w.history_wide * (at(past.below, WIDE) - at(past.below, -WIDE - 1))
+    wide = at(past.below, WIDE) - at(past.below, -WIDE - 2)
+    wide += at(past.below, WIDE - 1) - at(past.below, -WIDE - 1)
+    total += w.history_wide * wide
     return _ROW_OF.take(total, mode="clip")
 
 
-def with_margins(symbols: NDArray[np.integer]) -> Ints:
-    """Symbols (..., bins) as magnitudes (..., MARGIN + bins + MARGIN)."""
-    bins = symbols.shape[-1]
-    out = np.zeros((*symbols.shape[:-1], bins + 2 * MARGIN), np.int32)
-    np.minimum(np.abs(symbols), LARGEST, out=out[..., MARGIN : MARGIN + bins])
+def in_halves(symbols: NDArray[np.integer]) -> Ints:
+    """Symbols (..., bins) as magnitudes (..., 2, MARGIN + bins / 2 + MARGIN): even and odd ones.
+
+    Each half lies together, which is several times as quick as every other value of a frame.
+    """
+    *before, bins = symbols.shape
+    halves = symbols.reshape(*before, bins // 2, 2).swapaxes(-1, -2)
+    out = np.zeros((*halves.shape[:-1], halves.shape[-1] + 2 * MARGIN), np.int32)
+    np.minimum(np.abs(halves), LARGEST, out=inside(out))
     return out
+
+
+def inside(halves: Ints) -> Ints:
+    """Without margins."""
+    return halves[..., MARGIN : halves.shape[-1] - MARGIN]

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from codec.entropy.coefficient_contexts import (
     LARGEST,
-    MARGIN,
     Ints,
     Past,
     expect,
-    with_margins,
+    in_halves,
+    inside,
 )
 from codec.entropy.coefficient_tables import FREQUENCIES, SPLIT_FREQUENCIES
 from codec.entropy.static_tables import FREQUENCY_BITS, range_decoder
@@ -135,12 +135,13 @@ def decode(
             mid: Ints | None = None
             for s in range(streams):
                 own = symbols[:, s, frame]
-                current = with_margins(own)
+                current = np.zeros_like(past[s].last)
                 lengths = [width // 2 if frame < length else 0 for _, length, width in shapes]
                 for odd in (0, 1):
                     rows = expect(past[s], current, mid, odd)
-                    own[:, odd::2] = _decode_half(decoders, rows, lengths)
-                    current = with_margins(own)
+                    half = _decode_half(decoders, rows, lengths)
+                    own[:, odd::2] = half
+                    np.minimum(np.abs(half), LARGEST, out=inside(current)[:, odd])
                 past[s].add(current)
                 mid = current if streams == 2 and s == 0 else None
     except AssertionError as error:  # constriction's way of saying "no such bytes"
@@ -169,18 +170,21 @@ def _decode_half(
     """The symbols whose rows of frequencies these are, (blocks, bins / 2): of each block the first
     ones are coded, and the others zeros.
     """
-    out = np.zeros(rows.shape, np.int32)
+    out = np.ones(rows.shape, np.int32)
     frequencies = _ROWS.take(rows, axis=0)
     for block, length in enumerate(lengths):
         if length:
-            out[block, :length] = decoders[block].decode(_ROW, frequencies[block, :length]) - 1
-    coded = np.nonzero(out)
-    if not coded[0].size:
+            out[block, :length] = decoders[block].decode(_ROW, frequencies[block, :length])
+    out -= 1
+    flat = out.reshape(-1)
+    coded = np.flatnonzero(flat)
+    if not coded.size:
         return out
-    size = _checked(out[coded], LARGEST)
+    size = _checked(flat[coded], LARGEST)
     escaped = np.flatnonzero(size == LARGEST)
-    escapes, signs = (
-        np.bincount(coded[0][at], minlength=len(out)) for at in (escaped, slice(None))
+    block_of = coded // rows.shape[-1]
+    signs, escapes = (
+        np.bincount(blocks, minlength=len(out)) for blocks in (block_of, block_of[escaped])
     )
     further, negative = [], []
     for decoder, escape_count, sign_count in zip(
@@ -192,7 +196,7 @@ def _decode_half(
             negative.append(decoder.decode(_SIGN, sign_count))
     if further:
         size[escaped] += _checked(np.concatenate(further) - 1, MAX_MAGNITUDE - LARGEST)
-    out[coded] = np.where(_checked(np.concatenate(negative) - 1, 1), -size, size)
+    flat[coded] = np.where(_checked(np.concatenate(negative) - 1, 1), -size, size)
     return out
 
 
@@ -232,7 +236,7 @@ def _things(
             f"coefficients from {symbols.min()} to {symbols.max()}: expected at most "
             f"{MAX_MAGNITUDE}; take a coarser step"
         )
-    magnitudes = with_margins(symbols)
+    magnitudes = in_halves(symbols)
     halves = symbols.reshape(streams, frames, bins // 2, 2).transpose(1, 0, 3, 2)
     places = np.empty(halves.shape, np.intp)
     for s in range(streams):
@@ -240,9 +244,8 @@ def _things(
         mid = magnitudes[0] if streams == 2 and s == 1 else None
         for odd in (0, 1):
             rows = expect(past, magnitudes[s], mid, odd)
-            own = magnitudes[s, :, MARGIN + odd : MARGIN + bins : 2]
             np.multiply(rows, _SIZES.shape[1], out=places[:, s, odd], dtype=np.intp)
-            places[:, s, odd] += own + 1
+            places[:, s, odd] += inside(magnitudes[s])[:, odd] + 1
     flat = halves.ravel()
     coded = np.flatnonzero(flat)
     values = flat[coded].astype(np.intp)
