@@ -63,7 +63,7 @@ def test_it_beats_the_static_tables_on_unseen_latents(
         static += len(tables.encode(symbols, index))
         data = fitted.encode(symbols, index)
         context += len(data)
-        assert (fitted.decode([data], symbols.shape, index)[0] == symbols).all()
+        assert (fitted.decode([data], [symbols.shape], index)[0] == symbols).all()
     assert context < 0.85 * static
 
 
