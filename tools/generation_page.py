@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Annotated
 
 import cyclopts
-import numpy as np
 from cyclopts import Parameter
 
 from codec.batch.folders import find_audio
 from codec.errors import LacunaError
+from codec.evaluation.evenly import evenly
 from codec.evaluation.generated.labels import Labels
 from codec.files import atomic_path
 from diffusion.generation import load_checkpoint
@@ -120,8 +120,7 @@ def main(
         options = ("--label", label, "--seconds", "6", "--count", str(CLIPS))
         run("-m", "diffusion", "generate", made / f"{label}.wav", *options)
     some = link(out / "train", first_of_each(train, labels))
-    places = np.linspace(0, len(recordings) - 1, GAPS).round().astype(int)
-    gaps = link(out / "gaps", {recordings[place].name: recordings[place] for place in places})
+    gaps = link(out / "gaps", {path.name: path for path in evenly(recordings, GAPS)})
     folders = ("--generated", made, "--valid", valid, "--train", some, "--manifest", manifest)
     run(tools / "judge_generation.py", *folders, "--out", out)
     _, _, judged = (out / "generation.md").read_text(encoding="utf-8").partition("\n")

@@ -30,6 +30,7 @@ from codec import audio
 from codec.api import Codec, load
 from codec.batch.folders import find_audio
 from codec.errors import LacunaError
+from codec.evaluation.evenly import evenly
 from codec.evaluation.generated.embeddings import Clip, embed_folder
 from codec.evaluation.generated.frechet import compare_sets
 from codec.evaluation.generated.judge import judge, markdown
@@ -210,8 +211,7 @@ def pictured(sets: dict[str, list[Clip]], real: Path, made: Path) -> list[tuple[
         for clip in sets[name]:
             first[-1].setdefault(clip.label, clip.name)
     shared = sorted(label for label in first[0].keys() & first[1].keys() if label is not None)
-    places = np.linspace(0, len(shared) - 1, min(PICTURED, len(shared))).round().astype(int)
-    labels = [shared[place] for place in places]
+    labels = evenly(shared, PICTURED)
     return [(label, real / first[0][label], made / first[1][label]) for label in labels]
 
 

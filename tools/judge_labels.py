@@ -34,6 +34,7 @@ from cyclopts import Parameter
 from codec.audio import limited, read, resample
 from codec.batch.folders import find_audio
 from codec.evaluation.codecs.perceptual import middle
+from codec.evaluation.evenly import evenly
 from codec.evaluation.generated.embeddings import embed
 from codec.evaluation.generated.labels import Labels
 from codec.metrics.spectra import MEASURING_RATE
@@ -125,12 +126,6 @@ def of_file(path: Path, seconds: float) -> tuple[torch.Tensor, list[torch.Tensor
     return chosen, whole or pieces
 
 
-def spread(items: Sequence[torch.Tensor], most: int) -> list[torch.Tensor]:
-    """At most so many, evenly over all of them."""
-    places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
-    return [items[place] for place in places]
-
-
 def of_pairs(made: Sequence[Sequence[torch.Tensor]]) -> Iterator[str]:
     """What latents [label][seed], (coded_channels, latent_dim, frames), have in common."""
     yield "| what | pairs | number | mean correlation | least | most |"
@@ -180,7 +175,7 @@ def main(
     for label in labels.split(","):
         heard = [of_file(path, seconds) for path in files.get(label, [])]
         pieces = [piece for _, all_of_it in heard for piece in all_of_it]
-        again = [model.codec(x[None, None])[0, 0] for x in spread(pieces, DECODED)]
+        again = [model.codec(x[None, None])[0, 0] for x in evenly(pieces, DECODED)]
         made.append(latents_of(model, label, seconds, count))
         waveforms = [model.codec.decode(z[None])[0].numpy() for z in made[-1]]
         decoded = [limited(waveform, MEASURING_RATE) for waveform in waveforms]

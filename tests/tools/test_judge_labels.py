@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from codec import audio
+from codec.evaluation.evenly import evenly
 
 
 def test_the_seed_is_told_from_the_label() -> None:
@@ -45,4 +46,4 @@ def test_long_files_count_by_their_length(tmp_path: Path) -> None:
     assert [round(float(piece.std()), 2) for piece in pieces] == [0.01, 0.01, 0.01, 0.1]
     assert len(middle) == 70_000
     assert [len(x) for x in tool.of_file(tmp_path / "short.flac", 5.0)[1]] == [70_000]
-    assert len(tool.spread(pieces, 3)) == 3
+    assert len(evenly(pieces, 3)) == 3
