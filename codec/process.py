@@ -59,10 +59,24 @@ def _end_on(name: str) -> None:
 
 def end_unread() -> NoReturn:
     """End as programs do whose output nobody reads any more, such as before `| head`: quietly."""
-    with suppress(OSError, ValueError, AttributeError):
-        # Or the interpreter tries once more to write what is left, and complains.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _drop_output()
     sys.exit(128 + getattr(signal, "SIGPIPE", 13))
+
+
+def end_with(code: int) -> NoReturn:
+    """End after an error that was told; what standard output still holds is written if it can."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):  # a full disk, which may be the error; a closed stream
+        _drop_output()
+    sys.exit(code)
+
+
+def _drop_output() -> None:
+    """Or the interpreter tries once more to write what is left, and complains."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def check_count(option: str, count: int) -> None:

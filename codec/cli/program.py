@@ -24,7 +24,7 @@ from codec.cli.models import models
 from codec.cli.options import say
 from codec.cli.train import train_codec, train_context
 from codec.errors import LacunaError
-from codec.process import end_unread, prepare
+from codec.process import end_unread, end_with, prepare
 
 FILES, LATENTS, MODELS = "Files", "Latents and sound", "Models"
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -80,7 +80,7 @@ def main(build: Callable[[], App] = build_app) -> None:
 
 def _fail(message: str, code: int) -> None:
     say(f"lacuna: error: {message}")
-    sys.exit(code)
+    end_with(code)
 
 
 def _wrong_usage(error: CycloptsError) -> str:

@@ -29,10 +29,16 @@ def _handlers() -> Iterator[None]:
 
 
 def shell(line: str) -> subprocess.CompletedProcess[str]:
-    """A command line for sh, in which ``lacuna`` is this program."""
+    """A command line for sh, in which ``lacuna`` is this program, as people start it: output that
+    is not buffered hides what is still to be written when a command ends.
+    """
     lacuna = f"{shlex.quote(sys.executable)} -m codec"
     return subprocess.run(
-        ["sh", "-c", line.replace("lacuna", lacuna)], capture_output=True, text=True, timeout=120
+        ["sh", "-c", line.replace("lacuna", lacuna)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
     )
 
 
