@@ -121,11 +121,14 @@ class Rate:
     """Instead of a rate: 0 (smallest) to 10 (best); above 4 a file follows the waveform."""
     max_kbps: Annotated[float | None, Parameter(show_default="none")] = None
     """Ceiling for each block of 256 frames, 6 to 12 s."""
+    search: Annotated[int | None, Parameter(show_default="40")] = None
+    """Steps by which latents are improved where a file is latents alone, up to 2.5 kbps per
+    channel; 0 is off and fast."""
 
     def target(self) -> RateTarget:
         from codec.lac.rate import RateTarget
 
-        return RateTarget(self.kbps, self.quality, self.max_kbps)
+        return RateTarget(self.kbps, self.quality, self.max_kbps, self.search)
 
 
 @Parameter(name="*")

@@ -2,7 +2,8 @@
 
 A file is coded in three passes, one after the other: the latents of all blocks go to a temporary
 file (draft.py), the step for the wanted bit rate is found on them (choose_step.py), and the symbols
-are written; for a decoder that denoises, with a word on each block (for_denoising.py).
+are written; for a decoder that denoises, with a word on each block (for_denoising.py). Where latents
+are all that a file has, better ones are searched for once the step is known (search.py).
 """
 
 from __future__ import annotations
@@ -32,12 +33,16 @@ from codec.lac.for_denoising import choose_blocks
 from codec.lac.header import MAX_LAYER_CHANNELS, LacHeader, portable_name
 from codec.lac.layered_draft import CoefficientSpool, LayeredDraft
 from codec.lac.rate import RateTarget
+from codec.lac.search import DEFAULT_SEARCH, SoundSpool, search
 from codec.lac.writer import ByteSink
 from codec.model.blocks import FRAMES_PER_BLOCK, LatentBlock, encode_blocks
 from codec.model.latent_codec import LatentCodec
 from codec.model.layered_blocks import Coefficients, encode_layered_blocks
 
 DEFAULT_TARGET = RateTarget()
+
+ENCODED_SHARE = 0.1
+"""Of the time to compress a file whose latents are searched for, what goes before."""
 
 MAX_TAG_CHARACTERS = 100
 """Longer tags are shortened: a comment must not outweigh the sound."""
@@ -105,10 +110,15 @@ def compress_stream(
                 f"lower rate or quality, or leave --for-denoising out"
             )
         layer = None
-    taken, spool, coefficients = Counted(chunks), LatentSpool(), CoefficientSpool()
+    searching = _searches(codec, target, layer)
+    encoded_share = ENCODED_SHARE if searching else 1.0
+    taken, sound = Counted(chunks), SoundSpool()
+    spool, coefficients, found = LatentSpool(), CoefficientSpool(), LatentSpool()
     try:
         at_model_rate = resampled(taken, sample_rate, codec.sample_rate, channels)
         tokens = codec.config.tokens is not None
+        if searching:
+            at_model_rate = sound.through(at_model_rate)
         for block, own in _encoded(codec, at_model_rate, layer):
             spool.append(block)
             if own is not None:
@@ -116,7 +126,7 @@ def compress_stream(
             else:
                 layer = None
             coded_seconds = len(spool) * FRAMES_PER_BLOCK / codec.frame_rate
-            progress(min(taken.samples / sample_rate, coded_seconds))
+            progress(min(taken.samples / sample_rate, coded_seconds) * encoded_share)
         if taken.samples == 0:
             raise AudioError("the audio has no samples; there is nothing to compress")
         header = LacHeader(
@@ -144,15 +154,32 @@ def compress_stream(
         if choice is None:
             draft = Draft(coder, header, spool, taken.samples)
             choice = choose_step(draft, codec.useful, target, best_quality)
+            if searching:
+
+                def searched(share: float) -> None:
+                    done = encoded_share + (1 - encoded_share) * share
+                    progress(taken.samples / sample_rate * done)
+
+                step = choice.step_index
+                found = search(codec, sound, spool, step, searching, searched)
+                draft = Draft(coder, header, found, taken.samples)
+                choice = choose_step(draft, codec.useful, target, best_quality)
             if denoising is not None:
-                choose_blocks(codec, draft, choice.step_index, denoising)
+                choose_blocks(codec, draft, spool, choice.step_index, denoising)
             size = draft.write(output, choice.step_index)
     finally:
-        spool.close()
-        coefficients.close()
+        for file in (sound, spool, coefficients, found):
+            file.close()
     seconds = taken.samples / sample_rate
     progress(seconds)
     return CompressionReport(seconds, taken.samples, size, choice.step_index, choice.at_finest)
+
+
+def _searches(codec: LatentCodec, target: RateTarget, layer: LayerPlan | None) -> int:
+    """The steps of a search for latents: only where nothing else says what the sound is."""
+    if not codec.layered or (layer is not None and not layer.only_sparse):
+        return 0
+    return DEFAULT_SEARCH if target.search is None else target.search
 
 
 def _encoded(

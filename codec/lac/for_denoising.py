@@ -12,27 +12,30 @@ import torch
 from numpy.typing import NDArray
 
 from codec.lac.denoising import Denoising
-from codec.lac.draft import Draft
+from codec.lac.draft import Draft, LatentSpool
 from codec.lac.reader import Block
 from codec.metrics.mel import mel_distance
 from codec.model.blocks import LatentBlock, decode_blocks
 from codec.model.latent_codec import LatentCodec
 
 
-def choose_blocks(codec: LatentCodec, draft: Draft, step_index: int, denoising: Denoising) -> None:
-    """Set ``draft.denoise`` for a file of this step."""
-    for index, (block, symbols, step) in enumerate(draft.blocks(step_index)):
+def choose_blocks(
+    codec: LatentCodec, draft: Draft, encoded: LatentSpool, step_index: int, denoising: Denoising
+) -> None:
+    """Set ``draft.denoise`` for a file of this step; ``encoded`` has the encoder's own latents."""
+    blocks = zip(draft.blocks(step_index), encoded, strict=True)
+    for index, ((block, symbols, step), true) in enumerate(blocks):
         heard = ~block.silent
         if not heard.any():
             continue
         plain = np.zeros_like(block.latents)
         plain[heard] = codec.coder.dequantise(symbols[heard], step)
         denoised = denoising.latents(codec, Block(symbols, plain, block.silent, step), index)
-        true, *others = (
+        wanted, *others = (
             _sound(codec, LatentBlock(latents, block.silent), draft.header.channels, index)
-            for latents in (block.latents, plain, denoised)
+            for latents in (true.latents, plain, denoised)
         )
-        off = [float(mel_distance(x, true, codec.sample_rate).mean()) for x in others]
+        off = [float(mel_distance(x, wanted, codec.sample_rate).mean()) for x in others]
         draft.denoise[index] = off[1] < off[0]
 
 

@@ -1,4 +1,4 @@
-"""What a user asks for: a bit rate, a quality, a ceiling for every block."""
+"""What a user asks for: a bit rate, a quality, a ceiling for every block, and how long to look."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ DEFAULT_KBPS_PER_CHANNEL = 3.0
 SHORT_SECONDS = 5.0
 """In shorter clips a file's fixed parts alone exceed a low rate, and the less time there is, the
 less of them counts."""
+MAX_SEARCH = 10_000
 LEAST_SECONDS = 0.25
 """A shorter clip may take the payload of this one."""
 
@@ -19,7 +20,8 @@ class RateTarget:
     """What a user asked for. Without anything it is 3 kbps per channel.
 
     Raises:
-        RateError: a rate that is not above 0, a quality outside 0..10, or both of them.
+        RateError: a rate that is not above 0, a quality outside 0..10, or both of them, or a
+            search of less than no steps or far too many.
     """
 
     kbps: float | None = None
@@ -28,6 +30,8 @@ class RateTarget:
     """One step for every block: 0 for the coarsest useful one, 10 for the finest."""
     max_kbps: float | None = None
     """Ceiling for each block; blocks that exceed it get a coarser step."""
+    search: int | None = None
+    """Steps of gradient descent for latents that say more (codec/model/search.py); 0 is none."""
 
     def __post_init__(self) -> None:
         for name, rate in (("--kbps", self.kbps), ("--max-kbps", self.max_kbps)):
@@ -42,6 +46,9 @@ class RateTarget:
                 f"--kbps {self.kbps:g} and --quality {self.quality:g} contradict each other; "
                 f"give one, or --quality with --max-kbps"
             )
+
+        if self.search is not None and not 0 <= self.search <= MAX_SEARCH:
+            raise RateError(f"--search {self.search}, expected 0 (off) to {MAX_SEARCH:,} steps")
 
     def kbps_per_channel(self, channels: int) -> float:
         return DEFAULT_KBPS_PER_CHANNEL if self.kbps is None else self.kbps / channels

@@ -4,7 +4,7 @@ The decoder of a VAE says how likely every observation is given the latents. Her
 are spectra (see views.py), and what the decoder gives of each bin is a variance (how loud it is
 to be expected), of the lowest bins a mean as well (the waveform itself, as far up as the latents
 carry it), and where in the bin its partial lies. No waveform is synthesised for that, so training
-sees some hundred seconds of audio a second on one CPU core (codec/training/likelihood.py).
+sees some hundred seconds of audio a second on one CPU core (codec/network/map_likelihood.py).
 """
 
 from __future__ import annotations

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from codec.metrics.mel import mel_distance, mel_filters
 from codec.network.float32 import in_float32
+from codec.network.map_likelihood import equivalent_bandwidth
 from codec.training.adversarial import Adversary, GivenGradient
 from codec.training.config import AdversarialConfig
-from codec.training.likelihood import equivalent_bandwidth
 from codec.training.magnitudes import powers
 from codec.training.task import Logs, StepLoss
 

@@ -25,11 +25,11 @@ from codec.model.checkpoint import Checkpoint, rules_for
 from codec.model.statistics import LatentStatistics, Standardizer
 from codec.model.useful_range import UsefulRange, measure_range
 from codec.network.autoencoder import Autoencoder
+from codec.network.map_likelihood import MapLikelihood, powers
 from codec.network.map_waveform import MapWaveformDecoder
 from codec.network.spectral_map import MapEncoder
 from codec.training.config import NoiseConfig
 from codec.training.data import AudioSource
-from codec.training.likelihood import MapLikelihood, powers
 
 ITEMS = 192
 LISTENED_ITEMS = 16

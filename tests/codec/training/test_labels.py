@@ -19,6 +19,7 @@ from codec.errors import ConfigError, LacunaError
 from codec.network.autoencoder import Autoencoder
 from codec.network.config import load_model_config
 from codec.network.labels import LabelledRows, one_hot
+from codec.network.map_likelihood import MapLikelihood, powers
 from codec.network.map_waveform import MapWaveformDecoder
 from codec.network.spectral_map import MapEncoder
 from codec.training.codec_task import CodecTask
@@ -26,7 +27,6 @@ from codec.training.config import load_training_config
 from codec.training.data import AudioFile, open_source
 from codec.training.labelled_task import LabelledBatch, LabelledTask
 from codec.training.labels import NO_LABEL, label_of
-from codec.training.likelihood import MapLikelihood, powers
 from codec.training.run import train_codec
 
 SETTINGS = ['model.network.labels = ["tones", "noise", "clicks"]']

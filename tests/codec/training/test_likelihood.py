@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from codec.network.config import FRAME
+from codec.network.map_likelihood import MapLikelihood
 from codec.network.spectral_map import SpectralMap
 from codec.network.views import Views, analyze
-from codec.training.likelihood import MapLikelihood, explained_wave
+from codec.training.likelihood import explained_wave
 
 
 def true_map(views: Views) -> SpectralMap:
