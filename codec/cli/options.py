@@ -121,7 +121,7 @@ class Rate:
     """Instead of a rate: 0 (smallest) to 10 (best); above 4 a file follows the waveform."""
     max_kbps: Annotated[float | None, Parameter(show_default="none")] = None
     """Ceiling for each block of 256 frames, 6 to 12 s."""
-    search: Annotated[int | None, Parameter(show_default="40")] = None
+    search: Annotated[int | None, Parameter(show_default="30")] = None
     """Steps by which latents are improved where a file is latents alone, up to 2.5 kbps per
     channel; 0 is off and fast."""
 

@@ -2,14 +2,14 @@
 
 A file is coded in three passes, one after the other: the latents of all blocks go to a temporary
 file (draft.py), the step for the wanted bit rate is found on them (choose_step.py), and the symbols
-are written; for a decoder that denoises, with a word on each block (for_denoising.py). Where latents
-are all that a file has, better ones are searched for once the step is known (search.py).
+are written; for a decoder that denoises, with a word on each block (for_denoising.py). Where
+latents are all that a file has, better ones are searched for once the step is known (search.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -160,10 +160,13 @@ def compress_stream(
                     done = encoded_share + (1 - encoded_share) * share
                     progress(taken.samples / sample_rate * done)
 
-                step = choice.step_index
-                found = search(codec, sound, spool, step, searching, searched)
-                draft = Draft(coder, header, found, taken.samples)
-                choice = choose_step(draft, codec.useful, target, best_quality)
+                steps = [max(choice.step_index, least) for least in draft.least_steps]
+                found = search(codec, sound, spool, steps, searching, searched)
+                better = Draft(coder, header, found, taken.samples)
+                better.denoise = [False] * len(found)  # that expects what an encoder alone gives
+                with suppress(RateError):  # at the coarsest step they may take a little more
+                    choice = choose_step(better, codec.useful, target, best_quality)
+                    draft = better
             if denoising is not None:
                 choose_blocks(codec, draft, spool, choice.step_index, denoising)
             size = draft.write(output, choice.step_index)

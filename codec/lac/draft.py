@@ -36,9 +36,11 @@ class LatentSpool:
         return len(self._shapes)
 
     def __iter__(self) -> Iterator[LatentBlock]:
-        self._file.seek(0)
+        place = 0
         for shape, dtype, silent in self._shapes:
+            self._file.seek(place)  # others may read, too
             data = self._file.read(dtype.itemsize * int(np.prod(shape)))
+            place += len(data)
             yield LatentBlock(np.frombuffer(data, dtype).reshape(shape), silent)
 
     def close(self) -> None:

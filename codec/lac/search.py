@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from codec.model.blocks import LatentBlock, block_windows
 from codec.model.latent_codec import LatentCodec
 from codec.model.search import search_latents
 
-DEFAULT_SEARCH = 40
+DEFAULT_SEARCH = 30
 """Steps of gradient descent where nobody says how many (docs/CODING.md)."""
 
 
@@ -33,7 +32,7 @@ class SoundSpool:
             yield chunk
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        self._file.seek(0, io.SEEK_SET)
+        self._file.seek(0)
         for shape in self._shapes:
             data = self._file.read(np.dtype(np.float32).itemsize * int(np.prod(shape)))
             yield np.frombuffer(data, np.float32).reshape(shape)
@@ -46,17 +45,18 @@ def search(
     codec: LatentCodec,
     sound: SoundSpool,
     spool: LatentSpool,
-    step_index: int,
+    steps: Sequence[int],
     count: int,
     progress: Progress,
 ) -> LatentSpool:
-    """Latents to be written at this step in place of those of the spool.
+    """Latents to be written in place of those of the spool, each block's at its step.
 
     ``count`` is the number of steps of gradient descent; ``progress`` is told the share of blocks
     that are done.
     """
     found = LatentSpool()
-    for (window, _), block in zip(block_windows(codec, sound), spool, strict=True):
+    windows = block_windows(codec, sound)
+    for (window, _), block, step_index in zip(windows, spool, steps, strict=True):
         latents = search_latents(codec, window, block, step_index, count)
         found.append(LatentBlock(latents, block.silent))
         progress(len(found) / len(spool))

@@ -82,9 +82,17 @@ class Checkpoint:
     @property
     def coding_id(self) -> str | None:
         """16 hex digits over all that fixes the meaning of a coded file: ``latent_id``, the entropy
-        tables and the context model. None without tables, since there are no files without.
+        tables, the context model, and a spectral map's decoder, which gives the waveform layer its
+        steps. None without tables, since there are no files without.
         """
-        return None if self.tables is None else _digest(self.latent_id, _coding_tensors(self))
+        if self.tables is None:
+            return None
+        weights = _latent_tensors(self, with_decoder=True)
+        of_map = {key: x for key, x in weights.items() if key.startswith(MAP_PREFIX)}
+        return _digest(self.latent_id, _coding_tensors(self) | of_map)
+
+
+MAP_PREFIX = "autoencoder.decoder.map."
 
 
 def not_calibrated(name: str) -> CheckpointError:

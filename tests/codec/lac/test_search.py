@@ -13,6 +13,7 @@ from untrained import layered_codec
 
 from codec.api import Codec, load
 from codec.errors import RateError
+from codec.lac import search as searching
 from codec.lac.compress import compress_stream
 from codec.lac.rate import RateTarget
 from codec.lac.reader import LacReader
@@ -78,6 +79,27 @@ def test_a_search_is_in_a_file_of_latents_alone() -> None:
     assert low != plain
     high = [codec.compress(SOUND, RATE, kbps=40, search=count) for count in (3, 0)]
     assert high[0] == high[1]
+
+
+def test_what_only_an_encoder_reaches_is_written_as_it_gave_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codec = layered_codec()
+    least = len(codec.compress(SOUND, RATE, quality=0, search=0)) * 8 / 1.5 / 1000
+    plain = codec.compress(SOUND, RATE, least, search=0)
+    wild = 100 * np.random.default_rng(0).standard_normal((2, 8, 33)).astype(np.float32)
+    monkeypatch.setattr(searching, "search_latents", lambda *args: wild)
+    assert codec.compress(SOUND, RATE, least, search=1) == plain
+
+
+def test_a_searched_block_is_not_denoised() -> None:
+    codec = layered_codec()
+    for count in (0, 1):
+        [block] = LacReader(codec.compress(SOUND, RATE, quality=0, search=count)).blocks(
+            codec.coder
+        )
+        assert block is not None
+        assert block.denoise == (count == 0)
 
 
 def test_other_networks_do_without(tiny_codec: Codec) -> None:

@@ -16,6 +16,7 @@ import torch
 from golden_coder import fixed_context
 from safetensors import safe_open
 from safetensors.torch import save_file
+from untrained import layered_codec
 
 from codec.api import Codec, load
 from codec.entropy.context_model import ContextModel
@@ -144,6 +145,18 @@ def test_what_fixes_the_meaning_of_latents_changes_both_ids(
     changed = change(loaded)
     assert changed.latent_id != latent_id
     assert changed.coding_id != coding_id
+
+
+def test_a_map_changes_the_coding_id_alone_and_a_renderer_neither() -> None:
+    codec = layered_codec()
+    latent_id, coding_id = _ids(codec)
+    with torch.no_grad():
+        codec.autoencoder.decoder.renderer.head.bias += 1
+    assert _ids(codec) == (latent_id, coding_id)
+    with torch.no_grad():
+        codec.autoencoder.decoder.map.head.bias += 1
+    assert codec.latent_id == latent_id
+    assert codec.coding_id != coding_id
 
 
 def test_entropy_tables_change_the_coding_id_alone(loaded: Checkpoint):
