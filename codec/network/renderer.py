@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from codec.network.band_matching import BandMatching
 from codec.network.config import FRAME, SpectralMapConfig
+from codec.network.half_hop import HalfHop
 from codec.network.layers import QuickConvNeXtBlock
 from codec.network.sinusoids import HOP, WINDOW, find_peaks, follow, write_spectrum
 from codec.network.spectral_map import SpectralMap
@@ -43,6 +44,9 @@ HOPS = FRAME // HOP
 LONG_TRACKS, MEDIUM_TRACKS = 64, 48
 BIRTHS = LONG_TRACKS + MEDIUM_FRAMES * MEDIUM_TRACKS
 """Random phases that a latent frame needs."""
+
+HEARD_WAVE_BINS = 64
+"""Bins in which a waveform of the lowest WAVE_BINS is to be found: beyond, it is 100 dB down."""
 
 ANCHOR_FRAMES = 256
 """Sinusoids begin anew, without a step, at multiples of so many frames: where blocks of a file
@@ -111,6 +115,7 @@ class Renderer(nn.Module):
             self.head.bias.copy_(F.pad(initial, (0, SHORT_BANDS)))
         self.register_buffer("band_of_bin", band_of_bin(WINDOW), persistent=False)
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
+        self.half_hop = HalfHop(torch.hann_window(WINDOW), WAVE_BINS, HEARD_WAVE_BINS)
         self.matching = BandMatching()
         self.reach = config.renderer_depth * (config.renderer_kernel // 2)
 
@@ -171,9 +176,8 @@ class Renderer(nn.Module):
         """The waveform of the lowest bins, in the transform of the other parts."""
         scale = expected_wave(expected.medium) * noise_level(MEDIUM_WINDOW)
         pairs = (expected.wave_mean * scale[..., None]).flatten(1, 2)
-        spectra = torch.view_as_complex(F.pad(pairs, (0, 0, 1, BINS - WAVE_BINS - 1)))
-        waveform = inverse_stft(spectra, self.window, FRAME // MEDIUM_FRAMES)
-        return stft(waveform, self.window, HOP)[..., :LOW_BINS]
+        hops = F.pad(self.half_hop(pairs), (0, 0, 0, LOW_BINS - HEARD_WAVE_BINS))
+        return torch.view_as_complex(hops)
 
     def gains(self, hidden: Tensor, excitation: Excitation) -> Tensor:
         """Log gains (batch, hops, 4 * LOW_BINS + SHORT_BANDS): long, medium, wave, noise, bands."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from codec.network.config import FRAME, SpectralMapConfig
 from codec.network.float32 import in_float32
 from codec.network.labels import LabelClassifier, LabelEmbedding
-from codec.network.layers import ConvNeXtBlock
+from codec.network.layers import ConvNeXtBlock, QuickConvNeXtBlock
 from codec.network.views import (
     LONG_BINS,
     LONG_WINDOW,
@@ -69,11 +69,11 @@ class MapReconstruction:
     expected: SpectralMap
 
 
-def _blocks(config: SpectralMapConfig) -> nn.Sequential:
+def _blocks(config: SpectralMapConfig, kind: type[ConvNeXtBlock]) -> nn.Sequential:
     scale = 1.0 / config.depth  # residual branches start small, together about the trunk's size
     return nn.Sequential(
         *(
-            ConvNeXtBlock(config.width, config.expansion, config.kernel_size, scale)
+            kind(config.width, config.expansion, config.kernel_size, scale)
             for _ in range(config.depth)
         )
     )
@@ -97,7 +97,7 @@ class MapEncoder(nn.Module):
             count = len(config.labels)
             self.label = LabelEmbedding(count, config.width)
             self.classifier = LabelClassifier(inputs, count, config.width, config.kernel_size)
-        self.blocks = _blocks(config)
+        self.blocks = _blocks(config, ConvNeXtBlock)
         self.project = nn.Linear(config.width, 2 * latent_dim)
         self.wave_in = nn.Linear(2 * WAVE, latent_dim, bias=False)
         """A linear way for the waveform past the blocks: what is learned first, and fast."""
@@ -156,7 +156,7 @@ class MapDecoder(nn.Module):
         self.config = config
         self.embed = nn.Linear(latent_dim, config.width)
         self.label = LabelEmbedding(len(config.labels), config.width) if config.labels else None
-        self.blocks = _blocks(config)
+        self.blocks = _blocks(config, QuickConvNeXtBlock)
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, POWERS + 3 * WAVE + 2 * FINE)
         self.wave_out = nn.Linear(latent_dim, 2 * WAVE, bias=False)

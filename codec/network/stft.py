@@ -32,14 +32,14 @@ def inverse_stft(spectra: Tensor, window: Tensor, hop: int) -> Tensor:
     n_fft, frames = len(window), spectra.shape[1]
     segments = torch.fft.irfft(spectra, n_fft, dim=-1)
     parts = window.view(-1, hop)
-    total = _overlap_add(segments.unflatten(-1, parts.shape), parts)
-    envelope = _overlap_add(torch.ones_like(parts[:, :1]).expand(1, frames, -1, 1), parts**2)
+    total = overlap_add(segments.unflatten(-1, parts.shape), parts)
+    envelope = overlap_add(torch.ones_like(parts[:, :1]).expand(1, frames, -1, 1), parts**2)
     pad = (n_fft - hop) // 2
     keep = slice(pad, pad + frames * hop)
     return total[:, keep] / envelope[:, keep]
 
 
-def _overlap_add(pieces: Tensor, window: Tensor) -> Tensor:
+def overlap_add(pieces: Tensor, window: Tensor) -> Tensor:
     """Frames in pieces of a hop, (batch, frames, n_fft // hop, hop), each times its own part of a
     window (n_fft // hop, hop), where they belong: (batch, time)
     """
