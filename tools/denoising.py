@@ -193,7 +193,7 @@ def rows_of(
     target = torch.from_numpy(whole[:, : sound.shape[1]])
     for quality in qualities:
         latents_alone = quality * LAYER_ABOVE_QUALITY / 10 if model.layered else quality
-        data = model.compress(sound, rate, quality=latents_alone)
+        data = model.compress(sound, rate, quality=latents_alone, search=0)
         kbps = len(data) * 8 * rate / sound.shape[1] / 1000 / len(sound)
         plain = math.inf
         for method, seed, (denoiser, steps) in every(chosen):

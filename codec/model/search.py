@@ -32,6 +32,9 @@ NOISE_SHARE = 2 / 3
 """Of the search latents have noise of a step's width in place of being rounded: a gradient past
 rounding is only good for the last corrections."""
 
+LEVEL_SHARE = 0.3
+"""Weight of the bands' levels beyond what they count in training: PESQ hears them first."""
+
 BIT_NATS, AT_MULTIPLE, EXPONENT = 0.013, 5.74, 2.0
 """What a bit of a frame has to bring, in nats per bandwidth, where the step is so many posterior
 sigmas, and the power of the step by which it grows: the slope of what encoders' latents reach at
@@ -90,8 +93,9 @@ def _search(
         latents = torch.cat([before, (symbols + error) * code.step, after], dim=2)
         with in_float32(row):
             expected = decoder.expect(codec.standardizer.inverse(latents))
-            nats = likelihood.total(likelihood.terms(views, expected)) * around.shape[2]
-            loss = nats + bit_nats * code.bits(symbols)
+            terms = likelihood.terms(views, expected)
+            nats = likelihood.total(terms) + LEVEL_SHARE * terms["level"]
+            loss = nats * around.shape[2] + bit_nats * code.bits(symbols)
         (symbols.grad,) = torch.autograd.grad(loss, [symbols])
         optimizer.step()
     return (symbols.detach() * code.step)[0].cpu().numpy()
