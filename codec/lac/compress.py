@@ -41,8 +41,9 @@ from codec.model.layered_blocks import Coefficients, encode_layered_blocks
 
 DEFAULT_TARGET = RateTarget()
 
-ENCODED_SHARE = 0.1
-"""Of the time to compress a file whose latents are searched for, what goes before."""
+ENCODED_SHARE, LAYERED_SHARE = 0.1, 0.5
+"""Of the time to compress a file whose latents are searched for, what goes before; and of one that
+most likely has a waveform layer."""
 
 MAX_TAG_CHARACTERS = 100
 """Longer tags are shortened: a comment must not outweigh the sound."""
@@ -111,7 +112,8 @@ def compress_stream(
             )
         layer = None
     searching = _searches(codec, target, layer)
-    encoded_share = ENCODED_SHARE if searching else 1.0
+    alone = layer is None or layer.only_sparse
+    encoded_share = (ENCODED_SHARE if alone else LAYERED_SHARE) if searching else 1.0
     taken, sound = Counted(chunks), SoundSpool()
     spool, coefficients, found = LatentSpool(), CoefficientSpool(), LatentSpool()
     try:
@@ -179,8 +181,8 @@ def compress_stream(
 
 
 def _searches(codec: LatentCodec, target: RateTarget, layer: LayerPlan | None) -> int:
-    """The steps of a search for latents: only where nothing else says what the sound is."""
-    if not codec.layered or (layer is not None and not layer.only_sparse):
+    """The steps of a search for latents, of a file that may turn out to have nothing else."""
+    if not codec.layered or (layer is not None and target.quality is not None):
         return 0
     return DEFAULT_SEARCH if target.search is None else target.search
 

@@ -2,9 +2,10 @@
 
 Encoder, statistics, entropy tables, context model and useful steps are those of a checkpoint, and
 so is its ``latent_id``: files, stored latents and diffusion weights stay valid, and sound better
-with the new decoder. What it learns to decode is what files hold, real quantised latents, where
-the first phase had noise in their place. RAVE (Caillon and Esling 2021) and Stable Audio do the
-same, with fresh discriminators as here.
+with the new decoder. (Files do not where a spectral map is trained too, ``map_weight``.) What it
+learns to decode is what files hold, real quantised latents, where the first phase had noise in
+their place. RAVE (Caillon and Esling 2021) and Stable Audio do the same, with fresh discriminators
+as here.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ from codec.model.shipped import find_checkpoint
 from codec.model.statistics import Standardizer
 from codec.network.config import FRAME, ModelConfig
 from codec.network.float32 import in_float32
+from codec.network.map_likelihood import MapLikelihood
 from codec.network.map_waveform import START, MapWaveformDecoder, Randomness
 from codec.network.renderer import BIRTHS
+from codec.network.spectral_map import MapEncoder, SpectralMap
 from codec.network.tokens import LEFT_OUT
 from codec.settings import check_same
 from codec.training.adversarial import WaveformLoss
@@ -44,6 +47,7 @@ from codec.training.codec_task import (
 from codec.training.config import TrainingConfig
 from codec.training.data import AudioSource, item_rng, to_device
 from codec.training.energy_distance import EnergyLoss
+from codec.training.likelihood import SCALE
 from codec.training.task import StepLoss
 
 UNQUANTISED_SHARE = 0.2
@@ -138,10 +142,10 @@ class DecoderTask:
         config = config.model_copy(update={"adversarial": at_once})
         self.reconstruction_loss: WaveformLoss | EnergyLoss
         if isinstance(self.model, MapWaveformDecoder):
-            self.model.map.requires_grad_(False)  # latents mean what they did
-            self.reconstruction_loss = EnergyLoss(
-                start.config.sample_rate, device, config.adversarial
-            )
+            self.model.map.requires_grad_(config.map_weight > 0)
+            rate = start.config.sample_rate
+            self.reconstruction_loss = EnergyLoss(rate, device, config.adversarial)
+            self._likelihood = MapLikelihood(rate, device)
         else:
             self.reconstruction_loss = WaveformLoss(config, start.config.sample_rate, device)
         self._standardizer = Standardizer(start.statistics).to(device)
@@ -172,8 +176,23 @@ class DecoderTask:
 
     def loss(self, model: nn.Module, batch: DecoderBatch, step: int) -> StepLoss:
         latents = self.latents(batch.waveform, batch.number)
-        estimate = self._decoded(model, latents, batch.randomness)
-        return self.reconstruction_loss(estimate, batch.waveform, step)
+        if self.config.map_weight == 0 or batch.randomness is None:
+            estimate = self._decoded(model, latents, batch.randomness)
+            return self.reconstruction_loss(estimate, batch.waveform, step)
+        assert isinstance(model, MapWaveformDecoder)
+        estimate, expected = model.render(latents, START, batch.randomness)
+        loss = self.reconstruction_loss(estimate.float(), batch.waveform, step)
+        nats = self._nats(batch.waveform, expected)
+        total = loss.loss + self.config.map_weight * SCALE * nats
+        return StepLoss(total, {**loss.logs, "nats": nats.detach()}, loss.opponent)
+
+    def _nats(self, waveform: Tensor, expected: SpectralMap) -> Tensor:
+        """How unlikely recordings are, given their maps, in nats per bandwidth."""
+        encoder = self._frozen.encoder
+        assert isinstance(encoder, MapEncoder)
+        with in_float32(waveform):
+            terms = self._likelihood.terms(encoder.views(waveform), expected)
+            return self._likelihood.total(terms)
 
     @staticmethod
     def _decoded(model: nn.Module, latents: Tensor, randomness: Randomness | None) -> Tensor:

@@ -53,6 +53,27 @@ def test_the_second_phase_leaves_latents_and_map_alone(runs: tuple[Path, Path]) 
     assert not torch.equal(before.renderer.head.weight, after.renderer.head.weight)
 
 
+def test_the_map_may_learn_too_and_files_are_then_others(
+    runs: tuple[Path, Path],
+    audio_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    read_log: Callable[..., list[dict[str, Any]]],
+) -> None:
+    monkeypatch.setattr(DecoderTask, "preview", lambda *arguments: None)
+    first = runs[0] / "model.safetensors"
+    how = {"cpu": True, "init": str(first), "decoder_only": True}
+    train_codec(
+        "tiny_map", audio_folder, tmp_path, **how, overrides={"map_weight": 0.3, "steps": 3}
+    )
+    before, after = checkpoint.load(first), checkpoint.load(tmp_path / "model.safetensors")
+    assert after.latent_id == before.latent_id
+    assert after.coding_id != before.coding_id
+    heads = [loaded.autoencoder.decoder.map.head.weight for loaded in (before, after)]
+    assert not torch.equal(*heads)
+    assert all(np.isfinite(line["nats"]) for line in read_log(tmp_path))
+
+
 def sound(seconds: float) -> np.ndarray:
     time = np.arange(round(seconds * 44100)) / 44100
     rng = np.random.default_rng(0)
