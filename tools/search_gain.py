@@ -24,7 +24,7 @@ from codec.evaluation.codecs.perceptual import Perceptual, middle
 SECONDS = 6.0
 COLUMNS = ["tonal_recall", "tonal_precision", "zimtohrli", "mel_distance"]
 OF_SPEECH = ["pesq", "dnsmos"]
-OF_STEREO = ["side_0.1-1 kHz", "side_1-4 kHz", "side_4-16 kHz"]
+OF_STEREO = ["side_0-1 kHz", "side_1-4 kHz", "side_4-16 kHz"]
 
 
 def main() -> None:
@@ -59,3 +59,7 @@ def main() -> None:
             means = " | ".join(f"{mean:.2f}" for mean in np.nanmean(rows, axis=0))
             print(f"| {search} | {steps} | {speed:.1f}x | {means} |", flush=True)
     say(f"{len(sounds)} recordings")
+
+
+if __name__ == "__main__":
+    main()

@@ -33,7 +33,9 @@ NOISE_SHARE = 2 / 3
 rounding is only good for the last corrections."""
 
 LEVEL_SHARE = 0.3
-"""Weight of the bands' levels beyond what they count in training: PESQ hears them first."""
+"""Weight of the bands' levels beyond what they count in training: of those that are loud in the
+recording, which PESQ hears first, and at steps that the map was not trained for also of those that
+are loud in the map, lest it bursts."""
 
 BIT_NATS, AT_MULTIPLE, EXPONENT = 0.013, 5.74, 2.0
 """What a bit of a frame has to bring, in nats per bandwidth, where the step is so many posterior
@@ -84,21 +86,32 @@ def _search(
     rate = min(TRAVEL / count, FASTEST)
     random = torch.Generator().manual_seed(0)
     bit_nats = BIT_NATS * (step_multiple(step_index) / AT_MULTIPLE) ** EXPONENT
+
+    def loss_of(quantised: Tensor, coded: Tensor) -> Tensor:
+        latents = torch.cat([before, quantised * code.step, after], dim=2)
+        with in_float32(row):
+            expected = decoder.expect(codec.standardizer.inverse(latents))
+            nats = likelihood.total(likelihood.terms(views, expected))
+            nats = nats + LEVEL_SHARE * likelihood.level(views, expected).mean()
+            if step_index > codec.useful.coarsest_step:  # side's may be
+                nats = nats + LEVEL_SHARE * likelihood.level(expected, views).mean()
+            return nats * around.shape[2] + bit_nats * code.bits(coded)
+
+    with torch.no_grad():
+        best, found = float(loss_of(symbols.round(), symbols.round())), symbols.round()
     for done in range(count):
         optimizer.param_groups[0]["lr"] = rate * (1.05 - done / count)
         if done < NOISE_SHARE * count:
             error = torch.rand(symbols.shape, generator=random).to(symbols) - 0.5
+            loss = loss_of(symbols + error, symbols)
         else:
             error = (symbols.round() - symbols).detach()
-        latents = torch.cat([before, (symbols + error) * code.step, after], dim=2)
-        with in_float32(row):
-            expected = decoder.expect(codec.standardizer.inverse(latents))
-            terms = likelihood.terms(views, expected)
-            nats = likelihood.total(terms) + LEVEL_SHARE * terms["level"]
-            loss = nats * around.shape[2] + bit_nats * code.bits(symbols)
+            loss = loss_of(symbols + error, symbols)
+            if float(loss) < best:
+                best, found = float(loss), symbols.detach().clone()
         (symbols.grad,) = torch.autograd.grad(loss, [symbols])
         optimizer.step()
-    return (symbols.detach() * code.step)[0].cpu().numpy()
+    return (found * code.step)[0].cpu().numpy()
 
 
 class _Code:

@@ -127,11 +127,14 @@ class MapLikelihood:
                 ),
                 self.medium,
             ),
-            "level": self._level(views, expected),
+            "level": self.level(views, expected),
         }
 
-    def _level(self, views: Views, expected: SpectralMap) -> Tensor:
-        """Absolute errors of bands' log powers at their share of the frame's power, (batch,)."""
+    def level(self, views: Views | SpectralMap, expected: Views | SpectralMap) -> Tensor:
+        """Absolute errors of bands' log powers at their share of the frame's power, (batch,).
+
+        The share is that in ``views``.
+        """
         total = views.long.new_zeros(len(views.long))
         for name, sums in zip(("long", "medium", "short"), self.bands, strict=True):
             wanted, said = (
