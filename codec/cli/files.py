@@ -117,7 +117,7 @@ def decompress(
         int | None,
         Parameter(
             help="Denoise the latents in so many steps of a diffusion model; 0 is off. Files that "
-            "say the waveform itself are never denoised.",
+            "say the waveform itself, or whose latents were searched for, are left as they are.",
             show_default="1, where there is a model of these latents",
         ),
     ] = None,

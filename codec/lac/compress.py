@@ -42,8 +42,8 @@ from codec.model.layered_blocks import Coefficients, encode_layered_blocks
 DEFAULT_TARGET = RateTarget()
 
 ENCODED_SHARE, LAYERED_SHARE = 0.1, 0.5
-"""Of the time to compress a file whose latents are searched for, what goes before; and of one that
-most likely has a waveform layer."""
+"""What goes before a search, of the time to compress a file; and before the rest, where most likely
+there is a waveform layer in its place."""
 
 MAX_TAG_CHARACTERS = 100
 """Longer tags are shortened: a comment must not outweigh the sound."""

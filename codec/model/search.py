@@ -29,8 +29,8 @@ TRAVEL, FASTEST, BETAS = 3.0, 0.15, (0.9, 0.98)
 steps, and falls to nothing; its moments."""
 
 NOISE_SHARE = 2 / 3
-"""Of the search latents have noise of a step's width in place of being rounded: a gradient past
-rounding is only good for the last corrections."""
+"""So long latents have noise of a step's width in place of being rounded: a gradient past rounding
+is only good for the last corrections."""
 
 LEVEL_SHARE = 0.3
 """Weight of the bands' levels beyond what they count in training: of those that are loud in the
@@ -98,7 +98,7 @@ def _search(
             return nats * around.shape[2] + bit_nats * code.bits(coded)
 
     with torch.no_grad():
-        best, found = float(loss_of(symbols.round(), symbols.round())), symbols.round()
+        best, found = loss_of(symbols.round(), symbols.round()).item(), symbols.round()
     for done in range(count):
         optimizer.param_groups[0]["lr"] = rate * (1.05 - done / count)
         if done < NOISE_SHARE * count:
@@ -107,8 +107,8 @@ def _search(
         else:
             error = (symbols.round() - symbols).detach()
             loss = loss_of(symbols + error, symbols)
-            if float(loss) < best:
-                best, found = float(loss), symbols.detach().clone()
+            if loss.item() < best:
+                best, found = loss.item(), symbols.detach().clone()
         (symbols.grad,) = torch.autograd.grad(loss, [symbols])
         optimizer.step()
     return (found * code.step)[0].cpu().numpy()
@@ -134,7 +134,7 @@ class _Code:
         self._bits = torch.from_numpy(np.stack(bits)).to(codec.device, torch.float32)
 
     def bits(self, symbols: Tensor) -> Tensor:
-        """Of all symbols (1, latent_dim, frames) together, whole numbers or not."""
+        """Bits of all symbols (1, latent_dim, frames) together, whole numbers or not."""
         place = (symbols[0] + self._middle).clamp(0, 2 * self._middle)
         below = place.detach().floor().clamp(max=2 * self._middle - 1)
         low, high = (self._bits.gather(1, below.long() + above) for above in (0, 1))

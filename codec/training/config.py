@@ -226,8 +226,8 @@ class TrainingConfig(LoopConfig):
     data: DataConfig = DataConfig()
     """Crops of the audio."""
     map_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Of the likelihood beside the energy distance, where the decoder of a spectral map is trained
-    alone: the map learns as well, and files get another ``coding_id``. With 0 it stays."""
+    """Weight of the likelihood beside the energy distance, where the decoder of a spectral map is
+    trained alone: the map learns as well, and files get another ``coding_id``. With 0 it stays."""
     optimizer: CodecOptimizerConfig = CodecOptimizerConfig()
     """The optimiser."""
 
