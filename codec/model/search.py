@@ -87,7 +87,7 @@ def _search(
     random = torch.Generator().manual_seed(0)
     bit_nats = BIT_NATS * (step_multiple(step_index) / AT_MULTIPLE) ** EXPONENT
 
-    def loss_of(quantised: Tensor, coded: Tensor) -> Tensor:
+    def nats_of(quantised: Tensor) -> Tensor:
         latents = torch.cat([before, quantised * code.step, after], dim=2)
         with in_float32(row):
             expected = decoder.expect(codec.standardizer.inverse(latents))
@@ -95,20 +95,23 @@ def _search(
             nats = nats + LEVEL_SHARE * likelihood.level(views, expected).mean()
             if step_index > codec.useful.coarsest_step:  # side's may be
                 nats = nats + LEVEL_SHARE * likelihood.level(expected, views).mean()
-            return nats * around.shape[2] + bit_nats * code.bits(coded)
+        return nats * around.shape[2]
 
-    with torch.no_grad():
-        best, found = loss_of(symbols.round(), symbols.round()).item(), symbols.round()
-    for done in range(count):
+    least, found = float("inf"), symbols.detach()
+    for done in range(-1, count):
         optimizer.param_groups[0]["lr"] = rate * (1.05 - done / count)
-        if done < NOISE_SHARE * count:
+        rounded = symbols.detach().round()
+        if 0 <= done < NOISE_SHARE * count:
             error = torch.rand(symbols.shape, generator=random).to(symbols) - 0.5
-            loss = loss_of(symbols + error, symbols)
-        else:
-            error = (symbols.round() - symbols).detach()
-            loss = loss_of(symbols + error, symbols)
-            if loss.item() < best:
-                best, found = loss.item(), symbols.detach().clone()
+            nats = nats_of(symbols + error)
+        else:  # before the first step, too: the encoder's own
+            nats = nats_of(symbols + (rounded - symbols.detach()))
+            cost = (nats.detach() + bit_nats * code.bits(rounded)).item()
+            if cost < least:
+                least, found = cost, symbols.detach().clone()
+        if done < 0:
+            continue
+        loss = nats + bit_nats * code.bits(symbols)
         (symbols.grad,) = torch.autograd.grad(loss, [symbols])
         optimizer.step()
     return (found * code.step)[0].cpu().numpy()
