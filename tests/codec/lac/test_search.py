@@ -61,6 +61,13 @@ def test_a_file_of_the_same_size_says_more(small_codec: Codec) -> None:
     assert nats(small_codec, sound, searched) < nats(small_codec, sound, plain) - 0.03
 
 
+def test_a_search_that_leads_astray_is_not_written(small_codec: Codec) -> None:
+    """At -120 dB the encoder's own rounding is right, and eight steps end at -28 dB."""
+    noise = 1e-6 * np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+    data = small_codec.compress(np.stack([noise, -0.5 * noise]), RATE, quality=1, search=8)
+    assert small_codec.decompress(data, steps=0)[0].abs().max() < 1e-5
+
+
 def test_a_silent_channel_is_left_alone(small_codec: Codec) -> None:
     sound = SOUND.copy()
     sound[1] = sound[0]  # so side is silent
