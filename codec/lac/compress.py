@@ -33,7 +33,7 @@ from codec.lac.for_denoising import choose_blocks
 from codec.lac.header import MAX_LAYER_CHANNELS, LacHeader, portable_name
 from codec.lac.layered_draft import CoefficientSpool, LayeredDraft
 from codec.lac.rate import RateTarget
-from codec.lac.search import DEFAULT_SEARCH, SoundSpool, search
+from codec.lac.search import DEFAULT_SEARCH, SoundSpool, searched_blocks
 from codec.lac.writer import ByteSink
 from codec.model.blocks import FRAMES_PER_BLOCK, LatentBlock, encode_blocks
 from codec.model.latent_codec import LatentCodec
@@ -157,13 +157,11 @@ def compress_stream(
             draft = Draft(coder, header, spool, taken.samples)
             choice = choose_step(draft, codec.useful, target, best_quality)
             if searching:
-
-                def searched(share: float) -> None:
-                    done = encoded_share + (1 - encoded_share) * share
-                    progress(taken.samples / sample_rate * done)
-
                 steps = [max(choice.step_index, least) for least in draft.least_steps]
-                found = search(codec, sound, spool, steps, searching, searched)
+                for block in searched_blocks(codec, sound, spool, steps, searching):
+                    found.append(block)
+                    done = encoded_share + (1 - encoded_share) * len(found) / len(spool)
+                    progress(taken.samples / sample_rate * done)
                 better = Draft(coder, header, found, taken.samples)
                 better.denoise = [False] * len(found)  # that expects what an encoder alone gives
                 with suppress(RateError):  # at the coarsest step they may take a little more

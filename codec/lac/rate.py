@@ -10,9 +10,11 @@ DEFAULT_KBPS_PER_CHANNEL = 3.0
 SHORT_SECONDS = 5.0
 """In shorter clips a file's fixed parts alone exceed a low rate, and the less time there is, the
 less of them counts."""
-MAX_SEARCH = 10_000
 LEAST_SECONDS = 0.25
 """A shorter clip may take the payload of this one."""
+
+MAX_SEARCH = 10_000
+"""Steps; more is a slip of the finger."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,6 @@ class RateTarget:
                 f"--kbps {self.kbps:g} and --quality {self.quality:g} contradict each other; "
                 f"give one, or --quality with --max-kbps"
             )
-
         if self.search is not None and not 0 <= self.search <= MAX_SEARCH:
             raise RateError(f"--search {self.search}, expected 0 (off) to {MAX_SEARCH:,} steps")
 

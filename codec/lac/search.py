@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from codec.audio.pieces import Progress
 from codec.lac.draft import LatentSpool
 from codec.model.blocks import LatentBlock, block_windows
 from codec.model.latent_codec import LatentCodec
@@ -41,23 +40,14 @@ class SoundSpool:
         self._file.close()
 
 
-def search(
-    codec: LatentCodec,
-    sound: SoundSpool,
-    spool: LatentSpool,
-    steps: Sequence[int],
-    count: int,
-    progress: Progress,
-) -> LatentSpool:
+def searched_blocks(
+    codec: LatentCodec, sound: SoundSpool, spool: LatentSpool, steps: Sequence[int], count: int
+) -> Iterator[LatentBlock]:
     """Latents to be written in place of those of the spool, each block's at its step.
 
-    ``count`` is the number of steps of gradient descent; ``progress`` is told the share of blocks
-    that are done.
+    ``count`` is the number of steps of gradient descent.
     """
-    found = LatentSpool()
     windows = block_windows(codec, sound)
     for (window, _), block, step_index in zip(windows, spool, steps, strict=True):
         latents = search_latents(codec, window, block, step_index, count)
-        found.append(LatentBlock(latents, block.silent))
-        progress(len(found) / len(spool))
-    return found
+        yield LatentBlock(latents, block.silent)

@@ -91,20 +91,20 @@ def _search(
         latents = torch.cat([before, quantised * code.step, after], dim=2)
         with in_float32(row):
             expected = decoder.expect(codec.standardizer.inverse(latents))
-            nats = likelihood.total(likelihood.terms(views, expected))
-            nats = nats + LEVEL_SHARE * likelihood.level(views, expected).mean()
+            terms = likelihood.terms(views, expected)
+            nats = likelihood.total(terms) + LEVEL_SHARE * terms["level"]
             if step_index > codec.useful.coarsest_step:  # side's may be
                 nats = nats + LEVEL_SHARE * likelihood.level(expected, views).mean()
         return nats * around.shape[2]
 
     least, found = float("inf"), symbols.detach()
-    for done in range(-1, count):
+    for done in range(-1, count):  # -1: the encoder's own, as it would be rounded
         optimizer.param_groups[0]["lr"] = rate * (1.05 - done / count)
         rounded = symbols.detach().round()
         if 0 <= done < NOISE_SHARE * count:
             error = torch.rand(symbols.shape, generator=random).to(symbols) - 0.5
             nats = nats_of(symbols + error)
-        else:  # before the first step, too: the encoder's own
+        else:
             nats = nats_of(symbols + (rounded - symbols.detach()))
             cost = (nats.detach() + bit_nats * code.bits(rounded)).item()
             if cost < least:
