@@ -9,6 +9,7 @@ Mono is what is coded of speech (its first channel).
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 
 import numpy as np
@@ -17,7 +18,6 @@ import torch
 from codec.api import load
 from codec.audio.reading import read
 from codec.batch.folders import find_audio
-from codec.cli.options import say
 from codec.evaluation.codecs.measures import measure
 from codec.evaluation.codecs.perceptual import Perceptual, middle
 
@@ -58,7 +58,7 @@ def main() -> None:
                 rows.append([values.get(column, np.nan) for column in columns])
             means = " | ".join(f"{mean:.2f}" for mean in np.nanmean(rows, axis=0))
             print(f"| {search} | {steps} | {speed:.1f}x | {means} |", flush=True)
-    say(f"{len(sounds)} recordings")
+    print(f"{len(sounds)} recordings", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ from codec.lac.for_denoising import choose_blocks
 from codec.lac.header import MAX_LAYER_CHANNELS, LacHeader, portable_name
 from codec.lac.layered_draft import CoefficientSpool, LayeredDraft
 from codec.lac.rate import RateTarget
-from codec.lac.search import DEFAULT_SEARCH, SoundSpool, searched_blocks
+from codec.lac.search import DEFAULT_SEARCH, searched_blocks
+from codec.lac.spool import ArraySpool
 from codec.lac.writer import ByteSink
 from codec.model.blocks import FRAMES_PER_BLOCK, LatentBlock, encode_blocks
 from codec.model.latent_codec import LatentCodec
@@ -114,7 +115,7 @@ def compress_stream(
     searching = _searches(codec, target, layer)
     alone = layer is None or layer.only_sparse
     encoded_share = (ENCODED_SHARE if alone else LAYERED_SHARE) if searching else 1.0
-    taken, sound = Counted(chunks), SoundSpool()
+    taken, sound = Counted(chunks), ArraySpool()
     spool, coefficients, found = LatentSpool(), CoefficientSpool(), LatentSpool()
     try:
         at_model_rate = resampled(taken, sample_rate, codec.sample_rate, channels)

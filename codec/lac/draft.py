@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import math
-import tempfile
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from codec.entropy.coder import SymbolCoder
 from codec.errors import RateError
 from codec.lac.header import LacHeader
+from codec.lac.spool import ArraySpool
 from codec.lac.writer import ByteSink, LacWriter, fixed_bytes
 from codec.model.blocks import LatentBlock
 
@@ -24,27 +23,22 @@ class LatentSpool:
     """Latent blocks in a temporary file, to be read several times."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the spool
-        self._shapes: list[tuple[tuple[int, ...], np.dtype, np.ndarray]] = []
+        self._latents = ArraySpool()
+        self._silent: list[np.ndarray] = []
 
     def append(self, block: LatentBlock) -> None:
-        self._file.seek(0, io.SEEK_END)
-        self._file.write(np.ascontiguousarray(block.latents).tobytes())
-        self._shapes.append((block.latents.shape, block.latents.dtype, block.silent))
+        self._latents.append(block.latents)
+        self._silent.append(block.silent)
 
     def __len__(self) -> int:
-        return len(self._shapes)
+        return len(self._silent)
 
     def __iter__(self) -> Iterator[LatentBlock]:
-        place = 0
-        for shape, dtype, silent in self._shapes:
-            self._file.seek(place)  # others may read, too
-            data = self._file.read(dtype.itemsize * int(np.prod(shape)))
-            place += len(data)
-            yield LatentBlock(np.frombuffer(data, dtype).reshape(shape), silent)
+        for latents, silent in zip(self._latents, self._silent, strict=True):
+            yield LatentBlock(latents, silent)
 
     def close(self) -> None:
-        self._file.close()
+        self._latents.close()
 
 
 class Draft:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ from codec.errors import RateError
 from codec.lac.draft import Counter, LatentSpool, sampled_blocks
 from codec.lac.finest_within import finest_within
 from codec.lac.header import CRC_BYTES, LacHeader
+from codec.lac.spool import ArraySpool
 from codec.lac.writer import ByteSink, CodedBlock, LacWriter, fixed_bytes
 from codec.model.blocks import LatentBlock
 from codec.model.layered_blocks import Coefficients
@@ -36,22 +36,19 @@ class CoefficientSpool:
     """Coefficients of blocks in a temporary file, to be read several times."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the spool
-        self._known: list[tuple[tuple[int, ...], np.ndarray, bool]] = []
+        self._values = ArraySpool()
+        self._known: list[tuple[np.ndarray, bool]] = []
 
     def append(self, coefficients: Coefficients) -> None:
-        self._file.seek(0, io.SEEK_END)
-        self._file.write(coefficients.values.tobytes())
-        self._known.append((coefficients.values.shape, coefficients.split, coefficients.sparse))
+        self._values.append(coefficients.values)
+        self._known.append((coefficients.split, coefficients.sparse))
 
     def __iter__(self) -> Iterator[Coefficients]:
-        self._file.seek(0)
-        for shape, split, sparse in self._known:
-            data = self._file.read(2 * math.prod(shape))
-            yield Coefficients(split, np.frombuffer(data, np.float16).reshape(shape), sparse)
+        for values, (split, sparse) in zip(self._values, self._known, strict=True):
+            yield Coefficients(split, values, sparse)
 
     def close(self) -> None:
-        self._file.close()
+        self._values.close()
 
 
 class LayeredDraft:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ class Checkpoint:
         """
         c = self.config
         timing = f"{c.sample_rate} {c.hop_length} {c.channels} {c.stereo}"
-        return _digest(timing, _latent_tensors(self, with_decoder=False))
+        weights = _weights(self, lambda key: not key.startswith("decoder."))
+        return _digest(timing, weights | _statistics(self))
 
     @property
     def coding_id(self) -> str | None:
@@ -87,12 +89,8 @@ class Checkpoint:
         """
         if self.tables is None:
             return None
-        weights = _latent_tensors(self, with_decoder=True)
-        of_map = {key: x for key, x in weights.items() if key.startswith(MAP_PREFIX)}
+        of_map = _weights(self, lambda key: key.startswith("decoder.map."))
         return _digest(self.latent_id, _coding_tensors(self) | of_map)
-
-
-MAP_PREFIX = "autoencoder.decoder.map."
 
 
 def not_calibrated(name: str) -> CheckpointError:
@@ -118,16 +116,22 @@ def _digest(text: str, tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _latent_tensors(checkpoint: Checkpoint, with_decoder: bool) -> dict[str, Tensor]:
-    """The networks and the latents' statistics."""
-    tensors = {
+def _weights(checkpoint: Checkpoint, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
+    """Those of the networks' weights whose names are wanted, as they are stored."""
+    return {
         f"autoencoder.{key}": value.detach().cpu().to(checkpoint.weights_dtype).contiguous()
         for key, value in checkpoint.autoencoder.state_dict().items()
-        if with_decoder or not key.startswith("decoder.")
+        if wanted(key)
     }
-    for name in ("mean", "std", "sigma"):
-        tensors[f"latents.{name}"] = getattr(checkpoint.statistics, name).detach().cpu().float()
-    return tensors
+
+
+def _statistics(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The latents' statistics."""
+    statistics = checkpoint.statistics
+    return {
+        f"latents.{name}": getattr(statistics, name).detach().cpu().float()
+        for name in ("mean", "std", "sigma")
+    }
 
 
 def _coding_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -149,7 +153,8 @@ def save(checkpoint: Checkpoint, path: str | Path, *, force: bool = True) -> Non
         CheckpointError: a weight is not finite, or too large for the file's dtype.
         LacunaError: the file is there already without ``force``, or cannot be written.
     """
-    tensors = _latent_tensors(checkpoint, with_decoder=True) | _coding_tensors(checkpoint)
+    tensors = _weights(checkpoint, lambda key: True) | _statistics(checkpoint)
+    tensors |= _coding_tensors(checkpoint)
     for key, value in tensors.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise CheckpointError(

@@ -36,7 +36,6 @@ from codec.network.views import (
     noise_level,
 )
 
-BINS = WINDOW // 2 + 1
 LOW_BINS = MEDIUM_BINS
 """Bins, from 0 Hz up, in which there are sinusoids and a waveform; above there is noise alone."""
 
@@ -115,7 +114,7 @@ class Renderer(nn.Module):
             self.head.bias.copy_(F.pad(initial, (0, SHORT_BANDS)))
         self.register_buffer("band_of_bin", band_of_bin(WINDOW), persistent=False)
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
-        self.half_hop = HalfHop(torch.hann_window(WINDOW), WAVE_BINS, HEARD_WAVE_BINS)
+        self.half_hop = HalfHop(self.window, WAVE_BINS, HEARD_WAVE_BINS)
         self.matching = BandMatching()
         self.reach = config.renderer_depth * (config.renderer_kernel // 2)
 

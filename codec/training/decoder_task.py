@@ -29,10 +29,9 @@ from codec.model.shipped import find_checkpoint
 from codec.model.statistics import Standardizer
 from codec.network.config import FRAME, ModelConfig
 from codec.network.float32 import in_float32
-from codec.network.map_likelihood import MapLikelihood
 from codec.network.map_waveform import START, MapWaveformDecoder, Randomness
 from codec.network.renderer import BIRTHS
-from codec.network.spectral_map import MapEncoder, SpectralMap
+from codec.network.spectral_map import MapEncoder, MapReconstruction
 from codec.network.tokens import LEFT_OUT
 from codec.settings import check_same
 from codec.training.adversarial import WaveformLoss
@@ -47,7 +46,7 @@ from codec.training.codec_task import (
 from codec.training.config import TrainingConfig
 from codec.training.data import AudioSource, item_rng, to_device
 from codec.training.energy_distance import EnergyLoss
-from codec.training.likelihood import SCALE
+from codec.training.likelihood import SCALE, WAVE_FIRST_STEPS, MapLoss
 from codec.training.task import StepLoss
 
 UNQUANTISED_SHARE = 0.2
@@ -145,7 +144,7 @@ class DecoderTask:
             self.model.map.requires_grad_(config.map_weight > 0)
             rate = start.config.sample_rate
             self.reconstruction_loss = EnergyLoss(rate, device, config.adversarial)
-            self._likelihood = MapLikelihood(rate, device)
+            self._map_loss = MapLoss(rate, device)
         else:
             self.reconstruction_loss = WaveformLoss(config, start.config.sample_rate, device)
         self._standardizer = Standardizer(start.statistics).to(device)
@@ -182,17 +181,12 @@ class DecoderTask:
         assert isinstance(model, MapWaveformDecoder)
         estimate, expected = model.render(latents, START, batch.randomness)
         loss = self.reconstruction_loss(estimate.float(), batch.waveform, step)
-        nats = self._nats(batch.waveform, expected)
-        total = loss.loss + self.config.map_weight * SCALE * nats
-        return StepLoss(total, {**loss.logs, "nats": nats.detach()}, loss.opponent)
-
-    def _nats(self, waveform: Tensor, expected: SpectralMap) -> Tensor:
-        """How unlikely recordings are, given their maps, in nats per bandwidth."""
         encoder = self._frozen.encoder
         assert isinstance(encoder, MapEncoder)
-        with in_float32(waveform):
-            terms = self._likelihood.terms(encoder.views(waveform), expected)
-            return self._likelihood.total(terms)
+        reconstruction = MapReconstruction(encoder.views(batch.waveform), expected)
+        likely = self._map_loss(reconstruction, batch.waveform, WAVE_FIRST_STEPS).loss
+        total = loss.loss + self.config.map_weight * likely
+        return StepLoss(total, {**loss.logs, "nats": likely.detach() / SCALE}, loss.opponent)
 
     @staticmethod
     def _decoded(model: nn.Module, latents: Tensor, randomness: Randomness | None) -> Tensor:
