@@ -1,5 +1,6 @@
 """``python -m diffusion`` is the command ``lacuna``; torchrun starts several processes by it."""
 
+from codec.process import run
 from diffusion.cli.program import main
 
-main()
+run(main)

@@ -302,7 +302,7 @@ def main(
     if files:
         with console.status("compressing and decompressing files"):
             try:
-                of_files = measure_files(repeats)
+                of_files = measure_files(repeats, "encodec-48k" in present)
             except (RuntimeError, subprocess.CalledProcessError) as error:
                 failures.append(f"files: {error}")
 

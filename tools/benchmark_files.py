@@ -1,8 +1,9 @@
 """Speed and memory of compressing and decompressing files, as a user does it: whole processes.
 
-The sound is the bundled recording over and over, in stereo, at 12 kbps and with one thread. Times
-are processor time, which other work on the machine changes little, and hold all that a command
-does: starting Python and torch, loading the model, reading and writing.
+The sound is the bundled recording over and over, in stereo, at 12 kbps and with one thread; beside
+it EnCodec 48 kHz on the same sound. Times are processor time, which other work on the machine
+changes little, and hold all that a command does: starting Python and torch, loading the model,
+reading and writing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ LENGTHS = (1, 60, 900)
 """Seconds: what a start takes, a song's minute, and whether memory grows."""
 
 FILES_HEADER = (
-    "stereo file",
+    "model, stereo file",
     "compress (s)",
     "(x real time)",
     "decompress (s)",
@@ -30,7 +31,8 @@ FILES_HEADER = (
 
 READING_FILES = f"""\
 `lacuna compress` and `lacuna decompress` of the bundled recording, repeated, at {KBPS} kbps with
-`--threads 1`: the least processor time of the runs, starting Python and torch included."""
+`--threads 1`: the least processor time of the runs, starting Python and torch included. EnCodec
+does the same at 48 kHz (tools/benchmark_encodec.py), with one thread, in one run."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +45,34 @@ class Run:
     """MiB"""
 
 
-def measure_files(repeats: int) -> list[list[str]]:
-    """A line for each of LENGTHS, in the order of FILES_HEADER."""
-    with tempfile.TemporaryDirectory() as folder:
-        return [_line(Path(folder), seconds, repeats) for seconds in LENGTHS]
+def measure_files(repeats: int, encodec: bool) -> list[list[str]]:
+    """A line for each of LENGTHS, in the order of FILES_HEADER; ``encodec`` is there as well."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        lines = [_lacuna(folder, seconds, repeats) for seconds in LENGTHS]
+        return lines + [_encodec(folder, seconds) for seconds in LENGTHS if encodec]
 
 
-def _line(folder: Path, seconds: int, repeats: int) -> list[str]:
-    wav, lac, again = (folder / f"{seconds}{end}" for end in (".wav", ".lac", "_again.wav"))
-    subprocess.run([sys.executable, __file__, str(wav), str(seconds)], check=True)
-    one_thread = ["--threads", "1", "--force"]
-    compress = _best(["compress", str(wav), str(lac), "--kbps", str(KBPS), *one_thread], repeats)
-    decompress = _best(["decompress", str(lac), str(again), *one_thread], repeats)
+def _lacuna(folder: Path, seconds: int, repeats: int) -> list[str]:
+    wav, lac, again = (str(folder / f"{seconds}{end}") for end in (".wav", ".lac", "_again.wav"))
+    _sound(wav, seconds, 44_100)
+    lacuna, one_thread = [sys.executable, "-m", "diffusion"], ["--threads", "1", "--force"]
+    compress = [*lacuna, "compress", wav, lac, "--kbps", str(KBPS), *one_thread]
+    decompress = [*lacuna, "decompress", lac, again, *one_thread]
+    return _line("Lacuna", seconds, _best(compress, repeats), _best(decompress, repeats))
+
+
+def _encodec(folder: Path, seconds: int) -> list[str]:
+    wav, ecdc, again = (str(folder / f"{seconds}_48{end}") for end in (".wav", ".ecdc", "_.wav"))
+    _sound(wav, seconds, 48_000)
+    script = [sys.executable, str(Path(__file__).with_name("benchmark_encodec.py"))]
+    compress = _run([*script, "compress", wav, ecdc])
+    return _line("EnCodec 48 kHz", seconds, compress, _run([*script, "decompress", ecdc, again]))
+
+
+def _line(model: str, seconds: int, compress: Run, decompress: Run) -> list[str]:
     return [
-        f"{seconds} s",
+        f"{model}, {seconds} s",
         f"{compress.seconds:.1f}",
         f"{seconds / compress.seconds:.1f}",
         f"{decompress.seconds:.1f}",
@@ -67,8 +83,8 @@ def _line(folder: Path, seconds: int, repeats: int) -> list[str]:
 
 
 def _best(command: list[str], repeats: int) -> Run:
-    """The fastest run of a command of ``lacuna``, and the largest memory of them all."""
-    runs = [_run([sys.executable, "-m", "diffusion", *command]) for _ in range(repeats)]
+    """The fastest run of a command, and the largest memory of them all."""
+    runs = [_run(command) for _ in range(repeats)]
     return Run(min(run.seconds for run in runs), max(run.peak_rss for run in runs))
 
 
@@ -87,17 +103,23 @@ def _run(command: list[str]) -> Run:
     return Run(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit / 2**20)
 
 
-def write_sound(path: str, seconds: int) -> None:
+def _sound(path: str, seconds: int, rate: int) -> None:
+    """In a process of its own: what starts the others has to stay small."""
+    subprocess.run([sys.executable, __file__, path, str(seconds), str(rate)], check=True)
+
+
+def write_sound(path: str, seconds: int, rate: int) -> None:
     """The bundled recording over and over; its right channel is half a second late."""
     import numpy as np
 
     import codec
     from codec.demo import CLIP
 
-    clip, rate = codec.read(CLIP)
-    mono = np.resize(np.asarray(clip).mean(axis=0), rate * seconds)
+    clip, clip_rate = codec.read(CLIP)
+    mono = codec.resample(np.asarray(clip).mean(axis=0, keepdims=True), clip_rate, rate)[0]
+    mono = np.resize(mono, rate * seconds)
     codec.write(path, np.stack([mono, np.roll(mono, rate // 2)]), rate)
 
 
-if __name__ == "__main__":  # in a process of its own: what starts the others has to stay small
-    write_sound(sys.argv[1], int(sys.argv[2]))
+if __name__ == "__main__":
+    write_sound(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -58,15 +58,20 @@ def encodec_48khz() -> Model:
 
 def _encodec(model: Any) -> Model:
     model.set_target_bandwidth(6.0)
-    for name, codebook in model.named_buffers():
-        if name.endswith(".embed"):  # zeros until training: every input would decode alike
-            codebook.normal_()
+    random_codebooks(model)
     return Model(
         module=model,
         sample_rate=model.sample_rate,
         encode=model.encode,
         decode=lambda frames, length: model.decode(frames)[..., :length],
     )
+
+
+def random_codebooks(model: nn.Module) -> None:
+    """Codebooks are zeros until training, and every input would decode alike."""
+    for name, codebook in model.named_buffers():
+        if name.endswith(".embed"):
+            codebook.normal_()
 
 
 def dac_44khz() -> Model:

@@ -21,8 +21,8 @@ from codec.lac.header import CRC_BYTES, LacHeader
 from codec.lac.locate import BlockMap, LayerSpan, Span
 from codec.lac.writer import CodedBlock
 
-SYMBOLS_AT_ONCE = 1 << 18
-"""Blocks of this many symbols are decoded together: 95 s of stereo at 64 latents and 21.5 Hz."""
+SYMBOLS_AT_ONCE = 1 << 19
+"""Blocks of this many symbols are decoded together: 190 s of stereo at 64 latents and 21.5 Hz."""
 
 
 @dataclass(frozen=True)

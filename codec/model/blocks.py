@@ -30,7 +30,7 @@ FRAMES_PER_BLOCK = ANCHOR_FRAMES
 SILENCE = 1e-6
 """A channel that never exceeds -120 dB in a block is digital silence there and is not coded."""
 
-TIDIED_AFTER = 4
+TIDIED_AFTER = 32
 """Freed memory is given back after so many blocks."""
 
 FADE_SECONDS = 0.01

@@ -268,10 +268,13 @@ def load(path: str | Path) -> Checkpoint:
             autoencoder = Autoencoder(config)
         weights = _below(tensors, "autoencoder.")
         _load_weights(autoencoder, as_weights(weights), config.network.kind)
-        statistics = LatentStatistics(**_below(tensors, "latents."))
+        # Copies where float32 is not one already: views would keep the whole file in memory.
+        statistics = LatentStatistics(
+            **{name: value.clone() for name, value in _below(tensors, "latents.").items()}
+        )
         _check_statistics(statistics, config.latent_dim)
         tables, context = (
-            {k: v.numpy() for k, v in _below(tensors, prefix).items()}
+            {k: v.numpy().copy() for k, v in _below(tensors, prefix).items()}
             for prefix in ("entropy.", "context.")
         )
         fitted = bool(tables or context or "useful" in metadata)

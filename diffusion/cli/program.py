@@ -11,6 +11,7 @@ from cyclopts import App
 
 from codec.cli import program
 from codec.cli.program import LATENTS, MODELS
+from codec.process import run
 from diffusion.cli.demo import demo
 from diffusion.cli.edit import extend, inpaint, vary
 from diffusion.cli.generate import generate
@@ -39,8 +40,13 @@ def build_app() -> App:
 
 
 def main() -> None:
-    """Entry point of the console command."""
+    """The command, which ends in SystemExit."""
     program.main(build_app)
+
+
+def command() -> None:
+    """Entry point of the console command: a process of its own."""
+    run(main)
 
 
 if __name__ == "__main__":

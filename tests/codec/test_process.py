@@ -130,3 +130,38 @@ def test_commands_refuse_such_counts(lacuna: Lacuna, lac: Path, tiny_path: Path,
     folder = ("decompress", lac.parent, "--out-dir", out, "-m", tiny_path)
     assert "--workers 40000, expected 1 to" in lacuna.fails(*folder, "--workers", 40000)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("end", "code"), [("0", 0), ("None", 0), ("3", 3), ("'wrong'", 1)])
+def test_a_command_ends_with_its_code_and_all_that_was_to_be_done(
+    tmp_path: Path, end: str, code: int
+):
+    program = (
+        "import atexit, sys\n"
+        "from pathlib import Path\n"
+        "from codec.process import run\n"
+        "def main():\n"
+        f"    atexit.register(lambda: Path({str(tmp_path / 'tidied')!r}).touch())\n"
+        "    print('said')\n"
+        f"    sys.exit({end})\n"
+        "run(main)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (code, "said\n")
+    assert (tmp_path / "tidied").exists()
+
+
+def test_a_command_waits_for_its_threads():
+    program = (
+        "import sys, threading, time\n"
+        "from codec.process import run\n"
+        "def work():\n"
+        "    time.sleep(0.5)\n"
+        "    print('done', flush=True)\n"
+        "def main():\n"
+        "    threading.Thread(target=work).start()\n"
+        "    sys.exit(0)\n"
+        "run(main)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, "done\n")

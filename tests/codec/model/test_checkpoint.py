@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -81,6 +82,13 @@ def test_loading_gives_a_frozen_network_in_evaluation_mode(tiny_path: Path):
     assert not codec.training
     assert not any(p.requires_grad for p in codec.parameters())
     assert all(p.dtype == torch.float32 for p in codec.parameters())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what /proc says of this process")
+def test_nothing_of_the_file_stays_in_memory(context_path: Path):
+    loaded = checkpoint.load(context_path)
+    assert loaded.context is not None
+    assert str(context_path) not in Path("/proc/self/maps").read_text()
 
 
 def test_a_trained_decoder_keeps_both_ids(tmp_path: Path, tiny_codec, loaded: Checkpoint):
