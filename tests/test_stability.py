@@ -18,6 +18,8 @@ from codec.lac.header import VERSION
 from codec.model.blocks import FRAMES_PER_BLOCK
 from codec.model.checkpoint import rules_for
 from codec.network.config import load_model_config
+from codec.network.layer_quantiser import LEAST_STEP, SHRINK
+from codec.network.waveform_layer import CORNER, FILL, FREQUENCY_EXPONENT, LEVEL_EXPONENT, SIDE
 
 PAGE = (Path(__file__).parent.parent / "docs" / "STABILITY.md").read_text(encoding="utf-8")
 
@@ -49,7 +51,9 @@ def test_the_public_names_are_those_of_the_package(package) -> None:
     ],
 )
 def test_what_is_in_no_id_is_pinned(config: str, rules: Rules) -> None:
-    """A file of version 2 means something else with any other values."""
-    assert VERSION == 2
+    """A file of version 3 means something else with any other values."""
+    assert VERSION == 3
     assert FRAMES_PER_BLOCK == 256
+    of_layers = (LEVEL_EXPONENT, FREQUENCY_EXPONENT, CORNER, SIDE, FILL, SHRINK, LEAST_STEP)
+    assert of_layers == (0.6, 0.7, 23.2, 1.4, 0.25, 0.05, -12)
     assert rules_for(load_model_config(config)) == rules

@@ -22,10 +22,12 @@ LAYER_ABOVE_KBPS = 2.5
 of which a few coefficients are all."""
 LAYER_ABOVE_QUALITY = 4.0
 """Above this quality they have one too; up to it finer latents make it better."""
-LAYER_STEPS = 700, 400
+LAYER_STEPS = 670, 370
 """Step indices of the layer at that quality and at 10."""
-BASE_KBPS, BASE_SHARE, BASE_MOST_KBPS = 0.7, 0.15, 2.5
+BASE_KBPS, BASE_SHARE, BASE_MOST_KBPS = 0.7, 0.15, 1.6
 """What the latents of such a file take, per channel: so much, and a share of the whole."""
+STEREO_KBPS = 0.15
+"""And so much more in stereo, where side in its coarse steps does not take its half."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,13 @@ class LayerPlan:
         kbps = target.kbps_per_channel(channels)
         if kbps <= LAYER_ABOVE_KBPS:
             return cls(useful.coarsest_step, only_sparse=True)
-        return cls(base_step(useful, kbps), only_sparse=False)
+        return cls(base_step(useful, kbps, channels), only_sparse=False)
 
 
-def base_step(useful: UsefulRange, kbps_per_channel: float) -> int:
+def base_step(useful: UsefulRange, kbps_per_channel: float, channels: int) -> int:
     """The step of the latents of a file with a waveform layer, about what they are to cost."""
-    base_kbps = min(BASE_KBPS + BASE_SHARE * kbps_per_channel, BASE_MOST_KBPS)
+    least = BASE_KBPS + (STEREO_KBPS if channels == 2 else 0.0)
+    base_kbps = min(least + BASE_SHARE * kbps_per_channel, BASE_MOST_KBPS)
     base_kbps = min(max(base_kbps, useful.low_kbps), useful.high_kbps)
     span = math.log(useful.high_kbps / useful.low_kbps) or 1.0
     share = math.log(useful.high_kbps / base_kbps) / span

@@ -18,7 +18,7 @@ from codec.entropy.coder import SymbolCoder
 from codec.entropy.quantise import STEP_INDICES
 from codec.errors import FormatError
 
-VERSION = 2
+VERSION = 3
 CONTEXT_CODED = 1
 """Flag: the blocks are coded with the model's context model, else with its static tables."""
 TOKENS = 2

@@ -42,7 +42,8 @@ def refined(
             for layer, (begin, length) in zip(outer, parts, strict=True)
         ]
     )
-    steps = unit_steps(levels.numpy(), split)
+    side = len(own.symbols) == 2 and channel == 1
+    steps = unit_steps(levels.numpy(), split, side)
     edges = (1, 1 + count)
     coefficients = transform(rendered.numpy(), split, edges)[0]
     for layer, start, (begin, length) in zip(outer, ends, parts, strict=True):

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-ROUND_UP = 0.62
+ROUND_UP = 0.6
 """A value of so many steps becomes 1: less than half would, if only error counted, but zeros cost
 next to nothing."""
 SHRINK = 0.05

@@ -60,23 +60,25 @@ SHARPEST = 3.0
 LOUDER = 0.5
 """But the level of a band is never more than e^0.5 above the map's."""
 
+_PARTS = (LOW_BINS, LOW_BINS, HEARD_WAVE_BINS, LOW_BINS)
+"""Bins of the long and medium view's sinusoids, of the waveform and of noise."""
 _INITIAL_GAINS = (-0.7, -0.7, -0.5, -0.4)
 
 
 @dataclass(frozen=True)
 class Excitation:
-    """What the gains apply to: complex values are (batch, hops, LOW_BINS)."""
+    """What the gains apply to: complex values are (batch, hops, LOW_BINS) where not said."""
 
     long: Tensor
     """Sinusoids at the peaks of the long view."""
     medium: Tensor
     """And of the medium view."""
     wave: Tensor
-    """The waveform, as far as it is known."""
+    """The waveform, as far as it is known: complex (batch, hops, HEARD_WAVE_BINS)."""
     level: Tensor
     """Log power that the medium view expects, (batch, hops, LOW_BINS)."""
-    spread: Tensor
-    """Log of the expected error of its frequency offsets, (batch, hops, LOW_BINS)."""
+    seen: Tensor
+    """What the network sees of the medium view, (batch, hops, width)."""
     bands: Tensor
     """Log power that the short view expects, (batch, hops, SHORT_BANDS)."""
 
@@ -97,7 +99,8 @@ class Renderer(nn.Module):
         self.sample_rate = sample_rate
         self.hidden_in = nn.Linear(config.width, HOPS * TIME_WIDTH)
         width = config.renderer_width
-        self.embed = nn.Linear(TIME_WIDTH + 5 * LOW_BINS + SHORT_BANDS, width)
+        self.embed = nn.Linear(TIME_WIDTH + sum(_PARTS[:3]) + SHORT_BANDS, width)
+        self.embed_medium = nn.Linear(2 * LOW_BINS, width, bias=False)
         self.blocks = nn.Sequential(
             *(
                 QuickConvNeXtBlock(
@@ -107,10 +110,10 @@ class Renderer(nn.Module):
             )
         )
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, 4 * LOW_BINS + SHORT_BANDS)
+        self.head = nn.Linear(width, sum(_PARTS) + SHORT_BANDS)
         nn.init.normal_(self.head.weight, std=0.01)
         with torch.no_grad():
-            initial = torch.tensor(_INITIAL_GAINS).repeat_interleave(LOW_BINS)
+            initial = torch.tensor(_INITIAL_GAINS).repeat_interleave(torch.tensor(_PARTS))
             self.head.bias.copy_(F.pad(initial, (0, SHORT_BANDS)))
         self.register_buffer("band_of_bin", band_of_bin(WINDOW), persistent=False)
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
@@ -162,12 +165,13 @@ class Renderer(nn.Module):
             first_frame * MEDIUM_FRAMES,
             ANCHOR_FRAMES * MEDIUM_FRAMES,
         )
+        level, spread = map(_from_bin_zero, (expected.medium, expected.medium_spread))
         return Excitation(
             long=write_spectrum(long, rate, LOW_BINS),
             medium=write_spectrum(medium, rate, LOW_BINS),
             wave=self._wave(expected),
-            level=_from_bin_zero(_at_hops(expected.medium)),
-            spread=_from_bin_zero(_at_hops(expected.medium_spread)),
+            level=_at_hops(level),
+            seen=_at_hops(self.embed_medium(torch.cat([(level + 10) / 4, spread], dim=-1))),
             bands=expected.short.flatten(1, 2),
         )
 
@@ -175,31 +179,32 @@ class Renderer(nn.Module):
         """The waveform of the lowest bins, in the transform of the other parts."""
         scale = expected_wave(expected.medium) * noise_level(MEDIUM_WINDOW)
         pairs = (expected.wave_mean * scale[..., None]).flatten(1, 2)
-        hops = F.pad(self.half_hop(pairs), (0, 0, 0, LOW_BINS - HEARD_WAVE_BINS))
-        return torch.view_as_complex(hops)
+        return torch.view_as_complex(self.half_hop(pairs))
 
     def gains(self, hidden: Tensor, excitation: Excitation) -> Tensor:
-        """Log gains (batch, hops, 4 * LOW_BINS + SHORT_BANDS): long, medium, wave, noise, bands."""
+        """Log gains (batch, hops, sum(_PARTS) + SHORT_BANDS): of the parts, and of all bands."""
         relative = [
-            ((_log_power(part) - excitation.level) / 4).clamp(-3, 3)
+            ((_log_power(part) - excitation.level[..., : part.shape[-1]]) / 4).clamp(-3, 3)
             for part in (excitation.long, excitation.medium, excitation.wave)
         ]
-        context = [(excitation.level + 10) / 4, excitation.spread, (excitation.bands + 10) / 4]
         at_hops = self.hidden_in(hidden).unflatten(-1, (HOPS, TIME_WIDTH)).flatten(1, 2)
-        x = torch.cat([at_hops, *(part.to(at_hops) for part in (*relative, *context))], dim=-1)
-        return self.head(self.norm(self.blocks(self.embed(x)))).float()
+        context = [*relative, (excitation.bands + 10) / 4]
+        x = torch.cat([at_hops, *(part.to(at_hops) for part in context)], dim=-1)
+        x = self.embed(x) + excitation.seen
+        return self.head(self.norm(self.blocks(x))).float()
 
     def mix(self, gains: Tensor, excitation: Excitation, noise: Tensor) -> Tensor:
         """Everything at its gain: (batch, time), with white noise of the same shape."""
-        *low, bands = gains.clamp(-12.0, SHARPEST).split([LOW_BINS] * 4 + [SHORT_BANDS], dim=-1)
+        *low, bands = gains.clamp(-12.0, SHARPEST).split([*_PARTS, SHORT_BANDS], dim=-1)
         long, medium, wave, filling = low
         levels = excitation.bands / 2 + bands.clamp(max=LOUDER)
         above = in_bins(levels.exp(), self.band_of_bin[LOW_BINS:])
         spectra = stft(noise, self.window, HOP)
         below = spectra[..., :LOW_BINS] * (excitation.level / 2 + filling).exp()
         below = below + excitation.long * long.exp() + excitation.medium * medium.exp()
-        below = below + excitation.wave * wave.exp()
-        spectra = torch.cat([below, spectra[..., LOW_BINS:] * above], dim=-1)
+        lowest = below[..., :HEARD_WAVE_BINS] + excitation.wave * wave.exp()
+        parts = [lowest, below[..., HEARD_WAVE_BINS:], spectra[..., LOW_BINS:] * above]
+        spectra = torch.cat(parts, dim=-1)
         return self.matching(inverse_stft(spectra, self.window, HOP), 2 * levels)
 
 

@@ -21,24 +21,30 @@ from codec.network.lapped import SPLITS, Floats, by_frequency, in_pieces
 from codec.network.layer_quantiser import SHRINK
 from codec.network.views import SHORT_EDGES, SHORT_FRAMES, SHORT_WINDOW
 
-LEVEL_EXPONENT = 0.7
-"""A band that is louder by 10 dB has steps that are larger by 7."""
+LEVEL_EXPONENT = 0.6
+"""A band that is louder by 10 dB has steps that are larger by 6."""
 FREQUENCY_EXPONENT, CORNER = 0.7, 23.2
 """And steps grow with 1 + frequency over 1 kHz (in the short view's bins) to this power, since
 listeners hear less of what is high."""
+SIDE = 1.4
+"""Side has steps this much larger: mid, louder in nearly all bands, hides their noise."""
 
 FILL = 0.25
 """Steps that the renderer's part of a coefficient rounded to zero has at most."""
 
 
-def unit_steps(levels: Floats, split: NDArray[np.integer]) -> Floats:
+def unit_steps(levels: Floats, split: NDArray[np.integer], side: bool) -> Floats:
     """The step of every coefficient where the factor is 1: (frames, FRAME).
 
-    ``levels`` are log powers (frames, SHORT_FRAMES, SHORT_BANDS) that a map expects.
+    Args:
+        levels: log powers (frames, SHORT_FRAMES, SHORT_BANDS) that a map expects.
+        side: of the second of two channels.
     """
     out = np.empty((len(levels), FRAME), levels.dtype)
     for s in np.unique(split).tolist():
         out[split == s] = by_frequency(_steps_of_pieces(levels[split == s], s))
+    if side:
+        out *= SIDE
     return out
 
 

@@ -162,7 +162,7 @@ def test_a_cut_file_gives_what_is_left(lacuna: Lacuna, lac: Path, tiny_path: Pat
         (b"A text that somebody renamed.", "not a .lac file"),
         (b"LAC\x1a", "inside its header"),
         (b"LAC\x1a\x09" + bytes(60), "version 9"),
-        (b"LAC\x1a\x02\x00\x40\x00" + bytes(60), "header is damaged"),
+        (b"LAC\x1a\x03\x00\x40\x00" + bytes(60), "header is damaged"),
     ],
 )
 def test_what_is_no_lac_file(
@@ -369,7 +369,7 @@ def test_no_name_is_a_command_to_the_terminal(
     lacuna: Lacuna, command: str, tiny_path: Path, tmp_path: Path
 ):
     name = tmp_path / "a\x1b]0;owned\x07\x1b[2J\u202e.lac"
-    name.write_bytes(b"LAC\x1a\x02\x00\x40\x00" + bytes(60))
+    name.write_bytes(b"LAC\x1a\x03\x00\x40\x00" + bytes(60))
     out = (tmp_path / "out\x1b[1m.lac", "-m", tiny_path) if "compress" in command else ()
     result = lacuna(command, name, *out)
     assert result.code != 0

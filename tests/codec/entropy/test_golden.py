@@ -95,7 +95,7 @@ def test_the_file_holds_what_it_held(name: str):
 @pytest.mark.parametrize("name", EXPECTED)
 def test_the_page_alone_is_enough_to_read_it(name: str):
     fields, blocks = by_the_book.read_file(read(name))
-    assert fields["version"] == 2
+    assert fields["version"] == 3
     kind = {"static": 0, "context": 1, "tokens": 2}[name.split("_")[0]]
     assert fields["flags"] == kind + 4 * ("layered" in name)
     assert fields["samples"] == EXPECTED[name]["samples"]

@@ -75,8 +75,8 @@ def test_files_that_are_something_else_are_named():
         LacReader(b"RIFF....WAVE")
     with pytest.raises(FormatError, match="not a"):
         LacReader(b"")
-    for version, flags in ((0, 0), (1, 0), (1, 1), (2, 8), (2, 128), (3, 0), (9, 0)):
-        message = f"version {version} with flags {flags:#04x}, expected version 2"
+    for version, flags in ((0, 0), (1, 0), (2, 1), (3, 8), (3, 128), (4, 0), (9, 0)):
+        message = f"version {version} with flags {flags:#04x}, expected version 3"
         with pytest.raises(FormatError, match=message):
             LacReader(FILE[:4] + bytes([version, flags]) + FILE[6:])
     with pytest.raises(FormatError, match=r"CRC-32 is [0-9a-f]{8}, expected [0-9a-f]{8}"):
