@@ -113,8 +113,8 @@ class Renderer(nn.Module):
         self.head = nn.Linear(width, sum(_PARTS) + SHORT_BANDS)
         nn.init.normal_(self.head.weight, std=0.01)
         with torch.no_grad():
-            initial = torch.tensor(_INITIAL_GAINS).repeat_interleave(torch.tensor(_PARTS))
-            self.head.bias.copy_(F.pad(initial, (0, SHORT_BANDS)))
+            gains = (torch.full((b,), g) for b, g in zip(_PARTS, _INITIAL_GAINS, strict=True))
+            self.head.bias.copy_(F.pad(torch.cat([*gains]), (0, SHORT_BANDS)))
         self.register_buffer("band_of_bin", band_of_bin(WINDOW), persistent=False)
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
         self.half_hop = HalfHop(self.window, WAVE_BINS, HEARD_WAVE_BINS)
