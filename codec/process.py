@@ -31,8 +31,8 @@ def prepare() -> None:
       of all ``with`` blocks, which remove partial files.
     - Threads that wait sleep, unless the user has said otherwise: with other work on the cores,
       spinning ones keep those from working that they wait for.
-    - Garbage is looked for less often: torch is half a million objects that stay, and looking
-      through them again and again takes a tenth of a second of a start.
+    - Garbage is looked for less often: torch is 160,000 objects that stay, and looking through them
+      again and again takes a tenth of a second of a start.
     """
     for number in (0, 1, 2):
         try:
