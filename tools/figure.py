@@ -47,8 +47,8 @@ def beside_opus(waveform: np.ndarray, rate: int, kbps: float) -> Titled:
 
 
 def denoised(waveform: np.ndarray, rate: int, kbps: float) -> Titled:
-    """The same file, as it is and denoised by default."""
-    data = codec.compress(waveform, rate, kbps=kbps)
+    """The same file, without a search, as it is and denoised by default."""
+    data = codec.compress(waveform, rate, kbps=kbps, search=0)
     ways: tuple[tuple[str, int | None], ...] = (("as it is", 0), ("denoised", None))
     return [
         (f"{name}, {kbps:g} kbps", codec.decompress(data, steps=steps)[0].numpy())
