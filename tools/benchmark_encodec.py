@@ -15,13 +15,12 @@ from typing import Any
 
 import soundfile
 import torch
+from benchmark_files import KBPS
 from benchmark_models import random_codebooks
 from encodec import EncodecModel
 from encodec.compress import MODELS
 from encodec.compress import compress as to_bytes
 from encodec.compress import decompress as from_bytes
-
-KBPS = 12.0
 
 
 def model_48khz() -> Any:
@@ -30,7 +29,7 @@ def model_48khz() -> Any:
     model = EncodecModel.encodec_model_48khz(pretrained=False)
     model.name = "encodec_48khz"  # which only pretrained ones have
     random_codebooks(model)
-    model.set_target_bandwidth(KBPS)
+    model.set_target_bandwidth(float(KBPS))
     return model.eval()
 
 

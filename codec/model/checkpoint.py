@@ -187,7 +187,8 @@ def read_tensors(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         raise CheckpointError(f"no checkpoint at '{path}'; `lacuna models` lists the shipped ones")
     try:
         with unicode_path(path) as named, safe_open(named, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            # Copies: what the file gives are views, each of which keeps all of it in memory.
+            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
             return file.metadata() or {}, tensors
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
@@ -268,13 +269,10 @@ def load(path: str | Path) -> Checkpoint:
             autoencoder = Autoencoder(config)
         weights = _below(tensors, "autoencoder.")
         _load_weights(autoencoder, as_weights(weights), config.network.kind)
-        # Copies where float32 is not one already: views would keep the whole file in memory.
-        statistics = LatentStatistics(
-            **{name: value.clone() for name, value in _below(tensors, "latents.").items()}
-        )
+        statistics = LatentStatistics(**_below(tensors, "latents."))
         _check_statistics(statistics, config.latent_dim)
         tables, context = (
-            {k: v.numpy().copy() for k, v in _below(tensors, prefix).items()}
+            {k: v.numpy() for k, v in _below(tensors, prefix).items()}
             for prefix in ("entropy.", "context.")
         )
         fitted = bool(tables or context or "useful" in metadata)

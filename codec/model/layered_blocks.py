@@ -142,7 +142,6 @@ def _coefficients(
     split[0] = split[-1] = 0
     coefficients = transform(waveform, split, (1, 1 + frames))
     for channel, level, row in zip(heard, levels, coefficients, strict=True):
-        side = len(sound) == 2 and channel == 1
-        ratio = row / unit_steps(level, split, side)
+        ratio = row / unit_steps(level, split, int(channel), len(sound))
         values[channel] = np.clip(ratio[1:-1], -LARGEST_VALUE, LARGEST_VALUE)
     return Coefficients(split[1:-1], values, sparse)

@@ -42,8 +42,7 @@ def refined(
             for layer, (begin, length) in zip(outer, parts, strict=True)
         ]
     )
-    side = len(own.symbols) == 2 and channel == 1
-    steps = unit_steps(levels.numpy(), split, side)
+    steps = unit_steps(levels.numpy(), split, channel, len(own.symbols))
     edges = (1, 1 + count)
     coefficients = transform(rendered.numpy(), split, edges)[0]
     for layer, start, (begin, length) in zip(outer, ends, parts, strict=True):

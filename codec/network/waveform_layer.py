@@ -33,17 +33,17 @@ FILL = 0.25
 """Steps that the renderer's part of a coefficient rounded to zero has at most."""
 
 
-def unit_steps(levels: Floats, split: NDArray[np.integer], side: bool) -> Floats:
-    """The step of every coefficient where the factor is 1: (frames, FRAME).
+def unit_steps(levels: Floats, split: NDArray[np.integer], channel: int, channels: int) -> Floats:
+    """The step of every coefficient of a channel where the factor is 1: (frames, FRAME).
 
     Args:
         levels: log powers (frames, SHORT_FRAMES, SHORT_BANDS) that a map expects.
-        side: of the second of two channels.
+        channels: coded ones, of which the second of two is side.
     """
     out = np.empty((len(levels), FRAME), levels.dtype)
     for s in np.unique(split).tolist():
         out[split == s] = by_frequency(_steps_of_pieces(levels[split == s], s))
-    if side:
+    if (channel, channels) == (1, 2):
         out *= SIDE
     return out
 
