@@ -215,7 +215,8 @@ class LacHeader:
         if version != VERSION or flags & ~(CONTEXT_CODED | TOKENS | LAYERED):
             raise FormatError(
                 f"version {version} with flags {flags:#04x}, expected version {VERSION} and "
-                f"no unknown flags: the file is of another version of lacuna-codec"
+                f"no unknown flags: the file is of another version of lacuna-codec; decode it with "
+                f"that one, or compress the sound again"
             )
         least = _PREFIX.size + _FIELDS.size + 2 + CRC_BYTES
         if not least <= length <= len(data):
