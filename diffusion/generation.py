@@ -22,6 +22,7 @@ from diffusion.model.checkpoint import DiffusionCheckpoint, check_codec
 from diffusion.model.conditioning import Conditioning
 from diffusion.model.mixture import Mixture, parse_mixture
 from diffusion.model.noise import colored
+from diffusion.model.profile import LabelProfile, profile_of
 from diffusion.model.samplers import SAMPLERS, Progress, guided, silent, time_grid
 from diffusion.model.shipped import DEFAULT_MODEL, find_checkpoint
 from diffusion.model.window_plan import plan_windows
@@ -84,6 +85,7 @@ class Generator:
         self.codec = codec
         self.config = config
         self.labels = loaded.labels
+        self.profiles = loaded.profiles
         self.max_channels = config.coded_channels * codec.config.channels
         """Channels of a waveform: 2, or 1 for a model of mono sounds."""
         self._transformer = loaded.transformer.to(codec.device)
@@ -149,7 +151,7 @@ class Generator:
                 f"the sound has {coded} coded channels, and the diffusion model '{config.name}' "
                 f"makes at most {config.coded_channels}; mix it down first"
             )
-        mixture = self.mixture(sampling.label)
+        mixture, slow = self.mixture(sampling.label), self.profile(sampling.label).slow
         shape = items, config.coded_channels, config.latent_dim, frames
         filled = latents.new_zeros(shape, device=device)
         filled[:, :coded] = latents.to(device)
@@ -172,7 +174,7 @@ class Generator:
             mean = window[..., mask].mean(dim=3) if fit and mask.any() else pooled
             denoise = guided(self._transformer, conditioning, sampling.guidance, mixture, mean)
             drawn = [torch.randn(window.shape[1:], generator=rng) for rng in rngs]
-            noise = colored(torch.stack(drawn)).to(device)
+            noise = colored(torch.stack(drawn), slow).to(device)
             x = flow.noised(window, noise, noise.new_full((items,), start))
             done = partial(_report, progress, number * sampling.steps, len(windows))
             x = SAMPLERS[sampling.sampler](denoise, x, times, done)
@@ -192,6 +194,29 @@ class Generator:
             ConfigError: an unknown label; the message lists the known ones.
         """
         return parse_mixture(label, self.labels, self.config.name)
+
+    def profile(self, label: str | None) -> LabelProfile:
+        """What recordings of ``label``, as for ``mixture``, are like."""
+        return profile_of(self.mixture(label), self.labels, self.profiles)
+
+    def channels(self, label: str | None, wanted: int | None = None) -> int:
+        """Channels of a waveform: ``wanted``, or what most recordings of ``label`` have.
+
+        Without either as many as the model makes.
+
+        Raises:
+            LacunaError: more are wanted than it makes, or less than one.
+            ConfigError: a label that the model does not know.
+        """
+        coded = self.profile(label).coded_channels or self.config.coded_channels
+        usual = min(coded * self.codec.config.channels, self.max_channels)
+        channels = usual if wanted is None else wanted
+        if not 1 <= channels <= self.max_channels:
+            raise LacunaError(
+                f"{channels} channels, expected 1 to {self.max_channels}, what the diffusion "
+                f"model '{self.config.name}' makes"
+            )
+        return channels
 
 
 def _report(progress: Progress, before: int, windows: int, done: int, steps: int) -> None:
@@ -261,7 +286,7 @@ def generate(
     """Make a new sound, at the codec's sample rate.
 
     Args:
-        channels: 1 or 2; without it as many as the model has.
+        channels: 1 or 2; without it as many as most recordings of the label have.
         like: a sound whose latents' mean over time the new one is to have, window by window: its
             level and its color, not what happens in it. With a label, both count.
         prior: draw latents from the unit Gaussian, without diffusion: what the codec alone,
@@ -299,13 +324,8 @@ def generate_together(
 ) -> list[Sound]:
     """As :func:`generate`, ``count`` sounds in one batch; number i is made with ``seed`` + i."""
     check_seconds(seconds)
-    channels = model.max_channels if channels is None else channels
-    if not 1 <= channels <= model.max_channels:
-        raise LacunaError(
-            f"{channels} channels, expected 1 to {model.max_channels}, what the diffusion model "
-            f"'{model.config.name}' makes"
-        )
-    model.mixture(sampling.label)
+    channels = model.channels(sampling.label, channels)
+    clarity = 0.0 if prior else model.profile(sampling.label).clarity
     codec = model.codec
     samples = max(1, round(seconds * codec.sample_rate))
     frames = frames_for(codec, samples, codec.sample_rate)
@@ -331,4 +351,4 @@ def generate_together(
             progress=progress,
             pooled=None if like is None else like.latents[:coded].mean(dim=2),
         )
-    return [Sound(one, codec.sample_rate, channels, samples) for one in latents]
+    return [Sound(one, codec.sample_rate, channels, samples, clarity) for one in latents]

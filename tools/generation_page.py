@@ -5,7 +5,7 @@
 What is above the marker is written by hand and stays. OUT gets four clips of 6 s of each label of
 the validation audio that the model knows, links to the first four training files of each class and
 to ten validation recordings, evenly over all, and what tools/judge_generation.py makes. Then
-tools/judge_labels.py and tools/judge_gaps.py are run. Eight minutes of one core.
+tools/judge_labels.py and tools/judge_gaps.py are run. Eleven minutes of one core.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PAGE = Path("docs/GENERATION.md")
 MARKER = "<!-- From here on written by tools/generation_page.py -->"
 OF_CLASS, CLIPS, GAPS = 4, 4, 10
 PITCHED = "piano,guitar,strings,speech_male,speech_female,rock,dog,rain"
-SEEDS = 8
+SEEDS = 48
 NOTES = f"""\
 ## Notes, levels, label and seed
 
@@ -41,8 +41,9 @@ NOTES = f"""\
         --labels {PITCHED}
 
 "real": all pieces of 5.9 s of the training files of a label; "middles": the middle 5.9 s of each
-file; "decoded": up to 24 of the pieces through the codec, not quantised; "made": the first seeds.
-Clear partials that begin in a second, frames of 46 ms that they last, and median levels."""
+file; "decoded": up to 24 of the pieces through the codec, not quantised, and decoded as clearly as
+made clips are; "made": the first seeds. Clear partials that begin in a second, frames of 46 ms that
+they last, median levels, and how many clips had their peaks limited, by at most so many dB."""
 INPAINTING = """\
 ## Gaps
 

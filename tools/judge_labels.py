@@ -7,20 +7,21 @@ First for each label: how many clear partials begin in a second, how many frames
 
 - of real files: all their pieces of 5.9 s, as the network, which draws windows by length, was shown
   them. The middles of the files are a row of their own: a long quiet file counts less there;
-- of up to 24 of these pieces through the codec, not quantised: what it loses is not the network's;
-- of made clips, with their peaks limited, the loudest by so many dB.
+- of up to 24 of these pieces through the codec, not quantised, and decoded as made clips are: what
+  it loses is not the network's;
+- of made clips, with the peaks of some limited, of the loudest by so many dB.
 
 Then made clips beside real ones, and how latents of one seed and two labels correlate, and of one
-label and two seeds: as they are; smoothed over 21 frames, about a second, over which the
-posterior's own noise cancels; and their means over time. Last an analysis of variance of what the
-clips sound like (the embeddings of codec/evaluation/generated/embeddings.py): the shares that label
-and seed explain.
+label and two seeds, in the first coded channel: as they are; smoothed over 21 frames, about a
+second, over which the posterior's own noise cancels; and their means over time. Last an analysis of
+variance of what the clips sound like (the embeddings of codec/evaluation/generated/embeddings.py):
+the shares that label and seed explain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated
@@ -39,8 +40,9 @@ from codec.evaluation.generated.embeddings import embed
 from codec.evaluation.generated.labels import Labels
 from codec.metrics.spectra import MEASURING_RATE
 from codec.metrics.tonal import WINDOW, partials
+from codec.model.sound import Sound, decode_waveform, encode_waveform
 from codec.process import set_threads
-from diffusion.generation import Generator, Sampling, generate_together, load
+from diffusion.generation import TOGETHER, Generator, Sampling, generate_together, load
 
 LABELS = "piano,guitar,strings,notes_piano,speech_male,speech_female,rock,dog,rain"
 PAIRS = ("one seed, two labels", "one label, two seeds")
@@ -54,10 +56,26 @@ def correlation(one: torch.Tensor, other: torch.Tensor) -> float:
     return float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1])
 
 
-def latents_of(model: Generator, label: str, seconds: float, count: int) -> list[torch.Tensor]:
-    """Made latents, with the seeds 0 to ``count`` - 1."""
-    sounds = generate_together(model, count, seconds, sampling=Sampling(label))
-    return [sound.latents for sound in sounds]
+def made_sounds(model: Generator, label: str, seconds: float, count: int) -> list[Sound]:
+    """As `lacuna generate` makes them, with the seeds 0 to ``count`` - 1."""
+    together = [range(first, min(first + TOGETHER, count)) for first in range(0, count, TOGETHER)]
+    return [
+        sound
+        for seeds in together
+        for sound in generate_together(
+            model, len(seeds), seconds, sampling=Sampling(label, seed=seeds.start)
+        )
+    ]
+
+
+def heard_of(model: Generator, sound: Sound) -> tuple[np.ndarray, float]:
+    """Its waveform (channels, time) with peaks limited, and the loudest by so many dB."""
+    return limited(decode_waveform(model.codec, sound).numpy(), sound.sample_rate)
+
+
+def first_channel(model: Generator, sound: Sound) -> torch.Tensor:
+    """Its first channel, (time,), with peaks limited."""
+    return torch.from_numpy(heard_of(model, sound)[0][0])
 
 
 def in_common(made: Sequence[Sequence[torch.Tensor]]) -> tuple[list[float], list[float]]:
@@ -97,11 +115,12 @@ class Heard:
         if not sounds:
             return cls(0, np.nan, np.nan, np.nan)
         found = [partials(sound) for sound in sounds]
+        lengths = [one.frames for one in found if one.per_second]
         levels = [10 * np.log10(float(x.square().mean()) + 1e-12) for x in sounds]
         return cls(
             len(sounds),
             float(np.mean([one.per_second for one in found])),
-            float(np.nanmean([one.frames for one in found])),
+            float(np.mean(lengths)) if lengths else np.nan,
             float(np.median(levels)),
         )
 
@@ -113,6 +132,12 @@ def beside(made: Heard, real: Heard) -> str:
     """How many more partials a second, how much longer, how much louder."""
     more, longer = made.per_second / real.per_second - 1, made.frames / real.frames - 1
     return f"{more:+.0%} | {longer:+.0%} | {made.level - real.level:+.1f}"
+
+
+def as_if_made(model: Generator, waveform: torch.Tensor, label: str) -> torch.Tensor:
+    """A recording (time,) through the codec, decoded as sounds of the label are."""
+    sound = encode_waveform(model.codec, waveform, MEASURING_RATE)
+    return decode_waveform(model.codec, replace(sound, clarity=model.profile(label).clarity))[0]
 
 
 def of_file(path: Path, seconds: float) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -168,20 +193,20 @@ def main(
     for path in find_audio(real):
         files.setdefault(known.of(path, real), []).append(path)
 
-    print("| label | sounds | number | partials a second | frames | level (dBFS) | limited by |")
+    print("| label | sounds | number | partials a second | frames | level (dBFS) | limited |")
     print("|---" * 7 + "|", flush=True)
     made: list[list[torch.Tensor]] = []
     embeddings, differences = [], []
     for label in labels.split(","):
         heard = [of_file(path, seconds) for path in files.get(label, [])]
         pieces = [piece for _, all_of_it in heard for piece in all_of_it]
-        again = [model.codec(x[None, None])[0, 0] for x in evenly(pieces, DECODED)]
-        made.append(latents_of(model, label, seconds, count))
-        waveforms = [model.codec.decode(z[None])[0].numpy() for z in made[-1]]
-        decoded = [limited(waveform, MEASURING_RATE) for waveform in waveforms]
+        again = [as_if_made(model, x, label) for x in evenly(pieces, DECODED)]
+        sounds = made_sounds(model, label, seconds, count)
+        made.append([sound.latents[:1] for sound in sounds])
+        decoded = [heard_of(model, sound) for sound in sounds]
         embeddings.append([embed(model.codec, x, label, label).embeddings for x, _ in decoded])
         new = [torch.from_numpy(waveform[0]) for waveform, _ in decoded]
-        gains = " ".join(f"{decibels:.1f}" for _, decibels in decoded)
+        peaks = [decibels for _, decibels in decoded if decibels > 0]
         rows = {
             "real": pieces,
             "real, middles": [chosen for chosen, _ in heard],
@@ -190,7 +215,7 @@ def main(
         }
         measured = {what: Heard.of(sounds) for what, sounds in rows.items()}
         for what, heard_there in measured.items():
-            limits = gains if what == "made" else ""
+            limits = f"{len(peaks)}, {max(peaks):.1f}" if what == "made" and peaks else ""
             print(f"| {label} | {what} | {heard_there} | {limits} |", flush=True)
         for what in ("real", "real, decoded"):
             differences.append(f"| {label} | {what} | {beside(measured['made'], measured[what])} |")

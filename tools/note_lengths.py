@@ -3,7 +3,7 @@
     python tools/note_lengths.py --latents latents_dev --labels notes_piano,notes_guitar
 
 For each label, in the first channel: clear partials that begin in a second, frames of 46 ms that
-they last, median level, and the root mean square of latents:
+they last, median level, and the root mean square of latents, all decoded as files are:
 
 - of recordings' latents (posterior means), decoded as they are, and with noise of the posterior;
 - of the same, noised to a time and carried back: what is decided above that time is the network's;
@@ -60,12 +60,13 @@ def ending(last: float) -> Callable[[int, float], Tensor]:
 
 def white() -> AbstractContextManager[object]:
     """Meanwhile sounds are made from white noise."""
-    return patch.object(generation, "colored", lambda noise: noise)
+    return patch.object(generation, "colored", lambda noise, slow: noise)
 
 
-def made(model: Generator, sampling: Sampling, count: int, frames: int) -> Tensor:
-    empty = torch.zeros(count, model.config.coded_channels, model.config.latent_dim, frames)
-    return model.fill_together(empty, torch.zeros(frames, dtype=torch.bool), sampling)
+def made(model: Generator, sampling: Sampling, like: Tensor) -> Tensor:
+    """As many clips as ``like`` has, with as many coded channels and frames."""
+    nothing_known = torch.zeros(like.shape[3], dtype=torch.bool)
+    return model.fill_together(torch.zeros_like(like), nothing_known, sampling)
 
 
 def main(
@@ -101,12 +102,12 @@ def main(
                 show(label, f"from t = {t:g}", back)
             for last in ENDS:
                 with patch.object(generation, "time_grid", ending(last)):
-                    show(label, f"the estimate at t = {last:g}", made(model, usual, count, frames))
+                    show(label, f"the estimate at t = {last:g}", made(model, usual, real))
             for what, changed in (("24 steps", {"steps": 24}), ("no guidance", {"guidance": 1.0})):
                 sampling = replace(usual, **changed)
-                show(label, f"white noise, {what}", made(model, sampling, count, frames))
-            show(label, "white noise", made(model, usual, count, frames))
-        show(label, "as it is", made(model, usual, count, frames))
+                show(label, f"white noise, {what}", made(model, sampling, real))
+            show(label, "white noise", made(model, usual, real))
+        show(label, "as it is", made(model, usual, real))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ the same bits whether it is coded whole, from a pipe, or from the middle.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -131,11 +131,12 @@ def decode_blocks(
     blocks: Iterable[LatentBlock | None],
     channels: int,
     first_block: int = 0,
+    clarity: float = 0.0,
 ) -> Iterator[np.ndarray]:
     """Samples (channels, frames * hop_length) of each block; None stands for a lost block.
 
     ``first_block`` is the number of the first of them in its file: where a decoder makes up
-    noise, the same place always gets the same.
+    noise, the same place always gets the same. ``clarity`` is as in :class:`Place`.
     A lost block becomes silence of a whole block's length, with short fades beside it.
     """
     fade = round(FADE_SECONDS * codec.sample_rate)
@@ -149,7 +150,8 @@ def decode_blocks(
             previous = None
             yield np.zeros((channels, FRAMES_PER_BLOCK * codec.hop_length), np.float32)
             continue
-        samples = _decode_block(codec, previous, block, following.block, channels, index, silence)
+        place = Place(index * FRAMES_PER_BLOCK, clarity=clarity)
+        samples = _decode_block(codec, previous, block, following.block, channels, place, silence)
         if lost_before:
             samples[:, :fade] *= ramp[: samples.shape[1]]
         if following.exists and following.block is None:
@@ -203,10 +205,10 @@ def _decode_block(
     block: LatentBlock,
     following: LatentBlock | None,
     channels: int,
-    index: int,
+    start: Place,
     silence: np.ndarray | None,
 ) -> np.ndarray:
-    """Decode a block with its neighbours' latents as halo."""
+    """Decode a block, whose first frame ``start`` tells, with its neighbours' latents as halo."""
     halo = codec.autoencoder.decoder.receptive_frames
     coded, _, frames = block.latents.shape
     hop = codec.hop_length
@@ -217,7 +219,7 @@ def _decode_block(
             continue
         window = latent_window(codec, (previous, block, following), channel, silence)
         z = torch.from_numpy(window).to(codec.device)[None]
-        place = Place(index * FRAMES_PER_BLOCK - halo, [channel])
+        place = replace(start, first_frame=start.first_frame - halo, channels=[channel])
         if block.layer is None:
             row = codec.synthesize(z, place, halo=halo)[0].cpu()
         else:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from codec.network import keyed_noise
+from codec.network import clarity, keyed_noise
 from codec.network.config import FRAME, SpectralMapConfig
 from codec.network.float32 import in_float32
 from codec.network.renderer import BIRTHS, Renderer
@@ -22,6 +22,8 @@ class Place:
     first_frame: int = 0
     channels: Sequence[int] = (0,)
     """The coded channels of the items, over and over where there are more items."""
+    clarity: float = 0.0
+    """How much less of it is noise than in files, 0 to 2: see clarity.py."""
 
 
 START = Place()
@@ -101,6 +103,9 @@ class MapWaveformDecoder(nn.Module):
         z = z.transpose(1, 2)
         hidden = self.map(z, label)
         expected = self.map.map(z, hidden)
+        if place.clarity:
+            medium = clarity.sharpened(expected.medium, place.clarity)
+            expected = replace(expected, medium=medium)
         with in_float32(z):
             births = randomness.births.to(z.device)
             excitation = self.renderer.excite(expected, births, place.first_frame)
@@ -108,6 +113,9 @@ class MapWaveformDecoder(nn.Module):
         heard = slice(unheard, frames - unheard)
         excitation = excitation.of_frames(heard)
         gains = self.renderer.gains(hidden[:, heard], excitation)
+        if place.clarity:
+            level = excitation.level - clarity.QUIETER * place.clarity
+            excitation = replace(excitation, level=level)  # of noise: the gains are known by now
         noise = randomness.noise[..., heard.start * FRAME : heard.stop * FRAME].to(z.device)
         with in_float32(z):
             draws = [self.renderer.mix(gains, excitation, draw) for draw in noise.unbind(1)]

@@ -24,9 +24,10 @@ def generate(
         str | None,
         Parameter(help="An audio file whose level and color the sounds are to have; '-' is stdin."),
     ] = None,
-    mono: Annotated[
-        bool, Parameter(help="One channel; without it, as many as the model has.")
-    ] = False,
+    channels: Annotated[
+        int | None,
+        Parameter(help="1 or 2; without it, as many as most recordings of the label have."),
+    ] = None,
     prior: Annotated[
         bool, Parameter(help="No diffusion: decode Gaussian noise, to hear what it adds.")
     ] = False,
@@ -60,8 +61,7 @@ def generate(
         raise LacunaError(f"--prior knows no labels and no sounds; leave {wish} or --prior out")
     targets = numbered(target, count, output.force)
     model = models.load(compute)
-    model.mixture(drawing.label)
-    channels = 1 if mono else model.max_channels
+    channels = model.channels(drawing.label, channels)
     prompt = None
     if like is not None:
         for path in targets:

@@ -21,10 +21,12 @@ from codec.model.checkpoint import as_weights, read_tensors
 from codec.model.latent_codec import LatentCodec
 from codec.model.precision import float32_by_default
 from codec.settings import validate
+from diffusion.model import profile
 from diffusion.model.config import DiffusionConfig
+from diffusion.model.profile import Profiles
 from diffusion.model.transformer import Transformer
 
-FORMAT = "lacuna-diffusion-1"
+FORMAT = "lacuna-diffusion-2"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class DiffusionCheckpoint:
     """That codec's name, for messages."""
     frame_rate: float
     """Latent frames per second (Hz)."""
+    profiles: Profiles = field(default_factory=dict)
+    """What the recordings of labels are like, of those of which that is known."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """How it was trained: for people, never read by code."""
 
@@ -78,6 +82,7 @@ def save(checkpoint: DiffusionCheckpoint, path: str | Path) -> None:
         "latent_id": checkpoint.latent_id,
         "codec": checkpoint.codec,
         "frame_rate": json.dumps(checkpoint.frame_rate),
+        "profiles": profile.to_json(checkpoint.profiles),
         "provenance": json.dumps(checkpoint.provenance),
     }
     with atomic_path(Path(path), force=True) as partial:
@@ -115,6 +120,7 @@ def load(path: str | Path) -> DiffusionCheckpoint:
             metadata["latent_id"],
             metadata["codec"],
             frame_rate,
+            profile.from_json(metadata["profiles"]),
             json.loads(metadata["provenance"]),
         )
     except CheckpointError as error:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
@@ -30,6 +31,7 @@ from diffusion.latents.encode import check_out, encode_shards, plan_shards, writ
 from diffusion.latents.sets import LatentSet
 from diffusion.latents.workers import encode_in_workers
 from diffusion.model.config import DiffusionConfig, load_diffusion_config
+from diffusion.model.profile import LabelProfile
 from diffusion.model.shipped import find_checkpoint
 from diffusion.model.transformer import Transformer
 from diffusion.training.config import (
@@ -262,4 +264,17 @@ def origin_of(latents: LatentSet, codec: Codec) -> Origin:
         codec=codec.config.name,
         frame_rate=codec.frame_rate,
         hours=latents.hours,
+        profiles=profiles_of(latents),
     )
+
+
+def profiles_of(latents: LatentSet) -> dict[str, LabelProfile]:
+    """What is known of labels from the start: the channels of most of their recordings' frames."""
+    frames: Counter[tuple[str, int]] = Counter()
+    for clip in latents.clips:
+        if clip.label is not None:
+            frames[clip.label, clip.coded_channels] += clip.frames
+    return {
+        label: LabelProfile(max((1, 2), key=lambda count: frames[label, count]))
+        for label in latents.labels
+    }

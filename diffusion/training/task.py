@@ -25,6 +25,7 @@ from diffusion.model.checkpoint import DiffusionCheckpoint
 from diffusion.model.conditioning import Conditioning
 from diffusion.model.config import DiffusionConfig
 from diffusion.model.ema import PowerEMA
+from diffusion.model.profile import Profiles
 from diffusion.model.samplers import dpmpp_2m, guided, time_grid
 from diffusion.model.shipped import find_checkpoint
 from diffusion.model.transformer import Transformer
@@ -79,6 +80,7 @@ class Origin:
     codec: str
     frame_rate: float
     hours: float
+    profiles: Profiles
 
 
 @dataclass(frozen=True)
@@ -315,6 +317,7 @@ class DiffusionTask:
                 origin.latent_id,
                 origin.codec,
                 origin.frame_rate,
+                origin.profiles,
                 provenance,
             ),
             path,

@@ -27,7 +27,7 @@ from codec.model.sound import Sound, decode_waveform
 from diffusion.generation import Generator, Sampling, generate, generate_together, load
 from diffusion.model.conditioning import Conditioning
 from diffusion.model.mixture import parse_mixture
-from diffusion.model.noise import FAST, SLOW
+from diffusion.model.profile import DEFAULT_PROFILE, LabelProfile
 from diffusion.model.window_plan import plan_windows
 
 QUICK = Sampling(steps=2, sampler="euler")
@@ -173,7 +173,29 @@ def test_more_is_made_of_what_is_slow():
     sounds = generate_together(tiny_generator(network=WhiteWorld()), 200, 0.256)
     latents = torch.stack([sound.latents for sound in sounds])
     power = torch.fft.rfft(latents).abs().square().mean(dim=(0, 1, 2))
-    assert float(power[1] / power[2:-1].mean()) == pytest.approx((SLOW / FAST) ** 2, rel=0.1)
+    assert float(power[1] / power[2:-1].mean()) == pytest.approx(DEFAULT_PROFILE.slow**4, rel=0.1)
+
+
+def test_a_label_is_made_as_its_recordings_are():
+    """With their channels, decoded as clearly, and from noise as slow."""
+    codec = tiny_codec()
+    profiles = {"bell": LabelProfile(1, 0.5, 1.0), "rain": LabelProfile(2, 0.0, 1.3)}
+    model = Generator(replace(diffusion_file(codec, WhiteWorld()), profiles=profiles), codec)
+    bell, rain, piano = (
+        generate(model, 0.256, sampling=Sampling(label)) for label in ("bell", "rain", "piano")
+    )
+    assert [sound.channels for sound in (bell, rain, piano)] == [1, 2, 2]
+    assert [sound.clarity for sound in (bell, rain, piano)] == [0.5, 0.0, 0.0]
+    assert generate(model, 0.256, channels=2, sampling=Sampling("bell")).channels == 2
+    assert generate(model, 0.256, sampling=Sampling("bell"), prior=True).clarity == 0
+    mixed = generate(model, 0.256, sampling=Sampling("bell:0.5,rain:0.5"))
+    assert (mixed.channels, mixed.clarity) == (2, 0.25)
+    slowness = []
+    for label in ("bell", "rain"):
+        sounds = generate_together(model, 200, 0.256, channels=1, sampling=Sampling(label))
+        power = torch.fft.rfft(torch.stack([s.latents for s in sounds])).abs().square()
+        slowness.append(float(power[..., 1].mean() / power[..., 2:-1].mean()))
+    assert slowness == pytest.approx([1.0, 1.3**4], rel=0.15)
 
 
 def test_together_is_as_alone_but_for_rounding():

@@ -21,6 +21,6 @@ def test_a_grid_that_ends_early() -> None:
 def test_white_noise_meanwhile() -> None:
     noise, usual = torch.randn(2, 64), generation.colored
     with tool.white():
-        assert generation.colored(noise) is noise
+        assert generation.colored(noise, 1.1) is noise
     assert generation.colored is usual
-    assert not torch.equal(generation.colored(noise), noise)
+    assert not torch.equal(generation.colored(noise, 1.1), noise)

@@ -266,7 +266,7 @@ def _fill(key: str, value: float) -> Callable[[dict, dict], None]:
     ("change", "message"),
     [
         (lambda t, m: m.clear(), "its format is 'not given', expected 'lacuna-codec-2'"),
-        (_set(format="lacuna-diffusion-1"), "its format is 'lacuna-diffusion-1'"),
+        (_set(format="lacuna-diffusion-2"), "its format is 'lacuna-diffusion-2'"),
         (lambda t, m: m.pop("config"), "config"),
         (_set(config="{"), "damaged or of another version"),
         (_set(config="[1]"), "damaged or of another version"),

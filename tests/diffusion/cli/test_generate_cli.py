@@ -124,7 +124,7 @@ def test_names_that_are_not_unicode(lacuna: Commands, tmp_path: Path):
 
 
 def test_several_files_and_one_of_them_alone(lacuna: Commands, tmp_path: Path):
-    quick = ("--seconds", "0.2", "--steps", "2", "--mono", *lacuna.models)
+    quick = ("--seconds", "0.2", "--steps", "2", "--channels", "1", *lacuna.models)
     assert lacuna("generate", tmp_path / "a.wav", "--count", 3, "--seed", 4, *quick).code == 0
     assert leftovers(tmp_path) == {"a-1.wav", "a-2.wav", "a-3.wav"}
     assert lacuna("generate", tmp_path / "third.wav", "--seed", 6, *quick).code == 0
@@ -164,7 +164,9 @@ def test_mixed_labels_and_a_file_to_be_like(lacuna: Commands, wav: Path, tmp_pat
     assert len(made) == 3
     mono = write(tmp_path / "mono.wav", tone(0.5, 16000, 1), 16000)
     assert lacuna("generate", tmp_path / "out.wav", "--like", mono, *quick).code == 0
-    assert lacuna("generate", tmp_path / "out.wav", "--mono", "--like", wav, *quick).code == 0
+    assert (
+        lacuna("generate", tmp_path / "out.wav", "--channels", "1", "--like", wav, *quick).code == 0
+    )
     error = lacuna.fails("generate", tmp_path / "out.wav", "--like", wav, "--prior", *quick)
     assert "leave --like or --prior out" in error
     assert "rain:x" not in lacuna.fails("generate", wav, "--like", wav, *quick)

@@ -17,6 +17,7 @@ from codec.model.shipped import find_checkpoint as find_codec
 from diffusion.model import checkpoint
 from diffusion.model.checkpoint import DiffusionCheckpoint
 from diffusion.model.conditioning import Conditioning
+from diffusion.model.profile import LabelProfile
 from diffusion.model.shipped import DEFAULT_MODEL, find_checkpoint
 from diffusion.model.transformer import Transformer
 
@@ -32,6 +33,7 @@ def made(tiny_transformer: Transformer) -> DiffusionCheckpoint:
         latent_id="0123456789abcdef",
         codec="tiny",
         frame_rate=44100 / 1024,
+        profiles={"bell": LabelProfile(1, 0.5, 1.2)},
         provenance={"steps": 7},
     )
 
@@ -49,7 +51,7 @@ def test_all_comes_back(
     random_state = torch.get_rng_state()
     loaded = checkpoint.load(saved)
     assert torch.equal(torch.get_rng_state(), random_state)  # loading draws no numbers
-    for name in ("config", "labels", "latent_id", "codec", "frame_rate", "provenance"):
+    for name in ("config", "labels", "latent_id", "codec", "frame_rate", "profiles", "provenance"):
         assert getattr(loaded, name) == getattr(made, name), name
     assert not loaded.transformer.training
     assert {p.dtype for p in loaded.transformer.parameters()} == {torch.float32}
@@ -109,7 +111,7 @@ def _config(**values: Any) -> Change:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t, m: m.clear(), "its format is 'not given', expected 'lacuna-diffusion-1'"),
+        (lambda t, m: m.clear(), "its format is 'not given', expected 'lacuna-diffusion-2'"),
         (lambda t, m: m.update(format="other"), "its format is 'other'"),
         (lambda t, m: m.pop("latent_id"), "latent_id"),
         (lambda t, m: m.update(config="{"), "damaged or of another version"),
@@ -117,6 +119,7 @@ def _config(**values: Any) -> Change:
         (lambda t, m: m.update(labels='["bell"]'), "size mismatch"),
         (lambda t, m: m.update(labels='"abc"'), "its labels"),
         (lambda t, m: m.update(frame_rate="-1.0"), "its frame_rate"),
+        (lambda t, m: m.update(profiles='{"bell": {"slow": 9}}'), "a slow of 9"),
         (_config(colour="red"), "unknown key 'colour'; known keys here: coded_channels"),
         (_config(latent_dim=5), "size mismatch"),
         (lambda t, m: t["head.bias"][:1].fill_(float("nan")), r"not finite.*'head\.bias'"),

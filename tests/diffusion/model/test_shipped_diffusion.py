@@ -36,3 +36,18 @@ def test_what_it_makes_hangs_together():
     assert waveform.shape == (2, 3 * model.codec.sample_rate)
     assert torch.isfinite(waveform).all()
     assert 1e-3 < waveform.square().mean().sqrt() < 0.5
+
+
+def test_labels_are_made_as_their_recordings_are():
+    """No voice of what was trained on is in stereo, and its notes were found too few and short."""
+    model = load()
+    assert set(model.profiles) == set(model.labels)
+    voice, piano, rain = (model.profile(label) for label in ("speech_male", "piano", "rain"))
+    assert (voice.coded_channels, piano.coded_channels) == (1, 2)
+    assert min(voice.clarity, piano.clarity) > 0 == rain.clarity
+    assert piano.slow > voice.slow
+    sounds = [
+        generate(model, 1.0, sampling=Sampling(label, steps=2))
+        for label in ("speech_male", "piano")
+    ]
+    assert [sound.channels for sound in sounds] == [1, 2]

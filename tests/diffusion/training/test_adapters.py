@@ -329,7 +329,7 @@ LAYER = "blocks.0.attention.project_in"
         (lambda t, m: m.update({"config": "{"}), "is damaged"),
         (lambda t, m: m.pop("base"), "is damaged"),
         (lambda t, m: m.update({"name": "piano"}), "its label is one of its model's"),
-        (lambda t, m: m.update({"format": "lacuna-diffusion-1"}), "given with --model"),
+        (lambda t, m: m.update({"format": "lacuna-diffusion-2"}), "given with --model"),
     ],
 )
 def test_damaged_files(
@@ -351,7 +351,7 @@ def test_files_that_are_no_adapters(
     (tmp_path / "cut").write_bytes(best.read_bytes()[:-100])
     torch.save({}, tmp_path / "pickle")
     for path, message in (
-        (models[0], "is not an adapter: its format is 'lacuna-diffusion-1'"),
+        (models[0], "is not an adapter: its format is 'lacuna-diffusion-2'"),
         (tmp_path / "nowhere", "no checkpoint at"),
         (tmp_path / "cut", "is damaged"),
         (tmp_path / "pickle", "but a pickle"),
