@@ -6,7 +6,7 @@ Writes into MODEL, of each label whose recordings have at least PITCHED clear pa
 slow the noise is that its sounds are made from, and how clear they are decoded: what gives them as
 many partials, as long, as the recordings have. First the noise is chosen, at a clarity of 1, then
 the clarity. Other labels are made from white noise and decoded as files are. Seeds are SEED and
-after, which nothing else is judged by. One minute of a core for a label.
+after, which nothing else is judged by. Three minutes of a core for a label.
 """
 
 from __future__ import annotations
