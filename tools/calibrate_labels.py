@@ -23,11 +23,9 @@ from typing import Annotated
 
 import cyclopts
 from cyclopts import Parameter
-from judge_labels import Heard, first_channel, of_file
+from judge_labels import Heard, files_by_label, first_channel, of_file
 
-from codec.batch.folders import find_audio
 from codec.evaluation.evenly import evenly
-from codec.evaluation.generated.labels import Labels
 from codec.model.sound import Sound
 from codec.process import set_threads
 from codec.progress import file_progress
@@ -93,10 +91,7 @@ def main(
     workers: int = 1,
 ) -> None:
     """Print a table, and write the profiles."""
-    loaded, known = checkpoint.load(model), Labels([real], manifest)
-    files: dict[str | None, list[Path]] = {}
-    for path in find_audio(real):
-        files.setdefault(known.of(path, real), []).append(path)
+    loaded, files = checkpoint.load(model), files_by_label(real, manifest)
     chosen = loaded.labels if labels is None else labels.split(",")
     wanted = [label for label in chosen if label in files]
     profiles = dict(loaded.profiles)

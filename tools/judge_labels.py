@@ -42,7 +42,7 @@ from codec.metrics.spectra import MEASURING_RATE
 from codec.metrics.tonal import WINDOW, partials
 from codec.model.sound import Sound, decode_waveform, encode_waveform
 from codec.process import set_threads
-from diffusion.generation import TOGETHER, Generator, Sampling, generate_together, load
+from diffusion.generation import Generator, Sampling, generate_together, load
 
 LABELS = "piano,guitar,strings,notes_piano,speech_male,speech_female,rock,dog,rain"
 PAIRS = ("one seed, two labels", "one label, two seeds")
@@ -56,16 +56,13 @@ def correlation(one: torch.Tensor, other: torch.Tensor) -> float:
     return float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1])
 
 
-def made_sounds(model: Generator, label: str, seconds: float, count: int) -> list[Sound]:
-    """As `lacuna generate` makes them, with the seeds 0 to ``count`` - 1."""
-    together = [range(first, min(first + TOGETHER, count)) for first in range(0, count, TOGETHER)]
-    return [
-        sound
-        for seeds in together
-        for sound in generate_together(
-            model, len(seeds), seconds, sampling=Sampling(label, seed=seeds.start)
-        )
-    ]
+def files_by_label(folder: Path, manifest: Path | None) -> dict[str | None, list[Path]]:
+    """The audio files below a folder, by what the manifest or their own folder says of them."""
+    known = Labels([folder], manifest)
+    files: dict[str | None, list[Path]] = {}
+    for path in find_audio(folder):
+        files.setdefault(known.of(path, folder), []).append(path)
+    return files
 
 
 def heard_of(model: Generator, sound: Sound) -> tuple[np.ndarray, float]:
@@ -188,10 +185,7 @@ def main(
 ) -> None:
     """Print four tables."""
     set_threads(threads)
-    model, known = load(), Labels([real], manifest)
-    files: dict[str | None, list[Path]] = {}
-    for path in find_audio(real):
-        files.setdefault(known.of(path, real), []).append(path)
+    model, files = load(), files_by_label(real, manifest)
 
     print("| label | sounds | number | partials a second | frames | level (dBFS) | limited |")
     print("|---" * 7 + "|", flush=True)
@@ -201,7 +195,7 @@ def main(
         heard = [of_file(path, seconds) for path in files.get(label, [])]
         pieces = [piece for _, all_of_it in heard for piece in all_of_it]
         again = [as_if_made(model, x, label) for x in evenly(pieces, DECODED)]
-        sounds = made_sounds(model, label, seconds, count)
+        sounds = generate_together(model, count, seconds, sampling=Sampling(label))
         made.append([sound.latents[:1] for sound in sounds])
         decoded = [heard_of(model, sound) for sound in sounds]
         embeddings.append([embed(model.codec, x, label, label).embeddings for x, _ in decoded])
