@@ -51,10 +51,14 @@ def profile_of(mixture: Mixture, labels: Sequence[str], profiles: Profiles) -> L
     if not found:
         return DEFAULT_PROFILE
     channels = {profile.coded_channels for profile, _ in found}
+
+    def mean(name: str) -> float:
+        values = [getattr(profile, name) for profile, _ in found]
+        mixed = sum(share * value for value, (_, share) in zip(values, found, strict=True))
+        return min(max(mixed, min(values)), max(values))  # shares sum to 1 but for rounding
+
     return LabelProfile(
-        channels.pop() if len(channels) == 1 else None,
-        sum(share * profile.clarity for profile, share in found),
-        sum(share * profile.slow for profile, share in found),
+        channels.pop() if len(channels) == 1 else None, mean("clarity"), mean("slow")
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from diffusion.model import profile
+from diffusion.model.mixture import parse_mixture
 from diffusion.model.profile import DEFAULT_PROFILE, LabelProfile, profile_of
 
 LABELS = ("bell", "piano", "rain")
@@ -24,6 +25,14 @@ def test_a_mixture_lies_between_its_labels() -> None:
     assert (mixed.clarity, mixed.slow) == pytest.approx((0.7, 1.12))
     unknown = profile_of(((3, 1.0),), LABELS, PROFILES)
     assert unknown == DEFAULT_PROFILE
+
+
+def test_many_labels_at_the_limits_of_a_profile() -> None:
+    """Six times a sixth is less than 1."""
+    labels = tuple("abcdef")
+    for limit in (LabelProfile(1, 2.0, 1.0), LabelProfile(1, 0.0, 1.5)):
+        mixture = parse_mixture(",".join(labels), labels, "model")
+        assert profile_of(mixture, labels, dict.fromkeys(labels, limit)) == limit
 
 
 @pytest.mark.parametrize(
