@@ -38,10 +38,25 @@ TIMES = (0.3, 0.8, 0.9, 0.95)
 ENDS = (0.15, 0.31)
 
 
-def windows(latents: LatentSet, label: str, count: int, frames: int) -> Tensor:
-    """Windows of a label's recordings, by turns: (count, coded_channels, latent_dim, frames)."""
+def windows(
+    latents: LatentSet, label: str, count: int, frames: int, coded_channels: int | None
+) -> Tensor:
+    """Windows of a label's recordings, by turns: (count, coded_channels, latent_dim, frames).
+
+    Of those with as many channels as its sounds are made in, or as the first has.
+
+    Raises:
+        ValueError: there are none.
+    """
     rng = np.random.default_rng(0)
-    clips = [clip for clip in latents.clips if clip.label == label and clip.frames >= frames]
+    long = [clip for clip in latents.clips if clip.label == label and clip.frames >= frames]
+    channels = coded_channels or (long[0].coded_channels if long else 0)
+    clips = [clip for clip in long if clip.coded_channels == channels]
+    if not clips:
+        raise ValueError(
+            f"no recording of '{label}' has {frames} frames or more and {channels or 'any'} "
+            f"coded channels; name other labels"
+        )
     chosen = [clips[number % len(clips)] for number in range(count)]
     starts = [int(rng.integers(clip.frames - frames + 1)) for clip in chosen]
     pairs = zip(chosen, starts, strict=True)
@@ -90,7 +105,7 @@ def main(
         print(f"| {label} | {what} | {Heard.of(sounds)} | {size:.2f} |", flush=True)
 
     for label in labels.split(","):
-        real = windows(stored, label, count, frames)
+        real = windows(stored, label, count, frames, model.profile(label).coded_channels)
         show(label, "of recordings", real)
         noise = torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
         for share in SIGMAS:

@@ -155,6 +155,12 @@ def _other_kind(path: str | Path, found: str | None) -> str:
             f"'{path}' is a checkpoint of the codec, expected one of a diffusion model; "
             f"give it as the codec, and as the model one that `lacuna train diffusion` wrote"
         )
+    if found and found.startswith("lacuna-diffusion-"):
+        return (
+            f"'{path}' is a diffusion model of another version of lacuna: its format is "
+            f"'{found}', expected '{FORMAT}'; train it again with `lacuna train diffusion`, or use "
+            f"it with the version that wrote it"
+        )
     return (
         f"'{path}' is not a checkpoint of a diffusion model: its format is "
         f"'{found or 'not given'}', expected '{FORMAT}'"

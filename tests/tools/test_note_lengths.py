@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import note_lengths as tool
+import pytest
 import torch
 
 from diffusion import generation
@@ -24,3 +28,33 @@ def test_white_noise_meanwhile() -> None:
         assert generation.colored(noise, 1.1) is noise
     assert generation.colored is usual
     assert not torch.equal(generation.colored(noise, 1.1), noise)
+
+
+class Stored:
+    """Mono and stereo recordings of a label."""
+
+    def __init__(self) -> None:
+        self.clips = [
+            SimpleNamespace(label="guitar", frames=frames, coded_channels=channels)
+            for frames, channels in ((9, 2), (30, 1), (20, 2), (25, 1))
+        ]
+
+    def posterior(self, clip: Any, start: int, frames: int) -> tuple[torch.Tensor, None]:
+        return torch.full((clip.coded_channels, 4, frames), float(clip.frames)), None
+
+
+@pytest.mark.parametrize(("coded_channels", "found"), [(1, [30, 25, 30]), (2, [20, 20, 20])])
+def test_windows_of_a_label_with_mono_and_stereo_recordings(
+    coded_channels: int, found: list[int]
+) -> None:
+    stored: Any = Stored()
+    z = tool.windows(stored, "guitar", 3, 16, coded_channels)
+    assert z.shape == (3, coded_channels, 4, 16)
+    assert z[:, 0, 0, 0].tolist() == found
+
+
+@pytest.mark.parametrize("label", ["guitar", "harp"])
+def test_no_window_is_long_enough(label: str) -> None:
+    stored: Any = Stored()
+    with pytest.raises(ValueError, match=f"no recording of '{label}' has 31 frames"):
+        tool.windows(stored, label, 3, 31, None)

@@ -113,6 +113,7 @@ def _config(**values: Any) -> Change:
     [
         (lambda t, m: m.clear(), "its format is 'not given', expected 'lacuna-diffusion-2'"),
         (lambda t, m: m.update(format="other"), "its format is 'other'"),
+        (lambda t, m: m.update(format="lacuna-diffusion-1"), "of another version of lacuna"),
         (lambda t, m: m.pop("latent_id"), "latent_id"),
         (lambda t, m: m.update(config="{"), "damaged or of another version"),
         (lambda t, m: m.update(config="[1]"), "damaged or of another version"),
