@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from math import inf, isfinite, log
 from multiprocessing import get_context
 from pathlib import Path
@@ -68,6 +68,7 @@ def calibrated(
 
     made = {slow: made_with(replace(profile, slow=slow, clarity=1.0)) for slow in SLOW}
 
+    @cache
     def heard(candidate: LabelProfile) -> Heard:
         sounds = (replace(s, clarity=candidate.clarity) for s in made[candidate.slow])
         return Heard.of([first_channel(generator, sound) for sound in sounds])

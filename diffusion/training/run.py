@@ -272,8 +272,7 @@ def profiles_of(latents: LatentSet) -> dict[str, LabelProfile]:
     """What is known of labels from the start: the channels of most of their recordings' frames."""
     frames: Counter[tuple[str, int]] = Counter()
     for clip in latents.clips:
-        if clip.label is not None:
-            frames[clip.label, clip.coded_channels] += clip.frames
+        frames[clip.label, clip.coded_channels] += clip.frames
     return {
         label: LabelProfile(max((1, 2), key=lambda count: frames[label, count]))
         for label in latents.labels
