@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -105,7 +106,7 @@ def draw(results: Results, labels: dict[str, str], path: Path) -> None:
     The first method is black. Those with a bit have too much in common with it to be seen.
     """
     methods = [method for method in results.methods if not method.endswith("bit")]
-    colors = ["black", *(f"C{number}" for number in range(len(methods)))]
+    colors = ["black", *map(colormaps["tab20"], range(len(methods)))]
     figure = Figure(figsize=(11, 6.5), layout="constrained")
     axes = figure.subplots(2, math.ceil(len(labels) / 2)).flat
     for axis, (name, label) in zip(axes, labels.items(), strict=False):
